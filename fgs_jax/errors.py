@@ -1,0 +1,21 @@
+"""Errors that reach people: one line that says what was expected, what came, where, and what to do."""
+
+
+class FgsError(Exception):
+    """Base of every error this package raises for its users."""
+
+
+class HandFileError(FgsError):
+    """A hand model file is missing, damaged, unsafe or not of MANO's structure."""
+
+
+class HandFitError(FgsError):
+    """Keypoints, a mesh or a camera that a hand cannot be fitted to."""
+
+
+class HandFileWarning(UserWarning):
+    """A hand model file has a known defect, which was repaired while reading."""
+
+
+class HandednessWarning(UserWarning):
+    """Little, or nothing, speaks for the side that a hand was said to have."""

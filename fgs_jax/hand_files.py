@@ -1,0 +1,392 @@
+"""Hand model files: the open hand, MANO's own pickles, npz files of the same keys; a left hand from a right one.
+
+Keys and shapes are MANO's. Host side, numpy, float64; no pickle is run (`safe_pickle`).
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from fgs_jax import hand_anatomy
+from fgs_jax.errors import HandFileError, HandFileWarning
+from fgs_jax.safe_pickle import first_line, read_pickled_arrays
+from fgs_jax.types import HandModel
+
+HAND_NAMES = ("open_hand", "open_hand_full", "mano")
+
+_ASSETS = Path(__file__).parent / "assets"
+_REQUIRED = {
+    "v_template": ("v", 3),
+    "f": ("f", 3),
+    "weights": ("v", 16),
+    "J_regressor": (16, "v"),
+    "shapedirs": ("v", 3, "b"),
+    "posedirs": ("v", 3, 135),
+    "kintree_table": (2, 16),
+    "hands_mean": (45,),
+    "hands_components": ("c", 45),
+}
+_OPTIONAL = {
+    "hands_coeffs": ("n", "c"),
+    "hands_components_std": ("c",),
+    "pose_std": (15, 3),
+    "f_cap": ("k", 3),
+    "wrist_loop": ("l",),
+    "tip_vertex_ids": (5,),
+    "regions": ("v",),
+    "joint_limits": (15, 3, 2),
+    "joint_names": (16,),
+    "side": (),
+    "license": (),
+}
+_SHAPES = _REQUIRED | _OPTIONAL
+_TEXTS = ("joint_names", "side", "license")
+_VERTEX_IDS = ("f", "f_cap", "wrist_loop", "tip_vertex_ids")
+_INTEGERS = (*_VERTEX_IDS, "regions", "kintree_table")
+
+
+def load_hand_model(
+    source: str | Path | None = None,
+    side: str = "right",
+    *,
+    tip_vertex_ids: Sequence[int] | np.ndarray | None = None,
+) -> HandModel:
+    """A hand model by name or from a file.
+
+    `source`: "open_hand", "open_hand_full", "mano" (MANO_RIGHT or MANO_LEFT, .pkl or .npz, in the folder
+    $FGS_MANO_DIR), or the path of a file (`read_hand_file`). None is "mano" where $FGS_MANO_DIR is set, else
+    "open_hand". `side`: "right" or "left"; where a name has no left file, its right hand is mirrored.
+    `tip_vertex_ids`: the fingertips from thumb to pinky, in place of the file's or of those that are found.
+
+    Raises HandFileError for a file that is missing, damaged, unsafe, not of MANO's structure, or of the other side.
+    """
+    if side not in ("right", "left"):
+        raise HandFileError(f"expected side 'right' or 'left', came {side!r}")
+    name, path, file_side = locate_hand_file(source, side)
+    model = hand_model(read_hand_file(path, tip_vertex_ids=tip_vertex_ids), name)
+    if model.side != file_side:
+        raise HandFileError(
+            f"{path}: expected a {file_side} hand, came a {model.side} one; load the file with side={model.side!r}, "
+            f"and make the {file_side} hand of it with mirror_hand_model"
+        )
+    return model if side == file_side else mirror_hand_model(model)
+
+
+def locate_hand_file(source: str | Path | None = None, side: str = "right") -> tuple[str, Path, str]:
+    """Name, path and side of the file that `load_hand_model` reads.
+
+    Raises HandFileError for an unknown name, and for "mano" without $FGS_MANO_DIR or without a file in it.
+    """
+    folder = os.environ.get("FGS_MANO_DIR")
+    source = source or ("mano" if folder else "open_hand")
+    if source == "mano":
+        if not folder:
+            raise HandFileError(
+                "mano: expected $FGS_MANO_DIR to name the folder of MANO_RIGHT.pkl, it is not set; "
+                "get the files at mano.is.tue.mpg.de, or take 'open_hand'"
+            )
+        for file_side in dict.fromkeys((side, "right")):
+            for suffix in (".pkl", ".npz"):
+                path = Path(folder).expanduser() / f"MANO_{file_side.upper()}{suffix}"
+                if path.exists():
+                    return "mano", path, file_side
+        raise HandFileError(
+            f"{folder}: expected MANO_RIGHT.pkl (or .npz) in this folder, came none; "
+            "set $FGS_MANO_DIR to the folder that has it, or take 'open_hand'"
+        )
+    if isinstance(source, str) and source in HAND_NAMES:
+        return source, _ASSETS / f"{source}.npz", "right"
+    path = Path(source).expanduser()
+    if path.parent == Path() and not path.suffix and not path.exists():
+        raise HandFileError(
+            f"{source}: expected one of {', '.join(HAND_NAMES)}, or the path of a file; no such name or file"
+        )
+    return path.stem, path, side
+
+
+def read_hand_file(
+    path: str | Path, *, tip_vertex_ids: Sequence[int] | np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """The arrays of a hand file under MANO's key names: checked, float64 or int64, with all that a file may lack.
+
+    Reads MANO's own pickles, npz files of the same keys, and what `write_hand_file` writes. Added where missing:
+    hands_components_std, pose_std, f_cap, wrist_loop, tip_vertex_ids, regions, joint_limits, joint_names, side. The
+    official MANO_LEFT.pkl has the right hand's x in its shape directions (smplx issue 48): its sign is turned, with a
+    HandFileWarning.
+
+    Raises HandFileError, see `load_hand_model`.
+    """
+    path = Path(path)
+    raw = _read_raw(path)
+    if tip_vertex_ids is not None:
+        raw["tip_vertex_ids"] = np.asarray(tip_vertex_ids)
+    arrays = _complete(_checked(raw, path), path)
+    if arrays["side"] == "left" and _has_right_shapedirs(arrays, path):
+        arrays["shapedirs"] = arrays["shapedirs"] * np.array([-1.0, 1.0, 1.0])[:, None]
+        message = f"{path}: turned the sign of x in shapedirs, which is wrong in the official left MANO file"
+        warnings.warn(message, HandFileWarning, stacklevel=2)
+    return arrays
+
+
+def write_hand_file(path: str | Path, arrays: Mapping[str, np.ndarray], *, overwrite: bool = False) -> None:
+    """Writes the arrays of `read_hand_file` as a plain npz, which needs no pickle to be read.
+
+    Raises HandFileError where the name does not end in .npz, where the file is there already, unless `overwrite`, and
+    where it cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise HandFileError(f"{path}: expected a name that ends in .npz; choose such a name")
+    if path.exists() and not overwrite:
+        raise HandFileError(f"{path}: the file is there already; choose another name, or overwrite it (--overwrite)")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    keywords: dict[str, Any] = dict(arrays)
+    try:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **keywords)
+        temporary.replace(path)
+    except OSError as error:
+        raise HandFileError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def hand_model(arrays: Mapping[str, np.ndarray], name: str) -> HandModel:
+    """A HandModel of the arrays of `read_hand_file`, in JAX's default float type."""
+    regressor, template, shapedirs = arrays["J_regressor"], arrays["v_template"], arrays["shapedirs"]
+    joints, tips, side = regressor @ template, arrays["tip_vertex_ids"], str(arrays["side"])
+    return HandModel(
+        v_template=jnp.asarray(template),
+        blend_directions=jnp.asarray(np.concatenate([shapedirs, arrays["posedirs"]], axis=2).T),
+        weights=jnp.asarray(arrays["weights"]),
+        joint_regressor=jnp.asarray(regressor),
+        joint_template=jnp.asarray(joints),
+        joint_shapedirs=jnp.asarray(np.tensordot(regressor, shapedirs, 1)),
+        faces=jnp.asarray(arrays["f"], jnp.int32),
+        cap_faces=jnp.asarray(arrays["f_cap"], jnp.int32),
+        wrist_loop=jnp.asarray(arrays["wrist_loop"], jnp.int32),
+        tip_vertex_ids=jnp.asarray(tips, jnp.int32),
+        regions=jnp.asarray(arrays["regions"], jnp.int32),
+        bone_frames=jnp.asarray(hand_anatomy.bone_frames(joints, template[tips], side)),
+        joint_limits=jnp.asarray(arrays["joint_limits"]),
+        pose_mean=jnp.asarray(arrays["hands_mean"].reshape(15, 3)),
+        pose_std=jnp.asarray(arrays["pose_std"]),
+        pose_components=jnp.asarray(arrays["hands_components"]),
+        pose_component_std=jnp.asarray(arrays["hands_components_std"]),
+        name=name,
+        side=side,
+    )
+
+
+def mirror_hand_model(model: HandModel) -> HandModel:
+    """The hand of the other side: the mirror image in x. Twice is the same model, to the bit."""
+    mirror = np.array([-1, 1, 1])
+    turn = np.array([1, -1, -1])  # of a rotation vector, and of the cross product of two mirrored vectors
+    blend = np.ones(len(model.blend_directions), int)
+    blend[-135:] = np.tile(np.outer(mirror, mirror).ravel(), 15)  # R - I becomes M (R - I) M
+    limits = model.joint_limits
+    return replace(
+        model,
+        v_template=_signed(model.v_template, mirror),
+        blend_directions=_signed(model.blend_directions, np.outer(blend, mirror)[:, :, None]),
+        joint_template=_signed(model.joint_template, mirror),
+        joint_shapedirs=_signed(model.joint_shapedirs, mirror[:, None]),
+        faces=model.faces[:, ::-1],
+        cap_faces=model.cap_faces[:, ::-1],
+        wrist_loop=model.wrist_loop[::-1],
+        bone_frames=_signed(model.bone_frames, np.stack([mirror, mirror, turn])),
+        joint_limits=jnp.concatenate([-limits[:, :2, ::-1], limits[:, 2:]], axis=1),
+        pose_mean=_signed(model.pose_mean, turn),
+        pose_components=_signed(model.pose_components, np.tile(turn, 15)),
+        side="left" if model.side == "right" else "right",
+    )
+
+
+def _signed(array: Array, signs: np.ndarray) -> Array:
+    return array * jnp.asarray(np.broadcast_to(signs, array.shape), array.dtype)
+
+
+def _read_raw(path: Path) -> dict[str, np.ndarray]:
+    """What the file holds under the keys that we know."""
+    if path.is_dir():
+        raise HandFileError(f"{path}: expected a hand model file, came a folder; name the file in it")
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise HandFileError(f"{path}: expected a hand model file, there is none; check the path") from error
+    except OSError as error:
+        raise HandFileError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    return _read_npz(data, path) if data.startswith(b"PK") else read_pickled_arrays(data, _SHAPES, path)
+
+
+def _read_npz(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {key: file[key] for key in file.files if key in _SHAPES}
+    except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
+        raise HandFileError(
+            f"{path}: expected an npz of plain arrays, it is damaged or holds pickled objects ({first_line(error)}); "
+            "download it again, or convert the pickle it was made of with `fgs hand convert`"
+        ) from error
+
+
+def _checked(raw: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """The arrays in float64, int64 or text, of the right shapes and values."""
+    if missing := [key for key in _REQUIRED if key not in raw]:
+        raise HandFileError(
+            f"{path}: expected MANO's keys, missing {', '.join(missing)}; check that the file is a MANO hand model"
+        )
+    arrays: dict[str, np.ndarray] = {}
+    sizes: dict[int | str, int] = {}
+    for key, shape in _SHAPES.items():
+        if key not in raw:
+            continue
+        array = _converted(raw[key], key, path)
+        if key in ("shapedirs", "posedirs") and (array.ndim == 1 or array.shape[:1] == (3 * sizes["v"],)):
+            array = array.reshape(sizes["v"], 3, -1) if array.size % (3 * sizes["v"]) == 0 else array
+        expected = tuple(sizes.get(size, size) for size in shape)
+        fits = [
+            came == size or (isinstance(size, str) and came > 0)
+            for came, size in zip(array.shape, expected, strict=False)
+        ]
+        if array.ndim != len(expected) or not all(fits):
+            wanted = f"({', '.join(map(str, expected))}{',' * (len(expected) == 1)})"
+            raise HandFileError(f"{path}: expected {key} of shape {wanted}, came {array.shape}; check the file")
+        sizes |= dict(zip(shape, array.shape, strict=True))
+        arrays[key] = array
+    _check_values(arrays, path)
+    return arrays
+
+
+def _converted(array: np.ndarray, key: str, path: Path) -> np.ndarray:
+    kinds, wanted = ("U", "text") if key in _TEXTS else ("fiu", "numbers")
+    if array.dtype.kind not in kinds:
+        raise HandFileError(f"{path}: expected {wanted} in {key}, came the numpy type {array.dtype}; check the file")
+    if key in _TEXTS:
+        return array
+    if not np.isfinite(array).all():
+        raise HandFileError(f"{path}: expected finite numbers in {key}, came nan or infinity; check the file")
+    with np.errstate(invalid="ignore"):  # a number too large for an integer differs from it below
+        converted = array.astype(np.int64 if key in _INTEGERS else np.float64)
+    if key in _INTEGERS and not np.array_equal(converted, array):
+        raise HandFileError(f"{path}: expected whole numbers in {key}, came fractions; check the file")
+    return converted
+
+
+def _check_values(arrays: dict[str, np.ndarray], path: Path) -> None:
+    count = len(arrays["v_template"])
+    ranges = dict.fromkeys(_VERTEX_IDS, (0, count - 1)) | {"regions": (-1, len(hand_anatomy.REGION_NAMES) - 1)}
+    for key, (least, greatest) in ranges.items():
+        if key in arrays and not (least <= arrays[key].min() and arrays[key].max() <= greatest):
+            raise HandFileError(
+                f"{path}: expected {least} to {greatest} in {key}, came {arrays[key].min()} to {arrays[key].max()}; "
+                "check the file"
+            )
+    parents, joints = arrays["kintree_table"]
+    if tuple(parents[1:]) != hand_anatomy.PARENTS[1:] or tuple(joints) != tuple(range(16)):
+        raise HandFileError(
+            f"{path}: expected MANO's joint tree in kintree_table, parents {list(hand_anatomy.PARENTS[1:])}, "
+            f"came {parents[1:].tolist()}; the file is of another model"
+        )
+    if "joint_names" in arrays and tuple(arrays["joint_names"]) != hand_anatomy.JOINT_NAMES:
+        raise HandFileError(
+            f"{path}: expected MANO's order in joint_names, {' '.join(hand_anatomy.JOINT_NAMES)}, "
+            f"came {' '.join(arrays['joint_names'])}; reorder the joints"
+        )
+    sums = arrays["weights"].sum(axis=1)
+    worst = int(np.argmax(np.abs(sums - 1)))
+    if abs(sums[worst] - 1) > 1e-3:
+        raise HandFileError(
+            f"{path}: expected rows of weights that sum to 1, came {sums[worst]:.4g} in row {worst}; check the file"
+        )
+
+
+def _complete(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """Adds what the file lacks; what it has stays."""
+    vertices, faces, weights = arrays["v_template"], arrays["f"], arrays["weights"]
+    joints = arrays["J_regressor"] @ vertices
+    bones = joints[1:] - joints[list(hand_anatomy.PARENTS[1:])]
+    if (shortest := np.linalg.norm(bones, axis=1).min()) < 1e-4:
+        raise HandFileError(
+            f"{path}: expected joints apart, came two within {shortest * 1e3:.2g} mm; "
+            "check J_regressor, and that v_template is in metres"
+        )
+    side = hand_anatomy.find_side(joints)
+    if arrays.get("side", side) != side:
+        raise HandFileError(
+            f"{path}: expected a {arrays['side']} hand, as the file says, came a {side} one; check the file"
+        )
+    tips, loop = arrays.get("tip_vertex_ids"), arrays.get("wrist_loop")
+    try:
+        tips = hand_anatomy.find_tips(vertices, weights, joints) if tips is None else tips
+        loop = hand_anatomy.find_wrist_loop(faces) if loop is None else loop
+    except (ValueError, KeyError) as error:
+        reason = "its open edges form no loop" if isinstance(error, KeyError) else error
+        raise HandFileError(
+            f"{path}: expected a hand that is open at the wrist, with skin at each last joint; {reason}; check the file"
+        ) from error
+    frames = hand_anatomy.bone_frames(joints, vertices[tips], side)
+    pose_std, component_std = _pose_deviations(arrays)
+    return {
+        "hands_components_std": component_std,
+        "pose_std": pose_std,
+        "f_cap": hand_anatomy.close_wrist(loop),
+        "wrist_loop": loop,
+        "tip_vertex_ids": tips,
+        "regions": hand_anatomy.contact_regions(vertices, faces, weights, joints, frames),
+        "joint_limits": hand_anatomy.joint_limits(side),
+        "joint_names": np.array(hand_anatomy.JOINT_NAMES),
+        "side": np.array(side),
+    } | arrays
+
+
+def _pose_deviations(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations of the joint angles (15, 3) and of the pose components (c,)."""
+    components = arrays["hands_components"]
+    if "hands_coeffs" in arrays:
+        coefficients = arrays["hands_coeffs"]
+        return (coefficients @ components).std(axis=0).reshape(15, 3), coefficients.std(axis=0)
+    if "pose_std" in arrays:
+        pose_std = arrays["pose_std"]
+    else:
+        with np.load(_ASSETS / "open_hand.npz", allow_pickle=False) as file:
+            pose_std = file["pose_std"].astype(np.float64)
+    # Without samples the angles count as independent: the variance along a component is the sum of theirs.
+    return pose_std, np.sqrt(components**2 @ pose_std.ravel() ** 2)
+
+
+def _has_right_shapedirs(left: dict[str, np.ndarray], path: Path) -> bool:
+    """Whether x of a left hand's shape directions is a right hand's.
+
+    Decided by the right hand's file beside it, whose x is then the same and should be the opposite. Else by the first
+    direction, a change of size: x must grow with the hand where y and z do, and shrink with them.
+    """
+    right_path = path.with_name(path.name.replace("LEFT", "RIGHT").replace("left", "right"))
+    if right_path != path and right_path.is_file():
+        try:
+            right = _checked(_read_raw(right_path), right_path)["shapedirs"]
+        except HandFileError:
+            right = np.zeros(0)
+        if right.shape == left["shapedirs"].shape:
+            likeness = _correlation(right[:, 0], left["shapedirs"][:, 0])
+            if abs(likeness) > 0.9:
+                return likeness > 0
+    template, size = left["v_template"], left["shapedirs"][:, :, 0]
+    along_x = _correlation(template[:, :1], size[:, :1])
+    along_yz = _correlation(template[:, 1:], size[:, 1:])
+    return min(abs(along_x), abs(along_yz)) > 0.3 and along_x * along_yz < 0
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    return float((a * b).sum() / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30))

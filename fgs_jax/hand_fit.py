@@ -1,0 +1,297 @@
+"""From keypoints or a mesh back to `HandParams`: how detections and other tools' hands enter.
+
+Levenberg-Marquardt on turn, place, joint angles and, where sizes are known, shape, from one start (Kabsch on the mean
+pose), against the data and three priors: the spread of poses, the joints' limits and the normal distribution of shapes.
+"""
+
+import warnings
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jaxlie
+from jax.core import Tracer
+from jaxtyping import Array, Float
+from scipy.spatial.transform import Rotation
+
+from fgs_jax.camera import project
+from fgs_jax.errors import HandednessWarning, HandFitError
+from fgs_jax.hand import hand, hand_keypoints, joint_angles
+from fgs_jax.solve import LeastSquares, least_squares
+from fgs_jax.types import Camera, HandModel, HandParams
+
+KEYPOINT_NOISE = 0.002
+"""Metres. Standard deviation of given 3D keypoints; exact ones come back to a fifth of a millimetre with it."""
+PIXEL_NOISE = 0.018
+"""Standard deviation of given 2D keypoints, as a fraction of the longer side of their box."""
+LANDMARK_NOISE = 0.012
+"""Metres. Standard deviation of landmarks that are true up to place and size only."""
+VERTEX_NOISE = 0.001
+"""Metres."""
+POSE_NOISE = 0.05
+"""Radians, added to the spread of each pose component: some hardly vary in a model's poses, yet do in real hands."""
+LIMIT_NOISE = 0.1
+"""Radians beyond a joint's limit that count as one standard deviation."""
+PRIOR = 0.35
+"""Weight of the pose and shape priors against the data."""
+
+_PALM = tuple(1.0 if k in (0, 1, 5, 9, 13, 17) else 0.1 for k in range(21))
+"""Fingers move against the palm, so the palm counts when the hand is first turned into place."""
+
+
+class HandFit(NamedTuple):
+    """A fitted hand; the parameters are right for `hand(model, params)`, `center_wrist` off."""
+
+    params: HandParams
+    keypoints: Float[Array, "21 3"]
+    """Of the fitted hand, in metres."""
+    error_3d: Float[Array, ""]
+    """Mean distance to the given 3D keypoints or vertices, in metres; NaN without them."""
+    error_2d: Float[Array, ""]
+    """Mean distance to the given 2D keypoints, in pixels; NaN without them."""
+    cost: Float[Array, ""]
+    """Half the sum of squares that was minimised."""
+
+
+class _Seen(NamedTuple):
+    """What a hand is fitted to; None where nothing was given."""
+
+    keypoints_3d: Float[Array, "21 3"] | None
+    keypoints_2d: Float[Array, "21 2"] | None
+    camera: Camera | None
+    world_landmarks: Float[Array, "21 3"] | None
+    vertices: Float[Array, "v 3"] | None
+    weight: Float[Array, "21 1"]
+
+
+def fit_hand(
+    model: HandModel,
+    *,
+    keypoints_3d: Float[Array, "21 3"] | None = None,
+    keypoints_2d: Float[Array, "21 2"] | None = None,
+    camera: Camera | None = None,
+    world_landmarks: Float[Array, "21 3"] | None = None,
+    vertices: Float[Array, "v 3"] | None = None,
+    confidence: Float[Array, "21"] | None = None,
+    shape_coefficients: int | None = None,
+    steps: int = 40,
+) -> HandFit:
+    """Parameters of a hand that explain what is given: keypoints in space, in a picture, or a mesh; any mixture works.
+
+    `keypoints_3d`: metres, in the frame that the hand shall be posed in. `keypoints_2d`: pixels, with the `camera` they
+    were seen by. `world_landmarks`: help for `keypoints_2d`, 3D keypoints along the camera's axes that are true up to
+    place and size (MediaPipe's). `vertices`: a posed mesh of the model's own topology, in metres. Keypoints are in
+    OpenPose's order; `confidence` (0 to 1) weighs them, 0 leaves one out.
+
+    `shape_coefficients` betas are fitted: by default all where sizes are known (`keypoints_3d`, `vertices`) and none
+    otherwise, because shape and depth are the same number in a picture and run away together. Without anything in 3D
+    the cheapest of 24 starts is taken, and a left hand may fit as well as a right one. Pure, unbatched: `jax.vmap` it
+    over frames.
+
+    Raises HandFitError if there is nothing to fit to, for 2D keypoints without a camera, for wrong shapes and, outside
+    of jit, for values that are not finite.
+    """
+    weight = jnp.ones((21, 1)) if confidence is None else confidence[:, None]
+    _check(model, _Seen(keypoints_3d, keypoints_2d, camera, world_landmarks, vertices, weight))
+    keypoints_3d, keypoints_2d, world_landmarks = (
+        None if x is None else jnp.where(weight > 0, x, 0.0) for x in (keypoints_3d, keypoints_2d, world_landmarks)
+    )
+    seen = _Seen(keypoints_3d, keypoints_2d, camera, world_landmarks, vertices, weight)
+    if shape_coefficients is None:
+        sizes_known = keypoints_3d is not None or vertices is not None
+        shape_coefficients = model.joint_shapedirs.shape[-1] if sizes_known else 0
+
+    turns, places = _starts(model, seen)
+    rest = jnp.concatenate([model.pose_mean.ravel(), jnp.zeros(shape_coefficients)])
+
+    def run(turn: Float[Array, "3 3"], place: Float[Array, "3"]) -> LeastSquares:
+        start = jnp.concatenate([jnp.zeros(3), place, rest])
+        return least_squares(lambda x: _residuals(x, turn, model, seen), start, steps)
+
+    solutions = jax.vmap(run)(turns, places)
+    best = jnp.argmin(jnp.where(jnp.isfinite(solutions.cost), solutions.cost, jnp.inf))
+    params = _unpack(solutions.value[best], turns[best])
+
+    posed = hand(model, params, center_wrist=True)
+    error_3d = error_2d = jnp.asarray(jnp.nan)
+    if vertices is not None:
+        error_3d = _mean_distance(posed.vertices, vertices, jnp.ones((len(vertices), 1)))
+    elif keypoints_3d is not None:
+        error_3d = _mean_distance(posed.keypoints, keypoints_3d, weight)
+    if keypoints_2d is not None and camera is not None:
+        error_2d = _mean_distance(project(camera, posed.keypoints), keypoints_2d, weight)
+    wrist = hand(model, replace(params, translation=jnp.zeros(3))).joints[0]
+    rotation = jaxlie.SO3.from_matrix(params.rotation).log()
+    params = replace(params, rotation=rotation, translation=params.translation - wrist)
+    return HandFit(params, posed.keypoints, error_3d, error_2d, solutions.cost[best])
+
+
+def side_evidence(model: HandModel, landmarks: Float[Array, "21 3"]) -> Float[Array, ""]:
+    """How much better 3D keypoints, true up to place and size, fit the model's side than the other one.
+
+    The ratio of what two fits cost, of the mirrored keypoints over the given ones: above 1 they speak for the model's
+    side, below 1 against it. Unbatched.
+    """
+
+    def cost(landmarks: Float[Array, "21 3"]) -> Float[Array, ""]:
+        seen = _Seen(None, None, None, landmarks, None, jnp.ones((21, 1)))
+        turn, _ = _kabsch(hand_keypoints(model, _mean_pose(model)), landmarks, jnp.asarray(_PALM))
+        start = jnp.concatenate([jnp.zeros(6), model.pose_mean.ravel()])
+        return least_squares(lambda x: _residuals(x, turn, model, seen), start, 25).cost
+
+    mirrored = landmarks * jnp.array([[-1.0, 1.0, 1.0]])
+    this, other = jax.vmap(cost)(jnp.stack([landmarks, mirrored]))
+    return other / jnp.maximum(this, 1e-9)
+
+
+def check_side(model: HandModel, landmarks: Float[Array, "21 3"], least: float = 1.5) -> float:
+    """`side_evidence`, with a HandednessWarning if it is thinner than `least`."""
+    evidence = float(jax.jit(side_evidence)(model, landmarks))
+    if evidence < least:
+        verdict = "speak against" if evidence < 1 / least else "hardly speak for"
+        warnings.warn(
+            f"the keypoints {verdict} a {model.side} hand (evidence {evidence:.2f}, expected at least {least}): "
+            "look at the picture, and give the other side if it is the other hand",
+            HandednessWarning,
+            stacklevel=2,
+        )
+    return evidence
+
+
+def _unpack(x: Float[Array, "p"], turn: Float[Array, "3 3"]) -> HandParams:
+    """The unknowns: a turn in the tangent space of the start's, the wrist's place, the pose, the shape."""
+    rotation = jnp.matmul(turn, jaxlie.SO3.exp(x[:3]).as_matrix(), precision="highest")
+    return HandParams(
+        betas=x[51:], pose=x[6:51].reshape(15, 3), rotation=rotation, translation=x[3:6], scale=jnp.ones(())
+    )
+
+
+def _residuals(x: Float[Array, "p"], turn: Float[Array, "3 3"], model: HandModel, seen: _Seen) -> Float[Array, "r"]:
+    """Data and priors, each in its own standard deviations."""
+    params, parts = _unpack(x, turn), []
+    if seen.vertices is None:
+        keypoints = hand_keypoints(model, params, center_wrist=True)
+    else:
+        posed = hand(model, params, center_wrist=True)
+        keypoints = posed.keypoints
+        parts.append((posed.vertices - seen.vertices) / VERTEX_NOISE)
+    if seen.keypoints_3d is not None:
+        parts.append(seen.weight * (keypoints - seen.keypoints_3d) / KEYPOINT_NOISE)
+    if seen.keypoints_2d is not None and seen.camera is not None:
+        noise = PIXEL_NOISE * jnp.maximum(_box_side(seen.keypoints_2d, seen.weight), 1.0)
+        parts.append(seen.weight * (project(seen.camera, keypoints) - seen.keypoints_2d) / noise)
+    if seen.world_landmarks is not None:
+        shape = _centred(keypoints, seen.weight)
+        landmarks = _centred(seen.world_landmarks, seen.weight)
+        size = jnp.sum(seen.weight * shape * landmarks) / jnp.sum(seen.weight * landmarks**2)
+        parts.append(seen.weight * (shape - size * landmarks) / LANDMARK_NOISE)
+
+    offset = (params.pose - model.pose_mean).ravel()
+    spread = jnp.sqrt(model.pose_component_std**2 + POSE_NOISE**2)
+    parts.append(PRIOR * jnp.matmul(model.pose_components, offset, precision="highest") / spread)
+    angles = joint_angles(model, params.pose)
+    least, greatest = model.joint_limits[..., 0], model.joint_limits[..., 1]
+    parts.append((jax.nn.relu(angles - greatest) + jax.nn.relu(least - angles)) / LIMIT_NOISE)
+    parts.append(PRIOR * params.betas)
+    return jnp.concatenate([part.ravel() for part in parts])
+
+
+def _mean_pose(model: HandModel) -> HandParams:
+    return HandParams(
+        betas=jnp.zeros(0),
+        pose=model.pose_mean,
+        rotation=jnp.zeros(3),
+        translation=jnp.zeros(3),
+        scale=jnp.ones(()),
+    )
+
+
+def _starts(model: HandModel, seen: _Seen) -> tuple[Float[Array, "s 3 3"], Float[Array, "s 3"]]:
+    """Turns and wrist places to start from: one where something in 3D tells the turn, 24 where nothing does."""
+    posed = hand(model, _mean_pose(model), center_wrist=True)
+    palm = jnp.asarray(_PALM) * seen.weight[:, 0]
+    if seen.vertices is not None:
+        turn, place = _kabsch(posed.vertices, seen.vertices, model.weights[:, 0])
+        return turn[None], place[None]
+    if seen.keypoints_3d is not None:
+        turn, place = _kabsch(posed.keypoints, seen.keypoints_3d, palm)
+        return turn[None], place[None]
+    if seen.world_landmarks is not None:
+        turns = _kabsch(posed.keypoints, seen.world_landmarks, palm)[0][None]
+    else:
+        turns = jnp.asarray(Rotation.create_group("O").as_matrix())
+    turned = jnp.einsum("sab,kb->ska", turns, posed.keypoints, precision="highest")
+    places = [_weak_perspective(x, seen) for x in turned]
+    return turns, jnp.stack(places)
+
+
+def _weak_perspective(keypoints: Float[Array, "21 3"], seen: _Seen) -> Float[Array, "3"]:
+    """The translation that gives keypoints the size and the place they have in the picture, all at one depth."""
+    assert seen.camera is not None and seen.keypoints_2d is not None
+    rays = (seen.keypoints_2d - seen.camera.principal[None]) / seen.camera.focal[None]
+    flat = keypoints[:, :2]
+    spread_hand, spread_rays = (jnp.sum(seen.weight * _centred(x, seen.weight) ** 2) for x in (flat, rays))
+    depth = jnp.sqrt(spread_hand / jnp.maximum(spread_rays, 1e-12))
+    offset = _weighted_mean(rays, seen.weight) * depth - _weighted_mean(flat, seen.weight)
+    return jnp.append(offset, depth - _weighted_mean(keypoints[:, 2:], seen.weight)[0])
+
+
+def _weighted_mean(points: Float[Array, "n d"], weight: Float[Array, "n 1"]) -> Float[Array, "d"]:
+    return jnp.sum(weight * points, axis=0) / jnp.maximum(jnp.sum(weight), 1e-9)
+
+
+def _centred(points: Float[Array, "n d"], weight: Float[Array, "n 1"]) -> Float[Array, "n d"]:
+    return points - _weighted_mean(points, weight)[None]
+
+
+def _mean_distance(a: Float[Array, "n d"], b: Float[Array, "n d"], weight: Float[Array, "n 1"]) -> Float[Array, ""]:
+    return _weighted_mean(jnp.linalg.norm(a - b, axis=-1, keepdims=True), weight)[0]
+
+
+def _box_side(points: Float[Array, "n 2"], weight: Float[Array, "n 1"]) -> Float[Array, ""]:
+    """The longer side of the box about the points that count."""
+    high = jnp.max(jnp.where(weight > 0, points, -jnp.inf), axis=0)
+    low = jnp.min(jnp.where(weight > 0, points, jnp.inf), axis=0)
+    return jnp.max(high - low)
+
+
+def _kabsch(
+    source: Float[Array, "n 3"], target: Float[Array, "n 3"], weight: Float[Array, "n"]
+) -> tuple[Float[Array, "3 3"], Float[Array, "3"]]:
+    """R, t of the rigid motion that brings source nearest to target (Kabsch 1976, Umeyama 1991)."""
+    weight = weight[:, None]
+    covariance = jnp.matmul((weight * _centred(source, weight)).T, _centred(target, weight), precision="highest")
+    u, _, vt = jnp.linalg.svd(covariance)
+    proper = jnp.array([1.0, 1.0, 0.0]) + jnp.array([0.0, 0.0, 1.0]) * jnp.sign(jnp.linalg.det(u) * jnp.linalg.det(vt))
+    rotation = jnp.matmul(vt.T * proper[None], u.T, precision="highest")
+    moved = jnp.matmul(rotation, _weighted_mean(source, weight), precision="highest")
+    return rotation, _weighted_mean(target, weight) - moved
+
+
+def _check(model: HandModel, seen: _Seen) -> None:
+    if seen.keypoints_3d is None and seen.keypoints_2d is None and seen.vertices is None:
+        raise HandFitError("nothing to fit to: give keypoints_3d, keypoints_2d with a camera, or vertices")
+    if seen.keypoints_2d is not None and seen.camera is None:
+        raise HandFitError("keypoints_2d: expected the camera they were seen by as well, got none: give camera=")
+    shapes = {
+        "weight": (21, 1),
+        "keypoints_3d": (21, 3),
+        "keypoints_2d": (21, 2),
+        "world_landmarks": (21, 3),
+        "vertices": model.v_template.shape,
+    }
+    for field, shape in shapes.items():
+        array = getattr(seen, field)
+        if array is None:
+            continue
+        name, given = ("confidence", array[:, 0]) if field == "weight" else (field, array)
+        if array.shape != shape:
+            hint = f"{model.name} has {shape[0]} vertices" if field == "vertices" else "for many frames use jax.vmap"
+            raise HandFitError(f"{name}: expected shape {shape[: given.ndim]}, got {given.shape}: {hint}")
+        if isinstance(array, Tracer) or isinstance(seen.weight, Tracer):
+            continue
+        counted = array if field in ("weight", "vertices") else jnp.where(seen.weight > 0, array, 0.0)
+        if not bool(jnp.isfinite(counted).all()):
+            hint = "" if field in ("weight", "vertices") else ": give a keypoint that is missing the confidence 0"
+            raise HandFitError(f"{name}: expected finite numbers, got NaN or infinity{hint}")
