@@ -1,17 +1,17 @@
-"""The command line: `fgs`.
-
-JAX takes a second to import, so commands import it themselves.
-"""
+"""The command line: `fgs`."""
 
 import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from fgs_jax import hand_files
 from fgs_jax.errors import FgsError, HandFileError, HandFileWarning
+from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()
@@ -30,11 +30,6 @@ def hand_info(source: Positional[Source] = None, hand_model: Source = None) -> N
         source: open_hand, open_hand_full, mano, or the path of a hand model file.
         hand_model: The same, as an option.
     """
-    import numpy as np  # noqa: PLC0415
-
-    from fgs_jax import hand_files  # noqa: PLC0415
-    from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES  # noqa: PLC0415
-
     if source and hand_model:
         raise HandFileError(f"expected one hand model, came {source} and {hand_model}; leave one out")
     name, path, _ = hand_files.locate_hand_file(source or hand_model)
@@ -72,8 +67,6 @@ def hand_convert(source: Positional[In], out: Positional[Out], overwrite: FlagCr
         out: The .npz file to write.
         overwrite: Replace OUT if it is there.
     """
-    from fgs_jax import hand_files  # noqa: PLC0415
-
     _, path, _ = hand_files.locate_hand_file(source)
     hand_files.write_hand_file(out, hand_files.read_hand_file(path), overwrite=overwrite)
     print(f"wrote {out}")

@@ -147,7 +147,7 @@ def contact_regions(
 def find_wrist_loop(faces: Int[ndarray, "f 3"]) -> Int[ndarray, "l"]:
     """Vertices of the mesh's one open edge, in the order in which its faces run along it.
 
-    Raises ValueError where the mesh is closed, has several openings, or where an opening touches itself.
+    Raises ValueError where the mesh is closed, has several openings, or where its open edges form no loop.
     """
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     half_edges = {(int(a), int(b)) for a, b in edges}
@@ -155,9 +155,9 @@ def find_wrist_loop(faces: Int[ndarray, "f 3"]) -> Int[ndarray, "l"]:
     if not following:
         raise ValueError("the mesh is closed; a hand is open at the wrist")
     loop = [min(following)]
-    while (vertex := following[loop[-1]]) != loop[0]:
-        if len(loop) > len(following):
-            raise ValueError("the open edge of the mesh touches itself")
+    while (vertex := following.get(loop[-1])) != loop[0]:
+        if vertex is None or len(loop) > len(following):
+            raise ValueError("the open edges of the mesh form no loop")
         loop.append(vertex)
     if len(loop) != len(following):
         raise ValueError(

@@ -140,14 +140,18 @@ def read_hand_file(
 def write_hand_file(path: str | Path, arrays: Mapping[str, np.ndarray], *, overwrite: bool = False) -> None:
     """Writes the arrays of `read_hand_file` as a plain npz, which needs no pickle to be read.
 
-    Raises HandFileError where the name does not end in .npz, where the file is there already, unless `overwrite`, and
-    where it cannot be written.
+    Raises HandFileError where the name does not end in .npz, where the file is there already, unless `overwrite`, where
+    an array holds Python objects, and where the file cannot be written.
     """
     path = Path(path)
     if path.suffix != ".npz":
         raise HandFileError(f"{path}: expected a name that ends in .npz; choose such a name")
     if path.exists() and not overwrite:
         raise HandFileError(f"{path}: the file is there already; choose another name, or overwrite it (--overwrite)")
+    if objects := [key for key, array in arrays.items() if array.dtype.hasobject]:
+        raise HandFileError(
+            f"{path}: expected plain arrays, came Python objects in {', '.join(objects)}; leave them out"
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     keywords: dict[str, Any] = dict(arrays)
     try:
@@ -330,10 +334,9 @@ def _complete(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray
     try:
         tips = hand_anatomy.find_tips(vertices, weights, joints) if tips is None else tips
         loop = hand_anatomy.find_wrist_loop(faces) if loop is None else loop
-    except (ValueError, KeyError) as error:
-        reason = "its open edges form no loop" if isinstance(error, KeyError) else error
+    except ValueError as error:
         raise HandFileError(
-            f"{path}: expected a hand that is open at the wrist, with skin at each last joint; {reason}; check the file"
+            f"{path}: expected a hand that is open at the wrist, with skin at each last joint; {error}; check the file"
         ) from error
     frames = hand_anatomy.bone_frames(joints, vertices[tips], side)
     pose_std, component_std = _pose_deviations(arrays)

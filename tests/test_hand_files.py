@@ -145,6 +145,17 @@ def test_writing_overwrites_only_when_told(right: Arrays, tmp_path: Path) -> Non
         write_hand_file(tmp_path / "hand.pkl", right)
     with pytest.raises(HandFileError, match=r"cannot be written \(No such file or directory\)"):
         write_hand_file(tmp_path / "nowhere" / "hand.npz", right)
+    with pytest.raises(HandFileError, match="expected plain arrays, came Python objects in f, weights"):
+        write_hand_file(path, right | dict.fromkeys(("f", "weights"), np.array([None])), overwrite=True)
+
+
+def test_a_write_that_fails_leaves_the_old_file(right: Arrays, tmp_path: Path) -> None:
+    path = tmp_path / "hand.npz"
+    path.write_text("precious")
+    with pytest.raises(UnicodeEncodeError):
+        write_hand_file(path, right | {"\ud800": right["f"]}, overwrite=True)
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("form", ["one axis", "two axes"])

@@ -405,7 +405,7 @@ def pose_arrays(poses: Float[ndarray, "n 15 3"]) -> dict[str, ndarray]:
 def write(path: Path, arrays: dict[str, ndarray]) -> None:
     """The whole file or none of it."""
     partial = path.with_name(f"{path.stem}.partial.npz")
-    np.savez_compressed(partial, allow_pickle=False, **arrays)
+    np.savez_compressed(partial, **arrays)
     partial.replace(path)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
