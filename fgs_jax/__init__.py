@@ -16,6 +16,7 @@ from fgs_jax.hand_files import mirror_hand_model as mirror_hand_model
 from fgs_jax.hand_files import read_hand_file as read_hand_file
 from fgs_jax.hand_files import write_hand_file as write_hand_file
 from fgs_jax.hand_fit import HandFit as HandFit
+from fgs_jax.hand_fit import carry_over as carry_over
 from fgs_jax.hand_fit import check_side as check_side
 from fgs_jax.hand_fit import fit_hand as fit_hand
 from fgs_jax.hand_fit import side_evidence as side_evidence

@@ -19,3 +19,7 @@ class HandFileWarning(UserWarning):
 
 class HandednessWarning(UserWarning):
     """Little, or nothing, speaks for the side that a hand was said to have."""
+
+
+class HandShapeWarning(UserWarning):
+    """Shape coefficients that were made for another hand model were refitted or dropped."""

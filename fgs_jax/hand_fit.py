@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import project
-from fgs_jax.errors import HandednessWarning, HandFitError
+from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
 from fgs_jax.hand import hand, hand_keypoints, joint_angles
 from fgs_jax.solve import LeastSquares, least_squares
 from fgs_jax.types import Camera, HandModel, HandParams
@@ -125,6 +125,42 @@ def fit_hand(
     rotation = jaxlie.SO3.from_matrix(params.rotation).log()
     params = replace(params, rotation=rotation, translation=params.translation - wrist)
     return HandFit(params, posed.keypoints, error_3d, error_2d, solutions.cost[best])
+
+
+def carry_over(
+    model: HandModel, params: HandParams, keypoints_3d: Float[Array, "21 3"] | None = None, steps: int = 20
+) -> HandParams:
+    """Parameters that were made for another model of MANO's structure, for this one.
+
+    Rotations and scale carry over. Betas mean something else in every model: they are refitted, with the translation, to
+    `keypoints_3d`, the keypoints (metres) of the other model in this pose; without these they are dropped. A
+    HandShapeWarning says which. Unbatched.
+    """
+    directions = model.joint_shapedirs.shape[-1]
+    if keypoints_3d is None:
+        warnings.warn(
+            f"betas of another model mean nothing to {model.name} and are dropped: give its keypoints to refit them",
+            HandShapeWarning,
+            stacklevel=2,
+        )
+        return replace(params, betas=jnp.zeros(directions))
+    warnings.warn(
+        f"betas of another model mean nothing to {model.name}: refitted to the keypoints",
+        HandShapeWarning,
+        stacklevel=2,
+    )
+
+    def moved(x: Float[Array, "p"]) -> HandParams:
+        return replace(params, betas=x[3:], translation=x[:3])
+
+    def residuals(x: Float[Array, "p"]) -> Float[Array, "r"]:
+        offset = hand_keypoints(model, moved(x), center_wrist=True) - keypoints_3d
+        return jnp.concatenate([offset.ravel() / KEYPOINT_NOISE, PRIOR * x[3:]])
+
+    start = jnp.concatenate([keypoints_3d[0], jnp.zeros(directions)])
+    found = moved(least_squares(residuals, start, steps).value)
+    wrist = hand(model, replace(found, translation=jnp.zeros(3))).joints[0]
+    return replace(found, translation=found.translation - wrist)
 
 
 def side_evidence(model: HandModel, landmarks: Float[Array, "21 3"]) -> Float[Array, ""]:

