@@ -1,10 +1,11 @@
 """Solvers: functions from a problem to its solution, pure and unbatched."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 
@@ -49,3 +50,44 @@ def least_squares(
     cost = 0.5 * jnp.sum(residuals(start) ** 2)
     (value, cost, _), history = jax.lax.scan(step, (start, cost, jnp.asarray(damping, start.dtype)), length=steps)
     return LeastSquares(value, cost, history)
+
+
+class Solution(NamedTuple):
+    """What `minimise` found: the best iterate, with its own energy and terms."""
+
+    value: Any
+    energy: Float[Array, ""]
+    terms: dict[str, Float[Array, ""]]
+    """Unweighted."""
+    history: Float[Array, "steps"]
+    """The energy at each iterate."""
+
+
+def minimise(
+    energy: Callable[[Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]],
+    optimizer: optax.GradientTransformation,
+    start: Any,
+    steps: int,
+) -> Solution:
+    """`steps` iterates of any optax optimizer on `energy(state) -> (scalar, terms)`; the best one is kept.
+
+    An iterate whose energy is NaN is never the best; if all are, the start is returned with an infinite energy.
+    """
+    optimizer = optax.with_extra_args_support(optimizer)
+    value_and_gradient = jax.value_and_grad(energy, has_aux=True)
+
+    def step(carry: tuple, _: None) -> tuple[tuple, Float[Array, ""]]:
+        state, optimizer_state, best = carry
+        (value, terms), gradient = value_and_gradient(state)
+        better = value < best[1]
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (state, value, terms), best)
+        updates, optimizer_state = optimizer.update(
+            gradient, optimizer_state, state, value=value, grad=gradient, value_fn=lambda x: energy(x)[0]
+        )
+        return (optax.apply_updates(state, updates), optimizer_state, best), value
+
+    value, terms = jax.eval_shape(energy, start)
+    unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), terms)
+    nothing = (start, jnp.full(value.shape, jnp.inf, value.dtype), unknown)
+    (_, _, best), history = jax.lax.scan(step, (start, optimizer.init(start), nothing), length=steps)
+    return Solution(*best, history)
