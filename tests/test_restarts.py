@@ -1,0 +1,66 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
+
+
+def _root(steps: int, shared: jax.Array, start: dict) -> dict:
+    """Newton's square root of `shared`, and where it started."""
+    value = jax.lax.fori_loop(0, steps, lambda _, x: 0.5 * (x + shared / x), start["x"])
+    return {"value": value, "start": start["x"]}
+
+
+def test_every_start_is_run_and_comes_back_in_order(rng):
+    starts = {"x": rng.uniform(0.5, 9.0, size=23).astype(np.float32)}
+    for width in (1, 4, 8, 23, 64):
+        found = run_blocks(_root, 20, jnp.asarray(2.0), starts, width)
+        np.testing.assert_array_equal(found["start"], starts["x"])
+        np.testing.assert_allclose(found["value"], np.sqrt(2.0), rtol=1e-6)
+
+
+def test_a_start_has_the_same_bits_alone_among_others_and_beside_nan(rng):
+    starts = {"x": rng.uniform(0.5, 9.0, size=40).astype(np.float32)}
+    among = run_blocks(_root, 3, jnp.asarray(2.0), starts, 8)["value"]
+    spoiled = {"x": starts["x"].copy()}
+    spoiled["x"][::5] = np.nan
+    beside = run_blocks(_root, 3, jnp.asarray(2.0), spoiled, 8)["value"]
+    for k in (1, 7, 23, 39):
+        alone = run_blocks(_root, 3, jnp.asarray(2.0), {"x": starts["x"][k : k + 1]}, 8)["value"]
+        assert alone[0] == among[k] == beside[k]
+    assert np.isnan(beside[::5]).all()
+
+
+def test_compiles_once_for_any_number_of_starts():
+    traces = []
+
+    def counted(_: None, shared: jax.Array, start: jax.Array) -> jax.Array:
+        traces.append(1)
+        return shared + start
+
+    for count in (1, 7, 100, 1000):
+        found = run_blocks(counted, None, jnp.asarray(1.0), np.arange(count, dtype=np.float32), 32)
+        np.testing.assert_array_equal(found, np.arange(count) + 1)
+    assert len(traces) == 1
+
+
+def test_rotations_are_uniform_and_an_endless_list():
+    key = jax.random.key(3)
+    rotations = np.asarray(random_rotations(key, 0, 4000))
+    np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), (4000, 1, 1)), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.det(rotations), 1.0, atol=1e-5)
+    # Haar's measure: entries average 0 and 1/3 squared; the angle's density is (1 - cos) / pi.
+    np.testing.assert_allclose(rotations.mean(axis=0), 0.0, atol=0.03)
+    np.testing.assert_allclose((rotations**2).mean(axis=0), 1 / 3, atol=0.03)
+    angles = Rotation.from_matrix(rotations).magnitude()
+    assert abs(np.mean(angles) - (np.pi / 2 + 2 / np.pi)) < 0.03
+    np.testing.assert_array_equal(random_rotations(key, 17, 5), rotations[17:22])
+
+
+def test_the_best_are_finite_and_in_order():
+    energies = np.array([3.0, np.nan, 1.0, np.inf, 1.0, 0.5, -np.inf])
+    np.testing.assert_array_equal(best_of(energies, 3), [5, 2, 4])
+    np.testing.assert_array_equal(best_of(energies, 10), [5, 2, 4, 0])
+    assert len(best_of(np.full(3, np.nan), 2)) == 0
+    assert [kept(1000, 0.25, 64), kept(100, 0.25, 64), kept(10, 0.25, 64)] == [250, 64, 10]
