@@ -3,7 +3,7 @@
 Pixels count from the top-left corner, so that the centre of the first one is (0.5, 0.5); OpenCV's axes.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +21,6 @@ def project(camera: Camera, points: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
     return camera.focal[None] * points[:, :2] / depth + camera.principal[None]
 
 
-class _Triangles(NamedTuple):
-    """Projected triangles: two barycentric coordinates and the inverse depth, each a plane over the pixels."""
-
-    beta: Float[Array, "f 3"]
-    gamma: Float[Array, "f 3"]
-    inverse_depth: Float[Array, "f 3"]
-
-
 def inverse_depth(
     camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"], pixels: Float[Array, "p 2"]
 ) -> Float[Array, "p"]:
@@ -37,34 +29,67 @@ def inverse_depth(
     A z-buffer that runs over the triangles with one number per pixel. Both sides of a triangle are seen; triangles that
     reach nearer than Z_NEAR are left out. Carries no gradient.
     """
-    triangles = _project_triangles(camera, vertices, faces)
 
-    def draw(index: Int[Array, ""], nearest: Float[Array, "p"]) -> Float[Array, "p"]:
-        beta, gamma = (_at(plane[index], pixels) for plane in (triangles.beta, triangles.gamma))
-        inside = jnp.minimum(jnp.minimum(beta, gamma), 1.0 - beta - gamma) >= 0.0
-        return jnp.where(inside, jnp.maximum(nearest, _at(triangles.inverse_depth[index], pixels)), nearest)
+    def draw(triangle: Float[Array, "9"], nearest: Float[Array, "p"]) -> Float[Array, "p"]:
+        return jnp.where(_inside(triangle, pixels) >= 0.0, jnp.maximum(nearest, _at(triangle[6:], pixels)), nearest)
 
-    return jax.lax.fori_loop(0, faces.shape[0], draw, jnp.zeros(pixels.shape[0], pixels.dtype), unroll=8)
+    return _draw_all(draw, jnp.zeros_like(pixels[:, 0]), _project_triangles(camera, vertices, faces), faces.shape[0])
 
 
 def silhouette(
-    camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"], pixels: Float[Array, "p 2"]
+    camera: Camera,
+    vertices: Float[Array, "v 3"],
+    faces: Int[Array, "f 3"],
+    pixels: Float[Array, "p 2"],
+    count: Int[Array, ""] | int | None = None,
 ) -> Bool[Array, "p"]:
-    """Whether each pixel sees the mesh; as `inverse_depth` > 0, a third cheaper."""
+    """Whether each pixel sees the mesh: `inverse_depth` > 0, a third cheaper.
+
+    `count`: draw the first so many faces; it may change without compiling again.
+    """
+
+    def draw(triangle: Float[Array, "9"], inside: Float[Array, "p"]) -> Float[Array, "p"]:
+        return jnp.maximum(inside, _inside(triangle, pixels))
+
     triangles = _project_triangles(camera, vertices, faces)
+    return (
+        _draw_all(draw, jnp.full_like(pixels[:, 0], -1.0), triangles, faces.shape[0] if count is None else count) >= 0
+    )
 
-    def draw(index: Int[Array, ""], inside: Float[Array, "p"]) -> Float[Array, "p"]:
-        beta, gamma = (_at(plane[index], pixels) for plane in (triangles.beta, triangles.gamma))
-        return jnp.maximum(inside, jnp.minimum(jnp.minimum(beta, gamma), 1.0 - beta - gamma))
 
-    return jax.lax.fori_loop(0, faces.shape[0], draw, jnp.full(pixels.shape[0], -1.0, pixels.dtype), unroll=8) >= 0.0
+_TOGETHER = 8
+"""Triangles drawn in one turn of the loop, which reads and writes every pixel once a turn."""
+
+
+def _draw_all(
+    draw: Callable[[Float[Array, "9"], Float[Array, "p"]], Float[Array, "p"]],
+    start: Float[Array, "p"],
+    triangles: Float[Array, "f 9"],
+    count: Int[Array, ""] | int,
+) -> Float[Array, "p"]:
+    nothing = jnp.zeros((-len(triangles) % _TOGETHER, 9)).at[:, 2].set(-1.0)
+    triangles = jnp.concatenate([triangles, nothing]).reshape(-1, _TOGETHER, 9).astype(start.dtype)
+
+    def turn(index: Int[Array, ""], picture: Float[Array, "p"]) -> Float[Array, "p"]:
+        for triangle in triangles[index]:
+            picture = draw(triangle, picture)
+        return picture
+
+    return jax.lax.fori_loop(0, (count + _TOGETHER - 1) // _TOGETHER, turn, start)
+
+
+def _inside(triangle: Float[Array, "9"], pixels: Float[Array, "p 2"]) -> Float[Array, "p"]:
+    """The least barycentric coordinate: not negative within the triangle."""
+    beta, gamma = _at(triangle[:3], pixels), _at(triangle[3:6], pixels)
+    return jnp.minimum(jnp.minimum(beta, gamma), 1.0 - beta - gamma)
 
 
 def _at(plane: Float[Array, "3"], pixels: Float[Array, "p 2"]) -> Float[Array, "p"]:
     return plane[0] * pixels[:, 0] + plane[1] * pixels[:, 1] + plane[2]
 
 
-def _project_triangles(camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> _Triangles:
+def _project_triangles(camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Float[Array, "f 9"]:
+    """Triangles in the picture: two barycentric coordinates and the inverse depth, each a plane over the pixels."""
     vertices = jax.lax.stop_gradient(vertices)
     pixels = project(camera, vertices)
     a, b, c = (pixels[faces[:, k]] for k in range(3))
@@ -80,4 +105,4 @@ def _project_triangles(camera: Camera, vertices: Float[Array, "v 3"], faces: Int
     gamma = jnp.concatenate([gamma, offsets[1]], axis=1)
     za, zb, zc = (1.0 / jnp.maximum(vertices[faces[:, k], 2:], Z_NEAR) for k in range(3))
     depth = beta * (zb - za) + gamma * (zc - za)
-    return _Triangles(beta, gamma, depth + za * jnp.array([[0.0, 0.0, 1.0]]))
+    return jnp.concatenate([beta, gamma, depth + za * jnp.array([[0.0, 0.0, 1.0]])], axis=1)

@@ -59,7 +59,7 @@ PAPER_OPA = OpaConfig(  # Table 2
     hand_hides=False,
     candidates=1,
     distinct_angle=15.0,
-    distinct_distance=0.02,
+    distinct_distance=0.05,
     polish_evaluations=0,
 )
 
@@ -77,6 +77,6 @@ FAST_OPA = OpaConfig(
     hand_hides=True,
     candidates=32,
     distinct_angle=15.0,
-    distinct_distance=0.02,
+    distinct_distance=0.05,
     polish_evaluations=200,
 )

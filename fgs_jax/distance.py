@@ -8,13 +8,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from fgs_jax.types import pytree
+
+
+@pytree
+class DistanceGrid:
+    """Signed distances to a surface at the nodes of a cube; node (i, j, k) is at origin + voxel (i, j, k)."""
+
+    values: Float[Array, "n n n"]
+    """Metres."""
+    origin: Float[Array, "3"]
+    voxel: Float[Array, ""]
+    """Metres between neighbouring nodes."""
+
 
 def nearest(queries: Float[Array, "n d"], targets: Float[Array, "m d"]) -> Int[Array, "n"]:
     """Index of the target nearest to each query; carries no gradient.
 
     One pass over the targets with one number per query: a squared distance whose lowest mantissa bits hold the
-    index. Of two targets whose distances differ by less than m / 2^23 of themselves either may be taken (6e-5 for 512). On
-    two CPU cores 12 G pairs a second, against 5 with value and index apart and 0.1 for the (n, m) array.
+    index. Of two targets whose squared distances differ by less than m / 2^23 of themselves either may be taken (6e-5
+    for 512). On two CPU cores 12 G pairs a second, against 5 with value and index apart and 0.1 for the (n, m) array.
+
     A target that is not finite is never the nearest, unless all are; a query that is not finite gets any index.
     """
     queries, targets = (jax.lax.stop_gradient(x).astype(jnp.float32) for x in (queries, targets))
@@ -24,10 +38,41 @@ def nearest(queries: Float[Array, "n d"], targets: Float[Array, "m d"]) -> Int[A
     def keep_nearer(index: Int[Array, ""], best: Int[Array, "n"]) -> Int[Array, "n"]:
         target = targets[index]
         squared = sum((queries[:, k] - target[k]) ** 2 for k in range(targets.shape[1]))
-        # Floats that are not negative are ordered as their bits are.
+        # Floats that are not negative are ordered as their bits are; NaN, with its sign bit cleared, comes last.
         bits = jax.lax.bitcast_convert_type(squared, jnp.int32)
-        return jnp.minimum(best, (bits & ~index_bits) | index)
+        return jnp.minimum(best, (bits & (0x7FFFFFFF & ~index_bits)) | index)
 
     start = jnp.full(queries.shape[0], jnp.iinfo(jnp.int32).max)
     best = jax.lax.fori_loop(0, count, keep_nearer, start, unroll=8)
     return jnp.minimum(best & index_bits, count - 1)
+
+
+def signed_distance(grid: DistanceGrid, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
+    """Signed distance of each point in metres, trilinear between the nodes; its gradient is that of the interpolant.
+
+    Outside the cube it is the value at the nearest point of the cube plus the distance to that point: never less than
+    the distance itself, save for the interpolation, and equal to it straight above the surface. The gradient is finite
+    everywhere. A point that is not finite gets nan or inf, and changes no other.
+    On two CPU cores 170 million points a second, with the gradient of a hinge 25, and 7 where each has its own grid.
+    """
+    last = grid.values.shape[0] - 1
+    flat = grid.values.ravel()
+    # One array per axis: with the gradient this is four times as fast on a CPU as (p, 3) throughout.
+    scaled = [(points[:, axis] - grid.origin[axis]) / grid.voxel for axis in range(3)]
+    # Not jnp.clip: at the border that has half the gradient.
+    inside = [jnp.where(x < 0, 0, jnp.where(x > last, last, x)) for x in scaled]
+    # Clipped as integers, for nan becomes any integer.
+    i, j, k = (jnp.clip(x.astype(jnp.int32), 0, last - 1) for x in inside)
+    x, y, z = (value - cell for value, cell in zip(inside, (i, j, k), strict=True))
+    corner = (i * (last + 1) + j) * (last + 1) + k
+
+    def along_z(di: int, dj: int) -> Float[Array, "p"]:
+        first = corner + (di * (last + 1) + dj) * (last + 1)
+        low, high = (flat.at[first + dk].get(mode="promise_in_bounds") for dk in (0, 1))
+        return low * (1 - z) + high * z
+
+    near, far = (along_z(di, 0) * (1 - y) + along_z(di, 1) * y for di in (0, 1))
+    squared = sum((a - b) ** 2 for a, b in zip(scaled, inside, strict=True))
+    is_outside = squared > 0
+    distance_to_cube = jnp.where(is_outside, jnp.sqrt(jnp.where(is_outside, squared, 1)), 0)
+    return near * (1 - x) + far * x + distance_to_cube * grid.voxel

@@ -13,6 +13,10 @@ class HandFitError(FgsError):
     """Keypoints, a mesh or a camera that a hand cannot be fitted to."""
 
 
+class MeshError(FgsError):
+    """A mesh that is missing, damaged, empty or of an absurd size."""
+
+
 class HandFileWarning(UserWarning):
     """A hand model file has a known defect, which was repaired while reading."""
 
@@ -23,3 +27,7 @@ class HandednessWarning(UserWarning):
 
 class HandShapeWarning(UserWarning):
     """Shape coefficients that were made for another hand model were refitted or dropped."""
+
+
+class SceneError(FgsError):
+    """A picture, its masks, its camera or its hand that an object's pose cannot be found from."""

@@ -132,8 +132,8 @@ def carry_over(
 ) -> HandParams:
     """Parameters that were made for another model of MANO's structure, for this one.
 
-    Rotations and scale carry over. Betas mean something else in every model: they are refitted, with the translation, to
-    `keypoints_3d`, the keypoints (metres) of the other model in this pose; without these they are dropped. A
+    Rotations and scale carry over. Betas mean something else in every model: they are refitted, with the translation,
+    to `keypoints_3d`, the keypoints (metres) of the other model in this pose; without these they are dropped. A
     HandShapeWarning says which. Unbatched.
     """
     directions = model.joint_shapedirs.shape[-1]

@@ -3,16 +3,39 @@
 Terms of Eq. 8-11 as pure functions, the problem they are evaluated on, and the stage, `approximate`.
 """
 
-from typing import NamedTuple
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jaxlie
-from jaxtyping import Array, Float
+import numpy as np
+import optax
+import scipy.ndimage
+import scipy.optimize
+from jaxtyping import Array, Bool, Float, Int, Key
+from numpy import ndarray
+from scipy.spatial import KDTree
+from scipy.spatial.transform import Rotation
 
-from fgs_jax.camera import Z_NEAR, project
+from fgs_jax.camera import Z_NEAR, inverse_depth, silhouette
+from fgs_jax.config import FAST_OPA, OpaConfig
 from fgs_jax.distance import nearest
+from fgs_jax.errors import SceneError
+from fgs_jax.objects import sample_points, simplify
+from fgs_jax.render import depth_map
+from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
+from fgs_jax.scene import Scene, check_scene, mask_box
+from fgs_jax.solve import Solution, minimise
 from fgs_jax.types import Camera, pytree
+
+GRID = 256
+"""Cells along a side of the grid about the object."""
+VIEW = 96
+"""Sampled pixels along a side of the picture that candidates are compared in."""
+DRAWN_FACES = 1024
+"""Of the simplified mesh that is drawn there."""
 
 
 @pytree
@@ -44,18 +67,18 @@ class PoseProblem:
 class PoseState(NamedTuple):
     """What moves in OPA. The scale is None, and stays 1, where the object's size is known."""
 
-    rotation: Float[Array, "3"]
+    rotation: Float[Array | ndarray, "3"]
     """Tangent vector at the start's rotation."""
-    translation: Float[Array, "3"]
-    """Of the centroid of the points, metres, camera frame."""
-    log_scale: Float[Array, ""] | None
+    translation: Float[Array | ndarray, "3"]
+    """Of the middle of the points, metres, camera frame."""
+    log_scale: Float[Array | ndarray, ""] | None
 
 
-def L_dist(points_off_mask: Float[Array, "n 2"], targets_off_points: Float[Array, "m 2"]) -> Float[Array, ""]:
+def L_dist(points_off_mask: Float[Array, "2 n"], targets_off_points: Float[Array, "2 m"]) -> Float[Array, ""]:
     """Eq. 8, as printed: sums of squares, in pixels squared.
 
-    `points_off_mask`: from the nearest mask pixel to each projected point, 0 within the mask. `targets_off_points`: from
-    the nearest projected point to each mask pixel.
+    `points_off_mask`: from the nearest mask pixel to each projected point, 0 within the mask. `targets_off_points`:
+    from the nearest projected point to each mask pixel.
     """
     return jnp.sum(points_off_mask**2) + jnp.sum(targets_off_points**2)
 
@@ -73,50 +96,406 @@ def L_cam(depth: Float[Array, "n"]) -> Float[Array, ""]:
     return jnp.mean(jax.nn.relu(Z_NEAR - depth))
 
 
-def off_mask(problem: PoseProblem, pixels: Float[Array, "n 2"]) -> Float[Array, "n 2"]:
-    """From the nearest pixel of the mask to each point, 0 within it: a look-up in a distance transform, exact but for the
-    choice of the pixel, which is that of the point's cell. Carries the gradient of the difference.
-    """
-    row, column = _cells(problem, pixels)
-    centre = problem.nearest_pixel[row, column]
-    half = jnp.maximum(problem.cell, 1.0) / 2
-    offset = pixels - centre
-    return jnp.sign(offset) * jax.nn.relu(jnp.abs(offset) - half)
+def opa_terms(
+    problem: PoseProblem, start: Float[Array, "3 3"], state: PoseState, *, paper_form: bool = False
+) -> dict[str, Float[Array, ""]]:
+    """Terms dist, dep, cam of Eq. 11, and size where the object's is unknown.
 
-
-def opa_terms(problem: PoseProblem, start: Float[Array, "3 3"], state: PoseState) -> dict[str, Float[Array, ""]]:
-    """Terms dist, dep, cam of Eq. 11, and size where the object's is unknown, each of the order of 1 when it matters.
-
-    dist: means of squared pixels over the mask's area; dep: mean metres / 0.1 m; size: the squared depth of the
-    centroid against the hand's, over 5 cm.
+    dist: means of squared pixels over the mask's area; dep: mean metres / 0.1 m; cam: mean metres; size: the squared
+    depth of the centroid against the hand's, over 5 cm. In the paper's form dist and dep are the sums of Eq. 8 and 9,
+    in pixels squared and metres, the samples of the mask standing for all of its pixels.
     """
     n, m = problem.points.shape[0], problem.targets.shape[0]
     rotation = jnp.matmul(start, jaxlie.SO3.exp(state.rotation).as_matrix(), precision="highest")
-    scale = jnp.ones(()) if state.log_scale is None else jnp.exp(state.log_scale)
-
-    def place(points: Float[Array, "k 3"]) -> Float[Array, "k 3"]:
-        return scale * jnp.matmul(points, rotation.T, precision="highest") + state.translation[None]
-
-    placed = place(problem.points)
-    pixels = project(problem.camera, placed)
+    if state.log_scale is not None:
+        rotation = jnp.exp(state.log_scale) * rotation
+    # Coordinates lie apart, (3, n): twice as fast as (n, 3), where a rotation is a small matrix product per start.
+    points, targets = problem.points.T, problem.targets.T
+    placed = _place(rotation, state.translation, points)
+    pixels = _project(problem.camera, placed)
     # The matched points are placed once more, so that the gradient needs no scatter back to all of them.
-    matched = problem.points[nearest(problem.targets, pixels)]
-    targets_off_points = project(problem.camera, place(matched)) - problem.targets
-    row, column = _cells(problem, pixels)
-    points_off_mask = off_mask(problem, pixels)
-    terms = {
-        "dist": (jnp.sum(points_off_mask**2) / n + jnp.sum(targets_off_points**2) / m) / problem.mask_area,
-        "dep": L_dep(placed[:, 2], problem.hand_depth[row, column]) / n / 0.1,
-        "cam": L_cam(placed[:, 2]),
-    }
+    matched = points[:, nearest(problem.targets, pixels.T)]
+    targets_off_points = _project(problem.camera, _place(rotation, state.translation, matched)) - targets
+    cell = _cell(problem, pixels)
+    points_off_mask = _off_mask(problem, pixels, cell)
+    dep = L_dep(placed[2], problem.hand_depth.ravel()[cell])
+    if paper_form:
+        dist = L_dist(points_off_mask, jnp.sqrt(problem.mask_area / m) * targets_off_points)
+    else:
+        dist = L_dist(points_off_mask / jnp.sqrt(n), targets_off_points / jnp.sqrt(m)) / problem.mask_area
+        dep = dep / n / 0.1
+    terms = {"dist": dist, "dep": dep, "cam": L_cam(placed[2])}
     if state.log_scale is not None:
         terms["size"] = ((state.translation[2] - problem.depth) / 0.05) ** 2
     return terms
 
 
-def _cells(problem: PoseProblem, pixels: Float[Array, "n 2"]) -> tuple[Array, Array]:
-    """Row and column of the grid's cell that is nearest to each pixel position."""
-    last = problem.nearest_pixel.shape[0] - 1
-    cell = jnp.floor((jax.lax.stop_gradient(pixels) - problem.grid_origin[None]) / problem.cell)
-    column, row = jnp.clip(jnp.nan_to_num(cell), 0, last).astype(jnp.int32).T
-    return row, column
+def _place(
+    rotation: Float[Array, "3 3"], translation: Float[Array | ndarray, "3"], points: Float[Array, "3 n"]
+) -> Float[Array, "3 n"]:
+    return jnp.stack([sum(rotation[a, b] * points[b] for b in range(3)) + translation[a] for a in range(3)])
+
+
+def _project(camera: Camera, points: Float[Array, "3 n"]) -> Float[Array, "2 n"]:
+    """Eq. 7, as `camera.project`, for coordinates that lie apart."""
+    return camera.focal[:, None] * points[:2] / jnp.maximum(points[2:], Z_NEAR) + camera.principal[:, None]
+
+
+def _cell(problem: PoseProblem, pixels: Float[Array, "2 n"]) -> Int[Array, "n"]:
+    """Index of the grid's cell that is nearest to each pixel position."""
+    side = problem.nearest_pixel.shape[0]
+    cell = jnp.floor((jax.lax.stop_gradient(pixels) - problem.grid_origin[:, None]) / problem.cell)
+    column, row = jnp.clip(jnp.nan_to_num(cell), 0, side - 1).astype(jnp.int32)
+    return row * side + column
+
+
+def _off_mask(problem: PoseProblem, pixels: Float[Array, "2 n"], cell: Int[Array, "n"]) -> Float[Array, "2 n"]:
+    """From the nearest pixel of the mask to each point, 0 within it: a look-up in a distance transform.
+
+    The pixel is the one nearest to the point's cell; the gradient is that of the difference.
+    """
+    offset = pixels - problem.nearest_pixel.reshape(-1, 2)[cell].T
+    half = jnp.maximum(problem.cell, 1.0) / 2
+    return jnp.sign(offset) * jax.nn.relu(jnp.abs(offset) - half)
+
+
+class ObjectPoses(NamedTuple):
+    """What `approximate` found, best first: `k` distinct poses T_camera_object of one object."""
+
+    rotation: Float[ndarray, "k 3 3"]
+    translation: Float[ndarray, "k 3"]
+    """Metres."""
+    scale: Float[ndarray, "k"]
+    """p_camera = R (scale * p_object) + t; 1 where the size is known."""
+    masked_iou: Float[ndarray, "k"]
+    """Of the rendered object and its mask, outside the hand's pixels, at the picture's own resolution."""
+    energy: Float[ndarray, "k"]
+    """Eq. 11 before the polish."""
+    terms: dict[str, Float[ndarray, "k"]]
+    history: list[Float[ndarray, "k steps"]]
+    """The energy at every step of each phase."""
+    start: Int[ndarray, "k"]
+    """Which start each pose came from."""
+    lost: int
+    """Starts that ended without a finite energy."""
+
+
+def approximate(
+    scene: Scene,
+    key: Key[Array, ""],
+    restarts: int = 256,
+    *,
+    count: int = 4,
+    config: OpaConfig = FAST_OPA,
+    width: int = 64,
+) -> ObjectPoses:
+    """The best `count` distinct poses of the object that explain its mask, from `restarts` random rotations.
+
+    The object's translation starts on the mask, at the hand's depth. An object of `size` "unknown" is scaled as well
+    and kept at the hand's depth; give a mesh of about the right size (`scale.align`). `width`: starts run at once.
+
+    Raises SceneError for a scene without an answer, and if no start ends with a finite energy.
+    """
+    check_scene(scene)
+    sample_key, rotation_key = jax.random.split(key)
+    problem, centre = pose_problem(scene, sample_key, config)
+    rotations = np.asarray(random_rotations(rotation_key, 0, restarts))
+    translation = np.asarray(start_translation(problem))
+    log_scale = np.zeros(restarts, np.float32) if scene.object.size == "unknown" else None
+    state = PoseState(np.zeros((restarts, 3), np.float32), np.tile(translation, (restarts, 1)), log_scale)
+
+    weights = {"dep": config.lambda_dep, "cam": config.lambda_cam, "size": config.lambda_size}
+    origin, histories, lost = np.arange(restarts), [], 0
+    energies: Any = np.zeros(restarts)
+    terms: dict[str, Any] = {}
+    for phase in config.phases:
+        chosen = _finite_best(energies, kept(len(origin), phase.keep, phase.least), restarts)
+        origin, rotations = origin[chosen], rotations[chosen]
+        state, histories = jax.tree.map(lambda x: x[chosen], (state, histories))  # noqa: B023
+        settings = _PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
+        inputs = _PhaseInputs(problem, weights, jnp.array(phase.rotation_rate), jnp.array(phase.translation_rate))
+        found: Solution = run_blocks(_run_phase, settings, inputs, (rotations, state), width)
+        state, energies, terms = found.value, found.energy, found.terms
+        histories.append(found.history)
+        lost += int((~np.isfinite(energies)).sum())
+    chosen = _finite_best(energies, config.candidates, restarts)
+    rotations = np.asarray(_rotate(rotations[chosen], state.rotation[chosen]))
+    candidates = _Poses(
+        rotation=rotations,
+        translation=state.translation[chosen] - np.einsum("kab,b->ka", rotations, centre),
+        log_scale=np.zeros(len(chosen), np.float32) if state.log_scale is None else state.log_scale[chosen],
+    )
+    if state.log_scale is not None:
+        shift = np.exp(candidates.log_scale)[:, None] * np.einsum("kab,b->ka", rotations, centre)
+        candidates = candidates._replace(translation=state.translation[chosen] - shift)
+    view = picture_view(scene, config.hand_hides)
+    overlap = run_blocks(_view_iou, None, view, candidates, 1)
+    order = np.argsort(-overlap, kind="stable")
+    points = np.asarray(problem.points) + centre
+    distinct = _distinct(candidates, order, points, config)[:count]
+    polished = [_polish(_take(candidates, k), view, scene, config.polish_evaluations) for k in distinct]
+    ious = np.array([masked_iou(scene, pose) for pose in polished])
+    best = np.argsort(-ious, kind="stable")
+    from_chosen = chosen[np.array(distinct)[best]]
+    return ObjectPoses(
+        rotation=np.stack([polished[k].rotation for k in best]),
+        translation=np.stack([polished[k].translation for k in best]),
+        scale=np.exp([polished[k].log_scale for k in best]),
+        masked_iou=ious[best],
+        energy=energies[from_chosen],
+        terms={name: values[from_chosen] for name, values in terms.items()},
+        history=[values[from_chosen] for values in histories],
+        start=origin[from_chosen],
+        lost=lost,
+    )
+
+
+def _finite_best(energies: Float[ndarray, "n"], count: int, restarts: int) -> Int[ndarray, "k"]:
+    chosen = best_of(energies, count)
+    if not len(chosen):
+        raise SceneError(f"no start of {restarts} ended with a finite energy: check the camera and the object's mesh")
+    return chosen
+
+
+class _PhaseSettings(NamedTuple):
+    """What a phase is compiled for."""
+
+    steps: int
+    points: int
+    targets: int
+    paper_form: bool
+
+
+class _PhaseInputs(NamedTuple):
+    """What it may change without being compiled again."""
+
+    problem: PoseProblem
+    weights: dict[str, float]
+    rotation_rate: Float[Array, "2"]
+    translation_rate: Float[Array, "2"]
+
+
+class _Poses(NamedTuple):
+    """One pose, or several along the leading axis, of the object's own frame (not of its centroid)."""
+
+    rotation: Any
+    translation: Any
+    log_scale: Any
+
+
+def _run_phase(settings: _PhaseSettings, inputs: _PhaseInputs, start: tuple) -> Solution:
+    """One start through one phase."""
+    steps, points, targets, paper_form = settings
+    problem = replace(inputs.problem, points=inputs.problem.points[:points], targets=inputs.problem.targets[:targets])
+    rotation, state = start
+
+    def energy(state: PoseState) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        terms = opa_terms(problem, rotation, state, paper_form=paper_form)
+        return terms["dist"] + sum(inputs.weights[name] * terms[name] for name in terms if name != "dist"), terms
+
+    def adam(rate: Float[Array, "2"]) -> optax.GradientTransformation:
+        return optax.adam(lambda step: rate[0] * (rate[1] / rate[0]) ** (step / steps))
+
+    rates: dict[Hashable, optax.GradientTransformation] = {
+        "rotation": adam(inputs.rotation_rate),
+        "translation": adam(inputs.translation_rate),
+    }
+    size = None if state.log_scale is None else "rotation"
+    labels = state._replace(rotation="rotation", translation="translation", log_scale=size)
+    return minimise(energy, optax.partition(rates, labels), state, steps)
+
+
+@jax.jit
+def _rotate(start: Float[Array, "k 3 3"], tangent: Float[Array, "k 3"]) -> Float[Array, "k 3 3"]:
+    return jnp.matmul(start, jaxlie.SO3.exp(tangent).as_matrix(), precision="highest")
+
+
+def pose_problem(
+    scene: Scene, key: Key[Array, ""], config: OpaConfig = FAST_OPA
+) -> tuple[PoseProblem, Float[ndarray, "3"]]:
+    """The arrays that OPA works on, and the centroid that the object's points were taken about."""
+    sizes = [max(getattr(phase, field) for phase in config.phases) for field in ("points", "targets")]
+    point_key, target_key = jax.random.split(key)
+    points = np.asarray(sample_points(scene.object, sizes[0], point_key))
+    centre = (points.min(axis=0) + points.max(axis=0)) / 2
+    height, width = scene.object_mask.shape
+    left, top, right, bottom = mask_box(scene.object_mask)
+    cell = max(1.0, 2.0 * max(right - left, bottom - top) / GRID)
+    origin = np.round(np.array([left + right, top + bottom]) / 2 - GRID * cell / 2)
+    steps = (np.arange(GRID) + 0.5) * cell
+    cells = np.stack(np.meshgrid(origin[0] + steps, origin[1] + steps), axis=-1)
+    inside = ((cells >= 0) & (cells < [width, height])).all(axis=-1)
+
+    free = scene.object_mask | scene.hand_mask if config.hand_hides else scene.object_mask
+    pixels = np.argwhere(free)[:, ::-1] + 0.5
+    nearest_pixel = pixels[KDTree(pixels).query(cells.reshape(-1, 2), workers=-1)[1]].reshape(GRID, GRID, 2)
+    if config.hand_hides:  # the picture's edge hides as a hand does
+        beyond = (
+            (left == 0) & (cells[..., 0] < 0)
+            | (top == 0) & (cells[..., 1] < 0)
+            | (right == width) & (cells[..., 0] >= width)
+            | (bottom == height) & (cells[..., 1] >= height)
+        )
+        nearest_pixel = np.where(beyond[..., None], cells, nearest_pixel)
+
+    rows, columns = (np.clip(cells[..., k].astype(int), 0, limit - 1) for k, limit in ((1, height), (0, width)))
+    seen = jax.jit(inverse_depth)(
+        scene.camera,
+        jnp.asarray(scene.hand_vertices, jnp.float32),
+        jnp.asarray(scene.hand_faces),
+        jnp.asarray(cells.reshape(-1, 2), jnp.float32),
+    )
+    seen = np.asarray(seen).reshape(GRID, GRID)
+    hand_depth = np.where(scene.hand_mask[rows, columns] & inside & (seen > 0), 1 / np.maximum(seen, 1e-6), 0.0)
+    targets = mask_targets(scene.object_mask, scene.hand_mask, sizes[1], config.contour, target_key)
+    arrays = {
+        "points": points - centre,
+        "targets": targets,
+        "nearest_pixel": nearest_pixel,
+        "hand_depth": hand_depth,
+        "grid_origin": origin,
+        "cell": cell,
+        "mask_area": scene.object_mask.sum(),
+        "depth": np.mean(scene.hand_vertices[:, 2]),
+    }
+    fields = {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}
+    return PoseProblem(camera=scene.camera, **fields), centre
+
+
+def mask_targets(
+    object_mask: Bool[ndarray, "h w"], hand_mask: Bool[ndarray, "h w"], count: int, contour: float, key: Key[Array, ""]
+) -> Float[ndarray, "m 2"]:
+    """`count` pixels of the object's mask in random order, a share `contour` of them on its outline.
+
+    The outline is where object meets background: where it meets the hand or the picture's edge it is cut, not ended.
+    """
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    near_hand = np.asarray(scipy.ndimage.binary_dilation(hand_mask, iterations=2), bool)
+    core = np.asarray(scipy.ndimage.binary_erosion(object_mask, border_value=1), bool)
+    outline = object_mask & ~core & ~near_hand
+    on_outline, within = (np.argwhere(mask)[:, ::-1] + 0.5 for mask in (outline, object_mask))
+    share = round(contour * count) if len(on_outline) else 0
+
+    def draw(pixels: Float[ndarray, "p 2"], count: int) -> Float[ndarray, "count 2"]:
+        return pixels[rng.choice(len(pixels), count, replace=count > len(pixels))]
+
+    drawn = np.concatenate([draw(on_outline, share), draw(within, count - share)]) if share else draw(within, count)
+    return drawn[rng.permutation(count)]
+
+
+def start_translation(problem: PoseProblem) -> Float[Array, "3"]:
+    """The middle of the mask's samples, at the hand's depth."""
+    ray = (jnp.mean(problem.targets, axis=0) - problem.camera.principal) / problem.camera.focal
+    return jnp.append(ray, 1.0) * problem.depth
+
+
+@pytree
+class PictureView:
+    """Sampled pixels about the object, and a mesh simple enough to be drawn hundreds of times."""
+
+    camera: Camera
+    pixels: Float[Array, "p 2"]
+    in_mask: Bool[Array, "p"]
+    counted: Bool[Array, "p"]
+    """Not hidden by the hand."""
+    corners: Float[Array, "f 3 3"]
+    """Of the triangles, in the object's frame; what is left of the room for them is zero."""
+    triangles: Int[Array, ""]
+
+
+def picture_view(scene: Scene, hand_hides: bool = True) -> PictureView:
+    """Every so many pixels of the object's box and half its size around it."""
+    height, width = scene.object_mask.shape
+    left, top, right, bottom = mask_box(scene.object_mask)
+    stride = max(1, -(-int(1.5 * max(right - left, bottom - top)) // VIEW))
+    first = np.array([left + right, top + bottom]) // 2 - VIEW * stride // 2
+    columns, rows = (first[k] + stride * np.arange(VIEW) for k in range(2))
+    columns, rows = (x.ravel() for x in np.meshgrid(columns, rows))
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    at = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
+    counted = inside & ~scene.hand_mask[at] if hand_hides else inside
+    mesh = simplify(scene.object, DRAWN_FACES)
+    corners = mesh.vertices[mesh.faces]
+    room = DRAWN_FACES * -(-len(corners) // DRAWN_FACES)
+    padded = np.zeros((room, 3, 3))
+    padded[: len(corners)] = corners
+    return PictureView(
+        camera=scene.camera,
+        pixels=jnp.asarray(np.stack([columns, rows], axis=-1) + 0.5, jnp.float32),
+        in_mask=jnp.asarray(scene.object_mask[at] & counted),
+        counted=jnp.asarray(counted),
+        corners=jnp.asarray(padded, jnp.float32),
+        triangles=jnp.asarray(len(corners)),
+    )
+
+
+def _view_iou(_: None, view: PictureView, pose: _Poses) -> Float[Array, ""]:
+    """Masked IoU on the view's pixels."""
+    corners = jnp.exp(pose.log_scale) * view.corners.reshape(-1, 3)
+    vertices = jnp.matmul(corners, pose.rotation.T, precision="highest") + pose.translation[None]
+    faces = jnp.arange(len(vertices)).reshape(-1, 3)
+    drawn = silhouette(view.camera, vertices, faces, view.pixels, view.triangles) & view.counted
+    return jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
+
+
+def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> _Poses:
+    """Nelder-Mead on the rendered masked IoU: a few degrees, pixels and percent of size around the pose."""
+    if not evaluations:
+        return pose
+    depth = float(pose.translation[2])
+    pixel = depth / float(np.mean(np.asarray(scene.camera.focal)))
+    steps = np.array([0.05, 0.05, 0.05, 1.5 * pixel, 1.5 * pixel, 0.015])
+    centre = scene.object.vertices.mean(axis=0) * float(np.exp(pose.log_scale))
+
+    def moved(x: Float[ndarray, "6"]) -> _Poses:
+        turn = Rotation.from_rotvec(steps[:3] * x[:3]).as_matrix()
+        rotation = pose.rotation @ turn
+        middle = pose.rotation @ centre + pose.translation
+        middle = (middle + [*(steps[3:5] * x[3:5]), 0.0]) * np.exp(steps[5] * x[5])
+        return _Poses(rotation, middle - rotation @ centre, pose.log_scale)
+
+    def cost(x: Float[ndarray, "6"]) -> float:
+        one = jax.tree.map(lambda a: np.asarray(a, np.float32)[None], moved(x))
+        return 1.0 - float(run_blocks(_view_iou, None, view, one, 1)[0])
+
+    simplex = np.concatenate([np.zeros((1, 6)), np.eye(6)])
+    options = {"maxfev": evaluations, "initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-5}
+    found = scipy.optimize.minimize(cost, np.zeros(6), method="Nelder-Mead", options=options)
+    return moved(found.x)
+
+
+def masked_iou(scene: Scene, pose: _Poses) -> float:
+    """Intersection over union of the rendered object and its mask, outside the hand's pixels, at full resolution."""
+    vertices = np.exp(pose.log_scale) * scene.object.vertices @ np.asarray(pose.rotation).T + pose.translation
+    height, width = scene.object_mask.shape
+    drawn = np.isfinite(depth_map(scene.camera, (width, height), vertices, scene.object.faces)) & ~scene.hand_mask
+    mask = scene.object_mask & ~scene.hand_mask
+    return float((drawn & mask).sum() / max((drawn | mask).sum(), 1))
+
+
+def _distinct(candidates: _Poses, order: Int[ndarray, "k"], points: Float[ndarray, "n 3"], config: OpaConfig) -> list:
+    """Candidates, best first, that differ from all better ones in rotation and in the space that the object fills.
+
+    A turn about an axis of symmetry changes the first and not the second. A flip that leaves the silhouette as it is
+    changes both and stays: the hand decides it later.
+    """
+    diameter = np.linalg.norm(np.ptp(points, axis=0))
+    placed = [
+        np.exp(candidates.log_scale[k]) * points @ candidates.rotation[k].T + candidates.translation[k] for k in order
+    ]
+    accepted: list[int] = []
+    for k, surface in enumerate(placed):
+        for other in accepted:
+            turn = candidates.rotation[order[k]] @ candidates.rotation[order[other]].T
+            angle = np.rad2deg(Rotation.from_matrix(turn).magnitude())
+            distance = KDTree(placed[other]).query(surface - surface.mean(0) + placed[other].mean(0))[0].mean()
+            scale = np.exp(candidates.log_scale[order[k]])
+            if angle < config.distinct_angle or distance < config.distinct_distance * diameter * scale:
+                break
+        else:
+            accepted.append(k)
+    return [int(order[k]) for k in accepted]
+
+
+def _take(poses: _Poses, index: int) -> _Poses:
+    return _Poses(*(field[index] for field in poses))

@@ -18,7 +18,7 @@ from numpy import ndarray
 
 
 def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[Array, "count 3 3"]:
-    """Rotations `first` to `first + count` of an endless list, uniform on SO(3): the list does not depend on its length."""
+    """Rotations `first` to `first + count` of an endless list, uniform on SO(3) and the same for any count."""
 
     def rotation(index: Int[Array, ""]) -> Float[Array, "3 3"]:
         return jaxlie.SO3.sample_uniform(jax.random.fold_in(key, index)).as_matrix()
@@ -29,8 +29,8 @@ def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[Array
 def run_blocks(function: Callable[..., Any], settings: Hashable, shared: Any, starts: Any, width: int) -> Any:
     """`function(settings, shared, start)` for every start (the leading axis of `starts`), in blocks of `width` lanes.
 
-    Compiled once for a function, its settings and the shapes of `shared`, whatever the number of starts. The results come
-    back as numpy arrays; the device holds one block at a time.
+    Compiled once for a function, its settings and the shapes of `shared`, whatever the number of starts. The results
+    come back as numpy arrays.
     """
     count = len(jax.tree.leaves(starts)[0])
     results = []

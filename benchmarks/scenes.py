@@ -1,0 +1,245 @@
+"""Rendered pictures of a hand that grasps an object, with the truth known, and the measures of a pose against it.
+
+Everything follows from the shape and the seed. The pair is seen from any side, and the z-buffer decides what hides
+what, so the masks cut each other as in a photo. Only the forearm is missing.
+"""
+
+from dataclasses import dataclass, replace
+from zlib import crc32
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from scipy.spatial import ConvexHull, KDTree
+from scipy.spatial.distance import pdist
+from scipy.spatial.transform import Rotation
+
+from benchmarks.grasps import grasp, open_hand
+from benchmarks.shapes import SHAPES, Mesh
+from fgs_jax.hand import hand
+from fgs_jax.render import depth_map
+from fgs_jax.types import Camera, HandParams
+
+OBJECT_VISIBLE, MOST_OBJECT = (0.4, 0.95), 0.7
+"""Share of the object's silhouette that is seen, least and greatest; a scene's greatest is drawn from here on."""
+HAND_VISIBLE, MUTUAL = (0.2, 0.98), 0.75
+"""Of the hand's; the greatest is asked for in this share of the scenes, so that object and hand hide each other."""
+LEAST_PIXELS = 300
+"""Of the visible object."""
+FILL = (0.4, 0.7)
+"""Side of the box about hand and object as a share of the picture's, least and greatest."""
+DEPTH = (0.4, 0.9)
+"""Of the middle of hand and object, metres; goes before `FILL`."""
+GRASPS, VIEWS = 6, 24
+"""Grasps that are tried, and views of each, before a scene is given up.
+
+After a third of the grasps the object may show as much as in any scene, after two thirds the hand too.
+"""
+
+_posed = jax.jit(hand)
+
+
+@dataclass(frozen=True)
+class RenderedScene:
+    """A picture's masks and the truth behind them. Metres, camera frame, unless said otherwise."""
+
+    name: str
+    camera: Camera
+    size: tuple[int, int]
+    """Width and height of the picture, pixels."""
+    hand_params: HandParams
+    """Of the open hand."""
+    hand_vertices: Float[ndarray, "v 3"]
+    hand_faces: Int[ndarray, "f 3"]
+    """Closed at the wrist."""
+    hand_keypoints: Float[ndarray, "21 3"]
+    object_vertices: Float[ndarray, "w 3"]
+    """Object frame."""
+    object_faces: Int[ndarray, "g 3"]
+    T_camera_object: Float[ndarray, "4 4"]
+    hand_depth: Float[ndarray, "h w"]
+    """Of the whole hand, behind the object too; infinite where it is not."""
+    object_depth: Float[ndarray, "h w"]
+
+    @property
+    def object_mask(self) -> Bool[ndarray, "h w"]:
+        """Where the object is seen."""
+        return self.object_depth < self.hand_depth
+
+    @property
+    def hand_mask(self) -> Bool[ndarray, "h w"]:
+        """Where the hand is seen."""
+        return np.isfinite(self.hand_depth) & ~self.object_mask
+
+    @property
+    def object_visible(self) -> float:
+        """Share of the object's silhouette within the picture that is seen."""
+        return self.object_mask.sum() / max(np.isfinite(self.object_depth).sum(), 1)
+
+    @property
+    def hand_visible(self) -> float:
+        """Share of the hand's silhouette within the picture that is seen."""
+        return self.hand_mask.sum() / max(np.isfinite(self.hand_depth).sum(), 1)
+
+
+def make_scene(
+    shape: str | Mesh,
+    seed: int,
+    size: tuple[int, int] = (320, 320),
+    focal: float | None = None,
+    *,
+    cut: bool = False,
+    hamer_focal: bool = False,
+) -> RenderedScene:
+    """A random grasp of an object, seen from a random side.
+
+    `shape`: a name of `SHAPES`, or vertices in metres and faces. `size`: width and height in pixels. `focal`: pixels,
+    1.2 times the longer side unless given. `cut`: the border of the picture cuts the object. `hamer_focal`: the same
+    scene through HaMeR's focal length, 5000 / 256 times the longer side, from as much farther away.
+
+    Raises ValueError where no view of any grasp shows the object as asked.
+    """
+    name, (vertices, faces) = (shape, SHAPES[shape]()) if isinstance(shape, str) else ("mesh", shape)
+    rng = np.random.default_rng([crc32(name.encode()), seed])
+    camera = _camera(1.2 * max(size) if focal is None else focal, size)
+    most_object, mutual = rng.uniform(MOST_OBJECT, OBJECT_VISIBLE[1]), rng.random() < MUTUAL
+    for attempt in range(GRASPS):
+        most = (
+            most_object if attempt < GRASPS / 3 else OBJECT_VISIBLE[1],
+            HAND_VISIBLE[1] if mutual and attempt < GRASPS * 2 / 3 else 1.0,
+        )
+        params = grasp(vertices, faces, rng)
+        for _ in range(VIEWS):
+            T_camera_object = _view(params, vertices, camera, rng, cut=cut)
+            scene = _rendered((name, vertices, faces), camera, size, _moved(params, T_camera_object), T_camera_object)
+            if _accepted(scene, most, cut=cut):
+                return _from_afar(scene, 5000 / 256 * max(size)) if hamer_focal else scene
+    raise ValueError(f"{name}, seed {seed}: no view of {GRASPS * VIEWS} shows the object as asked: use another seed")
+
+
+def add_s(points: Float[ndarray, "n 3"], estimate: Float[ndarray, "4 4"], truth: Float[ndarray, "4 4"]) -> float:
+    """ADD-S in metres: mean distance from a point in its true place to the nearest one in the estimated pose."""
+    return float(KDTree(transformed(points, estimate)).query(transformed(points, truth))[0].mean())
+
+
+def diameter(vertices: Float[ndarray, "v 3"]) -> float:
+    """Greatest distance between two vertices."""
+    return float(pdist(vertices[ConvexHull(vertices).vertices]).max())
+
+
+def rotation_error(a: Float[ndarray, "3 3"], b: Float[ndarray, "3 3"]) -> float:
+    """Angle between two rotations, degrees."""
+    return float(np.rad2deg((Rotation.from_matrix(a).inv() * Rotation.from_matrix(b)).magnitude()))
+
+
+def masked_iou(
+    rendered: Bool[ndarray, "h w"], object_mask: Bool[ndarray, "h w"], hand_mask: Bool[ndarray, "h w"]
+) -> float:
+    """Intersection over union of two object masks over the pixels outside the hand's; 0 where both are empty there."""
+    rendered, object_mask = rendered & ~hand_mask, object_mask & ~hand_mask
+    return float((rendered & object_mask).sum() / max((rendered | object_mask).sum(), 1))
+
+
+def transformed(points: Float[ndarray, "*n 3"], T: Float[ndarray, "4 4"]) -> Float[ndarray, "*n 3"]:
+    """R p + t."""
+    return points @ T[:3, :3].T + T[:3, 3]
+
+
+def _camera(focal: float, size: tuple[int, int]) -> Camera:
+    return Camera(focal=jnp.array([focal, focal]), principal=jnp.array(size) / 2)
+
+
+def _moved(params: HandParams, T: Float[ndarray, "4 4"]) -> HandParams:
+    """The hand in another frame."""
+    wrist = np.asarray(_posed(open_hand(), params).joints[0])
+    at_rest = wrist - np.asarray(params.translation)
+    return replace(
+        params,
+        rotation=jnp.asarray(T[:3, :3] @ np.asarray(params.rotation)),
+        translation=jnp.asarray(transformed(wrist, T) - at_rest),
+    )
+
+
+def _view(
+    params: HandParams,
+    vertices: Float[ndarray, "w 3"],
+    camera: Camera,
+    rng: np.random.Generator,
+    *,
+    cut: bool,
+) -> Float[ndarray, "4 4"]:
+    """A random T_camera_object that puts the pair into the picture, or the object across its border."""
+    limit, focal, fill = 2 * np.asarray(camera.principal, float), np.asarray(camera.focal, float), rng.uniform(*FILL)
+    pair = np.concatenate([np.asarray(_posed(open_hand(), params).vertices), vertices])
+    middle = (pair.min(axis=0) + pair.max(axis=0)) / 2
+    T = np.eye(4)
+    T[:3, :3] = Rotation.random(rng=rng).as_matrix()
+    T[:3, 3] = [0, 0, DEPTH[1]] - T[:3, :3] @ middle
+
+    def box(points: Float[ndarray, "n 3"]) -> tuple[Float[ndarray, "2"], Float[ndarray, "2"]]:
+        placed = transformed(points, T)
+        pixels = focal * placed[:, :2] / placed[:, 2:] + limit / 2
+        return pixels.min(axis=0), pixels.max(axis=0)
+
+    def move(pixels: Float[ndarray, "2"]) -> None:
+        T[:2, 3] += pixels * transformed(middle, T)[2] / focal
+
+    for _ in range(8):
+        low, high = box(pair)
+        move(limit / 2 - (low + high) / 2)
+        depth = transformed(middle, T)[2]
+        T[2, 3] += np.clip(depth * ((high - low) / limit).max() / fill, *DEPTH) - depth
+    low, high = box(pair)
+    move(rng.uniform(-0.4, 0.4, 2) * (limit - (high - low)))
+    if cut:
+        low, high = box(vertices)
+        beyond = rng.uniform(0.1, 0.35) * (high - low)
+        shift = limit - high + beyond if rng.integers(2) else -low - beyond
+        move(shift * (np.arange(2) == rng.integers(2)))
+    return T
+
+
+def _rendered(
+    shape: tuple[str, Float[ndarray, "w 3"], Int[ndarray, "g 3"]],
+    camera: Camera,
+    size: tuple[int, int],
+    params: HandParams,
+    T_camera_object: Float[ndarray, "4 4"],
+) -> RenderedScene:
+    (name, vertices, faces), model = shape, open_hand()
+    posed = jax.tree.map(np.asarray, _posed(model, params))
+    hand_faces = np.concatenate([model.faces, model.cap_faces])
+    return RenderedScene(
+        name=name,
+        camera=camera,
+        size=size,
+        hand_params=params,
+        hand_vertices=posed.vertices,
+        hand_faces=hand_faces,
+        hand_keypoints=posed.keypoints,
+        object_vertices=vertices,
+        object_faces=faces,
+        T_camera_object=T_camera_object,
+        hand_depth=depth_map(camera, size, posed.vertices, hand_faces),
+        object_depth=depth_map(camera, size, transformed(vertices, T_camera_object), faces),
+    )
+
+
+def _accepted(scene: RenderedScene, most: tuple[float, float], *, cut: bool) -> bool:
+    mask = scene.object_mask
+    at_border = [drawn[[0, -1]].any() or drawn[:, [0, -1]].any() for drawn in (mask, mask | scene.hand_mask)]
+    placed = at_border[0] if cut else not at_border[1]
+    object_seen = mask.sum() >= LEAST_PIXELS and OBJECT_VISIBLE[0] <= scene.object_visible <= most[0]
+    return bool(placed and object_seen and HAND_VISIBLE[0] <= scene.hand_visible <= most[1])
+
+
+def _from_afar(scene: RenderedScene, focal: float) -> RenderedScene:
+    """The scene through another focal length, from as much farther away: at the object's origin nothing changes."""
+    T = scene.T_camera_object.copy()
+    T[2, 3] *= focal / float(scene.camera.focal[0])
+    away = jnp.array([0.0, 0.0, T[2, 3] - scene.T_camera_object[2, 3]])
+    params = replace(scene.hand_params, translation=scene.hand_params.translation + away)
+    shape = (scene.name, scene.object_vertices, scene.object_faces)
+    return _rendered(shape, _camera(focal, scene.size), scene.size, params, T)

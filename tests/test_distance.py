@@ -1,0 +1,251 @@
+"""nearest and signed_distance: against their definitions, formulas, and the exact distance of real meshes."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trimesh
+from jax.test_util import check_grads
+
+from fgs_jax.distance import DistanceGrid, nearest, signed_distance
+from fgs_jax.objects import distance_grid, exact_signed_distance, load_object, sample_points
+from tests.reference import distance as reference
+
+SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
+needs_data = pytest.mark.skipif(
+    not SHARED.exists(), reason=f"real inputs are not there: {SHARED.name} beside the repository"
+)
+OBJECTS = ("apple", "bowl", "camera", "cup", "flashlight", "fryingpan", "hammer", "knife", "lightbulb", "mug", "phone")
+OBJECTS += ("scissors", "teapot", "toothbrush", "waterbottle", "wineglass")
+
+look_up = jax.jit(signed_distance)
+gradient_of = jax.jit(jax.grad(lambda points, grid: signed_distance(grid, points).sum()))
+
+
+def sizes_in(jaxpr) -> set[int]:
+    """Sizes of all arrays that a program makes, those within its loops too."""
+    sizes = set()
+    for equation in jaxpr.eqns:
+        sizes |= {variable.aval.size for variable in equation.outvars}
+        for parameter in equation.params.values():
+            inner = getattr(parameter, "jaxpr", parameter)
+            sizes |= sizes_in(inner) if hasattr(inner, "eqns") else set()
+    return sizes
+
+
+# --- nearest
+
+
+@pytest.mark.parametrize(("queries", "targets", "dimensions"), [(50, 37, 3), (40, 513, 2), (9, 1, 3), (1, 2, 2)])
+def test_nearest_is_the_least_distance(rng, queries, targets, dimensions):
+    a, b = rng.normal(size=(queries, dimensions)), rng.normal(size=(targets, dimensions))
+    index = np.asarray(nearest(jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)))
+    squared = reference.nearest_squared(a, b)
+    assert index.shape == (queries,) and (index >= 0).all() and (index < targets).all()
+    # The index stands in the lowest bits of the squared distance.
+    chosen, least = squared[np.arange(queries), index], squared.min(axis=1)
+    np.testing.assert_array_less(chosen, least * (1 + 4 * targets / 2**23) + 1e-12)
+
+
+def test_nearest_takes_one_of_duplicates_and_finds_itself(rng):
+    points = jnp.asarray(rng.normal(size=(300, 3)), jnp.float32)
+    np.testing.assert_array_equal(nearest(points, points), np.arange(300))
+    twice = jnp.concatenate([points, points])
+    np.testing.assert_array_equal(nearest(points, twice) % 300, np.arange(300))
+
+
+# -nan is what 0 / 0 gives on x86.
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_nearest_never_takes_a_target_that_is_not_finite(rng, bad):
+    targets = rng.normal(size=(20, 3)).astype(np.float32)
+    queries = targets + np.float32(1e-3)
+    targets[::2, 1] = bad
+    index = np.asarray(jax.jit(nearest)(jnp.asarray(queries), jnp.asarray(targets)))
+    np.testing.assert_array_equal(index, np.nanargmin(reference.nearest_squared(queries, targets), axis=1))
+
+
+def test_nearest_has_no_gradient_and_makes_no_product_array(rng):
+    queries, targets = jnp.asarray(rng.normal(size=(101, 3))), jnp.asarray(rng.normal(size=(211, 3)))
+    sizes = sizes_in(jax.make_jaxpr(nearest)(queries, targets).jaxpr)
+    assert max(sizes) == 211 * 3
+
+    def total(x, y):
+        return (y[nearest(x, y)] ** 2).sum() + (0 * x).sum()
+
+    grads = jax.grad(total, argnums=(0, 1))(queries, targets)
+    np.testing.assert_array_equal(grads[0], 0)
+    chosen = np.bincount(np.asarray(nearest(queries, targets)), minlength=211)
+    np.testing.assert_allclose(grads[1], 2 * targets * chosen[:, None], rtol=1e-6)
+
+
+def test_nearest_alone_is_as_in_a_batch(rng):
+    queries, targets = (jnp.asarray(rng.normal(size=(4, size, 3)), jnp.float32) for size in (30, 60))
+    together = jax.jit(jax.vmap(nearest))(queries, targets)
+    for row in range(4):
+        np.testing.assert_array_equal(together[row], nearest(queries[row], targets[row]))
+
+
+# --- signed distance: the look-up
+
+
+LOW, HIGH = np.array([0.25, -0.25, 0.5]), np.array([1.75, 1.25, 2.0])
+"""Corners of the cube of `random_grid`, exact in float32."""
+
+
+@pytest.fixture
+def random_grid(rng):
+    return DistanceGrid(
+        values=jnp.asarray(rng.normal(size=(7, 7, 7)), jnp.float32),
+        origin=jnp.asarray(LOW, jnp.float32),
+        voxel=jnp.array(0.25),
+    )
+
+
+def test_values_and_gradients_are_those_of_the_twin(random_grid, rng, x64):
+    points = np.asarray(random_grid.origin) + rng.uniform(-0.5, 2, (400, 3))
+    values, gradients = reference.signed_distance(
+        np.asarray(random_grid.values, float), np.asarray(random_grid.origin, float), float(random_grid.voxel), points
+    )
+    outside = ((points < LOW) | (points > HIGH)).any(axis=1)
+    assert 100 < outside.sum() < 380
+    np.testing.assert_allclose(look_up(random_grid, jnp.asarray(points)), values, atol=1e-6)
+    np.testing.assert_allclose(gradient_of(jnp.asarray(points), random_grid), gradients, atol=1e-5)
+
+
+def test_forward_reverse_and_numerical_derivatives_agree(random_grid, rng, x64):
+    grid = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), random_grid)
+    points = LOW + 0.25 * (rng.integers(-3, 9, (30, 3)) + rng.uniform(0.1, 0.9, (30, 3)))
+    check_grads(
+        lambda p: look_up(grid, jnp.asarray(p)), (jnp.asarray(points),), order=1, modes=("fwd", "rev"), eps=1e-6
+    )
+
+
+def test_at_nodes_it_is_the_value_and_every_gradient_is_finite(random_grid):
+    steps = np.indices((7, 7, 7)).reshape(3, -1).T
+    nodes = jnp.asarray(steps * 0.25 + LOW, jnp.float32)
+    np.testing.assert_allclose(look_up(random_grid, nodes), random_grid.values.ravel(), atol=2e-5)
+    far = jnp.array([[1e6, 0.0, 0.0], [-1e6, 1e6, -1e6], LOW, HIGH, [0.25, 0.0, 1e-30]], jnp.float32)
+    for points in (nodes, far):
+        assert np.isfinite(look_up(random_grid, points)).all()
+        assert np.isfinite(gradient_of(points, random_grid)).all()
+    np.testing.assert_allclose(look_up(random_grid, far)[0], 1e6, rtol=1e-5)
+    # At the border the gradient is that from within.
+    values, found = np.asarray(random_grid.values), gradient_of(far[2:4], random_grid)
+    lowest = [values[1, 0, 0] - values[0, 0, 0], values[0, 1, 0] - values[0, 0, 0], values[0, 0, 1] - values[0, 0, 0]]
+    highest = [values[6, 6, 6] - values[5, 6, 6], values[6, 6, 6] - values[6, 5, 6], values[6, 6, 6] - values[6, 6, 5]]
+    np.testing.assert_allclose(found, np.array([lowest, highest]) / 0.25, rtol=1e-5)
+
+
+def test_alone_it_is_as_in_a_batch_of_points_and_of_grids(random_grid, rng):
+    other = random_grid.replace(values=-random_grid.values, voxel=jnp.array(0.2))
+    grids = jax.tree.map(lambda *x: jnp.stack(x), random_grid, other)
+    points = jnp.asarray(rng.uniform(-1, 2, (2, 50, 3)), jnp.float32)
+    together = jax.jit(jax.vmap(signed_distance))(grids, points)
+    np.testing.assert_allclose(together[0], look_up(random_grid, points[0]), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(together[1], look_up(other, points[1]), rtol=1e-6, atol=1e-6)
+
+
+def test_a_point_that_is_not_finite_stays_alone(random_grid, rng):
+    points = jnp.asarray(rng.uniform(-1, 2, (50, 3)), jnp.float32)
+    broken = points.at[7].set(jnp.nan).at[9, 1].set(-jnp.inf)
+    values, gradients = look_up(random_grid, broken), gradient_of(broken, random_grid)
+    others = np.delete(np.arange(50), [7, 9])
+    assert np.isnan(values[7]) and np.isinf(values[9])
+    np.testing.assert_array_equal(values[others], look_up(random_grid, points)[others])
+    np.testing.assert_array_equal(gradients[others], gradient_of(points, random_grid)[others])
+
+
+# --- signed distance: shapes with a formula, and real meshes
+
+
+def sphere(points):
+    return np.linalg.norm(points, axis=1) - 0.05
+
+
+def box(points):
+    beyond = np.abs(points) - np.array([0.06, 0.04, 0.02])
+    return np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(axis=1), 0)
+
+
+def capsule(points):
+    on_axis = np.zeros_like(points)
+    on_axis[:, 2] = np.clip(points[:, 2], -0.06, 0.06)
+    return np.linalg.norm(points - on_axis, axis=1) - 0.02
+
+
+SHAPES = {
+    "sphere": (sphere, trimesh.creation.icosphere(subdivisions=4, radius=0.05), 1e-4),
+    "box": (box, trimesh.creation.box((0.12, 0.08, 0.04)), 1e-9),
+    "capsule": (capsule, trimesh.creation.capsule(height=0.12, radius=0.02, count=[48, 48]), 1e-4),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("resolution", [24, 49])
+def test_the_grid_is_the_formula_to_a_fraction_of_a_voxel(rng, name, resolution):
+    formula, shape, facets = SHAPES[name]
+    grid = distance_grid(load_object(shape), resolution)
+    voxel, origin = float(grid.voxel), np.asarray(grid.origin, float)
+    assert grid.values.shape == (resolution,) * 3 and grid.values.dtype == jnp.float32
+    nodes = np.indices(grid.values.shape).reshape(3, -1).T * voxel + origin
+    np.testing.assert_allclose(grid.values.ravel(), formula(nodes), atol=facets)
+
+    points = origin + rng.random((40_000, 3)) * voxel * (resolution - 1)
+    error = np.abs(np.asarray(look_up(grid, jnp.asarray(points, jnp.float32))) - formula(points))
+    # A distance changes by no more than the way: sqrt(3) / 2 voxels in the middle of a cell, on a ridge alone.
+    assert error.max() < np.sqrt(3) / 2 * voxel + facets
+    assert np.mean(error < voxel / 2 + facets) > 0.9995
+    near = np.abs(formula(points)) < voxel
+    assert error[near].max() < voxel / 2 + facets and error[near].mean() < voxel / 20 + facets
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_outside_the_cube_it_is_the_way_through_the_cube(rng, name):
+    formula, shape, facets = SHAPES[name]
+    grid = distance_grid(load_object(shape), 32)
+    low, side = np.asarray(grid.origin, float), 31 * float(grid.voxel)
+    points = low + side * rng.uniform(-1, 2, (4000, 3))
+    on_cube = np.clip(points, low, low + side)
+    away = np.linalg.norm(points - on_cube, axis=1)
+    points, on_cube, away = points[away > 0], on_cube[away > 0], away[away > 0]
+    found = np.asarray(look_up(grid, jnp.asarray(points, jnp.float32)))
+    tolerance = float(grid.voxel) / 10 + facets
+    np.testing.assert_allclose(found, formula(on_cube) + away, atol=tolerance)
+    assert (found > formula(points) - tolerance).all()
+    gradient = np.asarray(gradient_of(jnp.asarray(points, jnp.float32), grid))
+    assert np.linalg.norm(gradient, axis=1).max() < 1.5
+    # It leads away from the cube.
+    assert ((gradient * (points - on_cube)).sum(axis=1) > 0.99 * away).all()
+
+
+@pytest.fixture(scope="module")
+def real_errors():
+    """Errors in voxels, and the exact distance, at random points in the cube and about the surface of all objects."""
+    rng, found = np.random.default_rng(1), {}
+    for name in OBJECTS:
+        mesh = load_object(SHARED / "objects" / f"{name}.ply")
+        grid = distance_grid(mesh, 36)
+        voxel, origin = float(grid.voxel), np.asarray(grid.origin, float)
+        anywhere = origin + rng.random((2000, 3)) * voxel * 35
+        surface = np.asarray(sample_points(mesh, 200, jax.random.key(0)), float)
+        about = np.clip(surface.repeat(10, axis=0) + rng.normal(size=(2000, 3)) * voxel, origin, origin + voxel * 35)
+        points = np.concatenate([anywhere, about])
+        exact = exact_signed_distance(mesh, points)
+        values = np.asarray(look_up(grid, jnp.asarray(points, jnp.float32)))
+        found[name] = (values - exact) / voxel, exact / voxel
+    return found
+
+
+@needs_data
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_grid_of_a_real_mesh_is_its_distance_to_a_fraction_of_a_voxel(real_errors, name):
+    errors, exact = real_errors[name]
+    assert np.abs(errors).max() < np.sqrt(3) / 2
+    assert np.mean(np.abs(errors) < 0.5) > 0.995
+    # Walls thinner than a voxel lie between the nodes: there is too little depth there, and never too much.
+    assert errors[exact < 0].min() > -0.5
+    clear = np.abs(exact) > 1
+    np.testing.assert_array_equal(np.sign(errors + exact)[clear], np.sign(exact)[clear])
+    assert np.abs(errors).mean() < 0.08

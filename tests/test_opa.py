@@ -1,0 +1,340 @@
+"""OPA: terms against their twin, signs, bits, and poses found in rendered pictures with known truth."""
+
+import inspect
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import jaxlie
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from scipy.spatial.transform import Rotation
+
+from benchmarks.scenes import add_s, diameter, make_scene
+from fgs_jax import opa
+from fgs_jax.camera import project
+from fgs_jax.config import FAST_OPA, PAPER_OPA
+from fgs_jax.errors import SceneError
+from fgs_jax.objects import load_object
+from fgs_jax.opa import (
+    L_cam,
+    L_dep,
+    L_dist,
+    PoseState,
+    _PhaseInputs,
+    _PhaseSettings,
+    _run_phase,
+    approximate,
+    mask_targets,
+    opa_terms,
+    picture_view,
+    pose_problem,
+    start_translation,
+)
+from fgs_jax.restarts import random_rotations, run_blocks
+from fgs_jax.scene import Scene, camera_from_matrix, check_scene, mask_box
+from fgs_jax.types import Camera
+from tests.reference import opa as twin
+
+
+def as_scene(rendered, **changes) -> Scene:
+    mesh = load_object((rendered.object_vertices, rendered.object_faces), name=rendered.name)
+    hand = np.asarray(rendered.hand_vertices, float), np.asarray(rendered.hand_faces)
+    scene = Scene(rendered.camera, rendered.object_mask, rendered.hand_mask, *hand, mesh)
+    return replace(scene, **changes)
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    return make_scene("mug", 1, size=(160, 160))
+
+
+@pytest.fixture(scope="module")
+def scene(rendered):
+    return as_scene(rendered)
+
+
+@pytest.fixture(scope="module")
+def problem(scene):
+    return pose_problem(scene, jax.random.key(0))[0]
+
+
+def test_terms_equal_their_twin(x64, scene, rng):
+    config = replace(PAPER_OPA, phases=(replace(PAPER_OPA.phases[0], points=40, targets=50),))
+    problem, _ = pose_problem(scene, jax.random.key(2), config)
+    problem = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), problem)
+    start = np.asarray(Rotation.from_rotvec([0.3, -0.8, 0.5]).as_matrix())
+    depth = np.asarray(problem.hand_depth)
+    assert float(problem.cell) == 1.0
+    left, top = (int(x) for x in problem.grid_origin)
+    image = np.zeros((400, 400))
+    rows, columns = np.nonzero(depth)
+    image[rows + top, columns + left] = depth[rows, columns]
+    for depth_change in (0.0, -0.05, -2.0):
+        translation = np.asarray(start_translation(problem)) + np.array([0.01, -0.02, depth_change])
+        state = PoseState(jnp.array([0.1, 0.2, -0.1]), jnp.asarray(translation), None)
+        ours = opa_terms(problem, jnp.asarray(start), state, paper_form=True)
+        rotation = start @ Rotation.from_rotvec([0.1, 0.2, -0.1]).as_matrix()
+        targets = np.asarray(problem.targets)
+        dist, dep, cam = twin.terms(
+            {"f": np.asarray(problem.camera.focal), "c": np.asarray(problem.camera.principal)},
+            np.asarray(problem.points),
+            targets,
+            rotation,
+            translation,
+            mask_pixels=np.argwhere(scene.object_mask),
+            hand_depth=image,
+        )
+        if depth_change > -1:  # behind the camera points leave the grid, where the nearest pixel is of the last cell
+            squares = targets_squared(problem, rotation, translation)
+            share = float(problem.mask_area) / len(targets)
+            # The nearest point is one of those within 6e-5 of the least squared distance.
+            np.testing.assert_allclose(ours["dist"], dist + (share - 1) * squares, rtol=6e-5)
+            np.testing.assert_allclose(ours["dep"], dep, rtol=1e-6)
+        np.testing.assert_allclose(ours["cam"], cam, rtol=1e-6, atol=1e-12)
+
+
+def targets_squared(problem, rotation, translation):
+    pixels = np.asarray(project(problem.camera, jnp.asarray(np.asarray(problem.points) @ rotation.T + translation)))
+    differences = np.asarray(problem.targets)[:, None] - pixels[None]
+    return (differences**2).sum(axis=-1).min(axis=1).sum()
+
+
+def test_terms_by_hand():
+    assert L_dist(jnp.array([[3.0, 0.0], [4.0, 0.0]]), jnp.array([[1.0], [2.0]])) == 30.0
+    # The hand lies at 0.5 m. A point before it is pushed back, one behind it is not, nor one seen beside the hand.
+    assert L_dep(jnp.array([0.4, 0.6, 0.1]), jnp.array([0.5, 0.5, 0.0])) == pytest.approx(0.1)
+    assert L_cam(jnp.array([-0.09, 0.5])) == pytest.approx(0.05)
+    assert jax.grad(lambda z: L_cam(z[None]))(jnp.asarray(-0.1)) < 0, "the way out is forward"
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_gradients_are_numerical_ones(x64, problem, scaled):
+    problem = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), problem)
+    problem = replace(problem, points=problem.points[:60], targets=problem.targets[:60])
+    start = random_rotations(jax.random.key(5), 0, 1)[0].astype(jnp.float64)
+    state = PoseState(jnp.array([0.1, 0.2, -0.1]), start_translation(problem), jnp.asarray(0.1) if scaled else None)
+
+    def total(state):
+        return sum(opa_terms(problem, start, state).values())
+
+    def of_arrays(*state):
+        rotation, translation, *scale = (jnp.asarray(x) for x in state if x is not None)
+        return total(PoseState(rotation, translation, scale[0] if scale else None))
+
+    check_grads(of_arrays, tuple(state), order=1, modes=("rev",), atol=1e-4, rtol=1e-4, eps=1e-7)
+
+
+def test_gradients_are_finite_anywhere(problem):
+    for translation in ([0.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 0.0, 0.01], [50.0, 0.0, 1.0], [0.0, 0.0, 1e4]):
+        state = PoseState(jnp.zeros(3), jnp.array(translation), jnp.zeros(()))
+        gradient = jax.grad(lambda s: sum(opa_terms(problem, jnp.eye(3), s).values()))(state)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)), translation
+
+
+def test_nothing_of_points_by_targets_is_made(problem):
+    state = PoseState(jnp.zeros(3), start_translation(problem), None)
+    jaxpr = jax.make_jaxpr(jax.grad(lambda s: opa_terms(problem, jnp.eye(3), s)["dist"]))(state)
+    n, m = len(problem.points), len(problem.targets)
+    sizes = [v.aval.size for eqn in jaxpr.jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "size")]
+    tables = problem.nearest_pixel.size
+    assert max(size for size in sizes if size != tables and size != tables // 2) < n * m / 8
+
+
+@pytest.mark.parametrize("factor", [-0.2, 0.6], ids=["behind the camera", "in front of the hand"])
+def test_signs(monkeypatch, rendered, scene, factor):
+    """From behind the camera, and from before a hand that hides it, the object ends where it is."""
+    monkeypatch.setattr(opa, "start_translation", lambda problem: factor * start_translation(problem))
+    found = approximate(scene, jax.random.key(0), 128)
+    truth, middle = rendered.T_camera_object, rendered.object_vertices.mean(axis=0)
+    place = found.rotation[0] @ middle + found.translation[0]
+    assert np.linalg.norm(place - truth[:3, :3] @ middle - truth[:3, 3]) < 0.25 * diameter(rendered.object_vertices)
+    assert found.masked_iou[0] > 0.9 and found.lost == 0
+
+
+def test_literal_signs_push_the_object_to_the_camera(rendered):
+    """Eq. 9 and 10 as printed, for a camera that looks along -z, do harm with one that looks along +z."""
+    depth = jnp.linspace(0.3, 0.9, 50)
+    printed = jax.grad(lambda z: jnp.sum(jnp.maximum(z - 0.5, 0.0)) + jnp.mean(jnp.maximum(z, 0.0)))(depth)
+    ours = jax.grad(lambda z: L_dep(z, jnp.full(50, 0.5)) + L_cam(z))(depth)
+    assert (printed > 0).all(), "descent on the printed form pulls everything towards the camera"
+    assert (ours[depth < 0.5] < 0).all() and (ours[depth > 0.5] == 0).all()
+
+
+def phase_inputs(problem):
+    weights = {"dep": 0.1, "cam": 1000.0, "size": 0.001}
+    return _PhaseInputs(problem, weights, jnp.array([0.05, 0.005]), jnp.array([0.01, 0.001]))
+
+
+def starts_of(problem, count):
+    rotations = np.asarray(random_rotations(jax.random.key(7), 0, count))
+    translations = np.tile(np.asarray(start_translation(problem)), (count, 1))
+    return rotations, PoseState(np.zeros((count, 3), np.float32), translations, None)
+
+
+def test_bits_do_not_depend_on_company(problem):
+    """Alone, among 1000, beside a NaN and in any lane, phase by phase."""
+    rotations, state = starts_of(problem, 1000)
+    for points, targets in ((128, 128), (256, 256)):
+        settings, inputs = _PhaseSettings(8, points, targets, False), phase_inputs(problem)
+        among = run_blocks(_run_phase, settings, inputs, (rotations, state), 64)
+        spoiled = state._replace(translation=state.translation.copy())
+        spoiled.translation[10::64] = np.nan
+        beside = run_blocks(_run_phase, settings, inputs, (rotations, spoiled), 64)
+        for k in (0, 11, 517, 999):
+            one = jax.tree.map(lambda x: x[k : k + 1], (rotations, state))  # noqa: B023
+            alone = run_blocks(_run_phase, settings, inputs, one, 64)
+            for whole, single, third in zip(*(jax.tree.leaves(x) for x in (among, alone, beside)), strict=True):
+                np.testing.assert_array_equal(single[0], whole[k])
+                np.testing.assert_array_equal(third[k], whole[k])
+        other_lane = jax.tree.map(lambda x: np.roll(x, 5, axis=0), (rotations, state))
+        rolled = run_blocks(_run_phase, settings, inputs, other_lane, 64)
+        np.testing.assert_array_equal(np.roll(rolled.energy, -5), among.energy)
+        assert np.isinf(beside.energy[10::64]).all()
+
+
+def test_a_lost_start_is_reported_and_loses_alone(scene, monkeypatch):
+    expected = approximate(scene, jax.random.key(1), 64, count=2, config=replace(FAST_OPA, polish_evaluations=0))
+
+    def spoiled(key, first, count):
+        return random_rotations(key, first, count).at[63 if expected.start[0] != 63 else 62].set(jnp.nan)
+
+    monkeypatch.setattr(opa, "random_rotations", spoiled)
+    found = approximate(scene, jax.random.key(1), 64, count=2, config=replace(FAST_OPA, polish_evaluations=0))
+    assert found.lost == 1 and expected.lost == 0
+    np.testing.assert_array_equal(found.rotation[0], expected.rotation[0])
+    monkeypatch.setattr(opa, "random_rotations", lambda key, first, count: jnp.full((count, 3, 3), jnp.nan))
+    with pytest.raises(SceneError, match="no start of 64 ended with a finite energy"):
+        approximate(scene, jax.random.key(1), 64)
+
+
+@pytest.mark.parametrize("shape", ["mug", "hammer"])
+def test_finds_the_pose(shape):
+    rendered = make_scene(shape, 0, size=(224, 224))
+    found = approximate(as_scene(rendered), jax.random.key(0), 256)
+    points, truth = rendered.object_vertices, rendered.T_camera_object
+    shares = []
+    for rotation, translation in zip(found.rotation, found.translation, strict=True):
+        estimate = np.eye(4)
+        estimate[:3, :3], estimate[:3, 3] = rotation, translation
+        shares.append(add_s(points, estimate, truth) / diameter(points))
+    assert min(shares) < 0.1 and found.masked_iou[0] > 0.95
+    assert (np.diff(found.masked_iou) <= 0).all() and (found.scale == 1.0).all()
+    assert len(found.history) == 3 and found.history[2].shape[1] == FAST_OPA.phases[2].steps
+    total = found.terms["dist"] + 0.1 * found.terms["dep"] + 1000 * found.terms["cam"]
+    np.testing.assert_allclose(total, found.energy, rtol=1e-5)
+    np.testing.assert_allclose(found.history[2].min(axis=1), found.energy)
+    for a in range(len(found.rotation)):
+        for b in range(a):
+            turn = Rotation.from_matrix(found.rotation[a] @ found.rotation[b].T).magnitude()
+            assert np.rad2deg(turn) > 10, "two of the poses are the same"
+
+
+def test_an_unknown_size_is_found_at_the_hands_depth():
+    rendered = make_scene("mug", 0, size=(224, 224))
+    scene = as_scene(rendered, object=load_object((rendered.object_vertices * 0.7, rendered.object_faces), "unknown"))
+    found = approximate(scene, jax.random.key(0), 256)
+    assert found.masked_iou[0] > 0.95
+    assert abs(0.7 * found.scale[0] - 1) < 0.25
+    middle = found.scale[0] * found.rotation[0] @ scene.object.vertices.mean(axis=0) + found.translation[0]
+    assert abs(middle[2] - scene.hand_vertices[:, 2].mean()) < 0.1
+
+
+def test_targets_lie_on_the_outline_that_is_seen(scene):
+    targets = mask_targets(scene.object_mask, scene.hand_mask, 400, 0.75, jax.random.key(0))
+    assert targets.shape == (400, 2)
+    column, row = np.floor(targets).astype(int).T
+    assert scene.object_mask[row, column].all() and np.allclose(targets - np.floor(targets), 0.5)
+    padded = np.pad(scene.object_mask, 1, constant_values=True)
+    beside_background = ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
+    on_outline = beside_background[row, column]
+    assert 0.7 < on_outline.mean() < 0.9
+    hand = np.argwhere(scene.hand_mask)
+    distance = np.abs(hand[None] - np.stack([row, column], axis=1)[:, None]).sum(axis=-1).min(axis=1)
+    assert (distance[on_outline] > 1).mean() > 0.95
+    uniform = mask_targets(scene.object_mask, scene.hand_mask, 400, 0.0, jax.random.key(0))
+    column, row = np.floor(uniform).astype(int).T
+    assert abs(beside_background[row, column].mean() - beside_background[scene.object_mask].mean()) < 0.1
+
+
+def test_the_view_samples_the_masks(scene):
+    view = picture_view(scene)
+    column, row = np.floor(np.asarray(view.pixels)).astype(int).T
+    inside = (row >= 0) & (column >= 0) & (row < 160) & (column < 160)
+    row, column = np.clip(row, 0, 159), np.clip(column, 0, 159)
+    np.testing.assert_array_equal(view.in_mask, scene.object_mask[row, column] & inside)
+    np.testing.assert_array_equal(view.counted, ~scene.hand_mask[row, column] & inside)
+
+
+def test_camera_from_matrix():
+    camera = camera_from_matrix(np.array([[500.0, 0, 64], [0, 510, 48], [0, 0, 1]]), integer_centres=True)
+    np.testing.assert_allclose(camera.focal, [500, 510])
+    np.testing.assert_allclose(camera.principal, [64.5, 48.5])
+    assert mask_box(np.pad(np.ones((2, 3), bool), ((4, 5), (6, 7)))) == (6, 4, 9, 6)
+
+
+def bad(scene, **changes):
+    """A copy with changed fields, past the shape hook of these tests, which users do not have."""
+    copy = replace(scene)
+    for name, change in changes.items():
+        object.__setattr__(copy, name, change(getattr(scene, name)))
+    return copy
+
+
+def far_corner(mask):
+    other = np.zeros_like(mask)
+    other[:6, :6] = True
+    return other
+
+
+BAD_SCENES = [
+    ({"object_mask": np.zeros_like}, "object_mask: expected visible pixels of the object, got none"),
+    ({"hand_mask": np.zeros_like}, "hand_mask: expected visible pixels of the hand, got none"),
+    ({"object_mask": lambda m: m[:-1]}, "hand_mask: expected the size of the picture"),
+    ({"object_mask": lambda m: m.astype(np.uint8)}, r"object_mask: expected booleans of shape \(h, w\), got uint8"),
+    ({"object_mask": lambda m: m & (np.cumsum(m).reshape(m.shape) < 10)}, "expected at least 30 pixels, got 9"),
+    ({"object_mask": far_corner}, "expected boxes that meet"),
+    ({"image": lambda _: np.zeros((80, 80, 3), np.uint8)}, r"expected the size of the picture, \(80, 80\), got \(160"),
+    ({"hand_vertices": lambda v: v * np.nan}, "hand_vertices: expected finite numbers"),
+    ({"hand_vertices": lambda v: -v}, "hand_vertices: expected a hand before the camera"),
+    (
+        {"camera": lambda c: Camera(c.focal * jnp.nan, c.principal)},
+        "camera: expected finite numbers and positive focal",
+    ),
+    ({"camera": lambda c: Camera(c.focal * 0, c.principal)}, "camera: expected finite numbers and positive focal"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_SCENES)
+def test_a_scene_without_an_answer_is_refused_in_one_line(scene, changes, message):
+    with pytest.raises(SceneError, match=message) as caught:
+        inspect.unwrap(check_scene)(bad(scene, **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_identical_masks_are_refused(scene):
+    with pytest.raises(SceneError, match="are identical: expected the visible part of each"):
+        check_scene(replace(scene, hand_mask=scene.object_mask))
+
+
+@pytest.mark.parametrize(
+    ("K", "message"),
+    [
+        (np.diag([0.0, 500, 1]), "positive focal lengths"),
+        (np.full((3, 3), np.nan), "positive focal lengths"),
+        (np.array([[500.0, 3, 64], [0, 500, 48], [0, 0, 1]]), "undistort the picture"),
+        (np.array([[500.0, 0, 64], [0, 500, 48], [0, 0, 0]]), "undistort the picture"),
+    ],
+)
+def test_a_matrix_that_is_no_camera_is_refused(K, message):
+    with pytest.raises(SceneError, match=message) as caught:
+        camera_from_matrix(K)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_start_turns_about_the_centre_of_the_points(problem):
+    state = PoseState(jnp.array([0.2, 0.1, -0.3]), start_translation(problem), None)
+    by_state = opa_terms(problem, jnp.eye(3), state)["dist"]
+    by_start = opa_terms(problem, jaxlie.SO3.exp(state.rotation).as_matrix(), state._replace(rotation=jnp.zeros(3)))
+    np.testing.assert_allclose(by_state, by_start["dist"], rtol=1e-4)
