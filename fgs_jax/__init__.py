@@ -20,7 +20,14 @@ from fgs_jax.hand_fit import carry_over as carry_over
 from fgs_jax.hand_fit import check_side as check_side
 from fgs_jax.hand_fit import fit_hand as fit_hand
 from fgs_jax.hand_fit import side_evidence as side_evidence
+from fgs_jax.objects import ObjectMesh as ObjectMesh
+from fgs_jax.objects import load_object as load_object
+from fgs_jax.opa import ObjectPoses as ObjectPoses
+from fgs_jax.opa import approximate as approximate
+from fgs_jax.scene import Scene as Scene
+from fgs_jax.scene import camera_from_matrix as camera_from_matrix
 from fgs_jax.solve import least_squares as least_squares
+from fgs_jax.solve import minimise as minimise
 from fgs_jax.types import Camera as Camera
 from fgs_jax.types import Hand as Hand
 from fgs_jax.types import HandModel as HandModel

@@ -16,7 +16,7 @@ Shape letters: `n` people or poses, `v` vertices, `q` quads, `f` triangles.
 import argparse
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
@@ -404,8 +404,8 @@ def pose_arrays(poses: Float[ndarray, "n 15 3"]) -> dict[str, ndarray]:
 
 def write(path: Path, arrays: dict[str, ndarray]) -> None:
     """The whole file or none of it."""
-    partial = path.with_name(f"{path.stem}.partial.npz")
-    np.savez_compressed(partial, **arrays)
+    partial, keywords = path.with_name(f"{path.stem}.partial.npz"), dict[str, Any](arrays)
+    np.savez_compressed(partial, **keywords)
     partial.replace(path)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
