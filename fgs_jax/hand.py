@@ -175,18 +175,19 @@ def _skin(
     """Blend and skin the vertices, about the wrist.
 
     Coordinates lie apart and vertices together, (3, v): under vmap each product then becomes one large matrix product,
-    and the blended transforms are applied without a transpose. 1024 hands with their gradient take a third of the time
-    of the same formulas written (v, 3).
+    and the blended transforms are applied without a transpose. Written (v, 3), 1024 hands with their gradient take three
+    times as long.
     """
     directions = blend_directions.reshape(blend_directions.shape[0], -1)
     offsets = jnp.matmul(skeleton.blend_coefficients, directions, precision="highest").reshape(3, -1)
     rest = v_template.T + offsets - skeleton.wrist[:, None]
     rotated_rest = jnp.einsum("jab,jb->ja", skeleton.rotations, skeleton.rest_joints, precision="highest")
-    transforms = jnp.concatenate(
-        [skeleton.rotations.transpose(1, 2, 0).reshape(9, 16), (skeleton.joints - rotated_rest).T]
-    )
-    blended = jnp.matmul(transforms, weights.T, precision="highest")
-    rows = [sum(blended[3 * a + b] * rest[b] for b in range(3)) + blended[9 + a] for a in range(3)]
+    transforms = jnp.concatenate([skeleton.rotations, (skeleton.joints - rotated_rest)[:, :, None]], axis=2)
+    rows = []
+    # A product per coordinate: the gradient then pads four slices each time, not twelve.
+    for transform in transforms.transpose(1, 2, 0):
+        blended = jnp.matmul(transform, weights.T, precision="highest")
+        rows.append(sum(blended[b] * rest[b] for b in range(3)) + blended[3])
     return jnp.stack(rows, axis=-1)
 
 
