@@ -175,8 +175,8 @@ def _skin(
     """Blend and skin the vertices, about the wrist.
 
     Coordinates lie apart and vertices together, (3, v): under vmap each product then becomes one large matrix product,
-    and the blended transforms are applied without a transpose. Written (v, 3), 1024 hands with their gradient take three
-    times as long.
+    and the blended transforms are applied without a transpose. Written (v, 3), 1024 hands with their gradient took
+    three times as long.
     """
     directions = blend_directions.reshape(blend_directions.shape[0], -1)
     offsets = jnp.matmul(skeleton.blend_coefficients, directions, precision="highest").reshape(3, -1)
