@@ -49,10 +49,9 @@ def tumbler_scene() -> Scene:
 
 def overlay(scene: Scene, rotation: np.ndarray, translation: np.ndarray, caption: str) -> Image.Image:
     """The object at a pose, and the hand, over the photo."""
-    assert scene.image is not None
-    placed = scene.object.vertices @ rotation.T + translation
+    placed, photo = scene.object.vertices @ rotation.T + translation, np.asarray(scene.image)
     meshes = [(placed, scene.object.faces, PLASTIC), (scene.hand_vertices, scene.hand_faces, SKIN)]
-    picture = Image.fromarray(render(scene.camera, scene.image.shape[1::-1], meshes, background=scene.image))
+    picture = Image.fromarray(render(scene.camera, photo.shape[1::-1], meshes, background=photo))
     ImageDraw.Draw(picture).text((8, 4), caption, fill=(20, 20, 20), font_size=20)
     return picture
 
@@ -91,7 +90,7 @@ def main(out: Path = Path("out"), restarts: int = 1000) -> None:
     for k in range(min(2, len(found.scale))):
         caption = f"{'best' if k == 0 else 'next'} after the polish, IoU {found.masked_iou[k]:.3f}"
         panels.append(overlay(scene, found.rotation[k], found.translation[k], caption))
-    panels.insert(0, Image.fromarray(scene.image))
+    panels.insert(0, Image.fromarray(np.asarray(scene.image)))
     sheet = Image.new("RGB", (3 * 640, 2 * 480), "white")
     for place, panel in enumerate(panels):
         sheet.paste(panel, (640 * (place % 3), 480 * (place // 3)))
