@@ -71,8 +71,9 @@ def _draw_all(
     triangles = jnp.concatenate([triangles, nothing]).reshape(-1, _TOGETHER, 9).astype(start.dtype)
 
     def turn(index: Int[Array, ""], picture: Float[Array, "p"]) -> Float[Array, "p"]:
-        for triangle in triangles[index]:
-            picture = draw(triangle, picture)
+        together = triangles[index]
+        for k in range(_TOGETHER):
+            picture = draw(together[k], picture)
         return picture
 
     return jax.lax.fori_loop(0, (count + _TOGETHER - 1) // _TOGETHER, turn, start)

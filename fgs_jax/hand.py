@@ -185,8 +185,8 @@ def _skin(
     transforms = jnp.concatenate([skeleton.rotations, (skeleton.joints - rotated_rest)[:, :, None]], axis=2)
     rows = []
     # A product per coordinate: the gradient then pads four slices each time, not twelve.
-    for transform in transforms.transpose(1, 2, 0):
-        blended = jnp.matmul(transform, weights.T, precision="highest")
+    for k in range(3):
+        blended = jnp.matmul(transforms[:, k].T, weights.T, precision="highest")
         rows.append(sum(blended[b] * rest[b] for b in range(3)) + blended[3])
     return jnp.stack(rows, axis=-1)
 

@@ -145,8 +145,8 @@ def _cell(problem: PoseProblem, pixels: Float[Array, "2 n"]) -> Int[Array, "n"]:
     """Index of the grid's cell that is nearest to each pixel position."""
     side = problem.nearest_pixel.shape[0]
     cell = jnp.floor((jax.lax.stop_gradient(pixels) - problem.grid_origin[:, None]) / problem.cell)
-    column, row = jnp.clip(jnp.nan_to_num(cell), 0, side - 1).astype(jnp.int32)
-    return row * side + column
+    cell = jnp.clip(jnp.nan_to_num(cell), 0, side - 1).astype(jnp.int32)
+    return cell[1] * side + cell[0]
 
 
 def _off_mask(problem: PoseProblem, pixels: Float[Array, "2 n"], cell: Int[Array, "n"]) -> Float[Array, "2 n"]:
