@@ -26,9 +26,10 @@ KEYPOINT_ORDERS = {
 "mano" is the 16 joints and then the tips of thumb, index, middle, ring and pinky, as smplx gives them.
 """
 
-_CHAINS = np.array(FINGER_JOINTS)
-_OPENPOSE_FROM_MANO = np.argsort(KEYPOINT_ORDERS["mano"])
-_MANO_FROM_LEVELS = np.argsort([0, *_CHAINS.T.ravel()])
+# Unsigned, so that JAX adds no step for negative indices.
+_CHAINS = np.array(FINGER_JOINTS, np.uint32)
+_OPENPOSE_FROM_MANO = np.argsort(KEYPOINT_ORDERS["mano"]).astype(np.uint32)
+_MANO_FROM_LEVELS = np.argsort([0, *_CHAINS.T.ravel()]).astype(np.uint32)
 
 
 class _Skeleton(NamedTuple):
@@ -149,7 +150,7 @@ def _pose_skeleton(model: HandModel, params: HandParams) -> _Skeleton:
     root, local = _matrices(params.rotation, 1), _matrices(params.pose, 2)
     orientation, position = jnp.broadcast_to(root, (5, 3, 3)), jnp.zeros((5, 3), rest.dtype)
     rotations, positions = [root[None]], [jnp.zeros((1, 3), rest.dtype)]
-    parent = np.zeros(5, int)
+    parent = np.zeros(5, np.uint32)
     for joint in _CHAINS.T:
         bone = rest[joint] - rest[parent]
         position = position + jnp.einsum("fab,fb->fa", orientation, bone, precision="highest")

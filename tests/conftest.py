@@ -13,9 +13,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 @pytest.fixture
 def x64():
-    """Float64 for numerical derivatives."""
+    """Float64 for numerical derivatives.
+
+    JAX 0.10 keeps some traces of indexing across the two float modes, and then mixes int32 with int64: start afresh.
+    """
+    jax.clear_caches()
     with jax.enable_x64(True):
         yield
+    jax.clear_caches()
 
 
 @pytest.fixture
