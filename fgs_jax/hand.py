@@ -29,7 +29,7 @@ KEYPOINT_ORDERS = {
 # Unsigned, so that JAX adds no step for negative indices.
 _CHAINS = np.array(FINGER_JOINTS, np.uint32)
 _OPENPOSE_FROM_MANO = np.argsort(KEYPOINT_ORDERS["mano"]).astype(np.uint32)
-_MANO_FROM_LEVELS = np.argsort([0, *_CHAINS.T.ravel()]).astype(np.uint32)
+_MANO_FROM_LEVELS = np.argsort([0, *_CHAINS.T.ravel().tolist()]).astype(np.uint32)
 
 
 class _Skeleton(NamedTuple):
