@@ -220,14 +220,9 @@ def approximate(
         lost += int((~np.isfinite(energies)).sum())
     chosen = _finite_best(energies, config.candidates, restarts)
     rotations = np.asarray(_rotate(rotations[chosen], state.rotation[chosen]))
-    candidates = _Poses(
-        rotation=rotations,
-        translation=state.translation[chosen] - np.einsum("kab,b->ka", rotations, centre),
-        log_scale=np.zeros(len(chosen), np.float32) if state.log_scale is None else state.log_scale[chosen],
-    )
-    if state.log_scale is not None:
-        shift = np.exp(candidates.log_scale)[:, None] * np.einsum("kab,b->ka", rotations, centre)
-        candidates = candidates._replace(translation=state.translation[chosen] - shift)
+    log_scale = np.zeros(len(chosen), np.float32) if state.log_scale is None else state.log_scale[chosen]
+    shift = np.exp(log_scale)[:, None] * np.einsum("kab,b->ka", rotations, centre)
+    candidates = _Poses(rotations, state.translation[chosen] - shift, log_scale)
     view = picture_view(scene, config.hand_hides)
     overlap = run_blocks(_view_iou, None, view, candidates, 1)
     order = np.argsort(-overlap, kind="stable")
