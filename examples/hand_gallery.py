@@ -3,7 +3,6 @@
 python examples/hand_gallery.py --out out/hand_gallery.png
 """
 
-import json
 from pathlib import Path
 
 import jax
@@ -16,10 +15,11 @@ from fgs_jax.hand import hand, pose_from_joint_angles
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.hand_fit import fit_hand
 from fgs_jax.render import render
+from fgs_jax.scene_files import load_scene
 from fgs_jax.solve import least_squares
 from fgs_jax.types import Camera, HandModel, HandParams
 
-DATA = Path(__file__).parent / "data"
+SCENE = Path(__file__).parent / "scenes" / "tumbler"
 CELL = (320, 340)
 SKIN = (0.87, 0.70, 0.60)
 REGION_COLOURS = np.array([[9, 3, 2], [9, 7, 2], [4, 7, 3], [2, 5, 8], [6, 4, 7], [4, 7, 7]]) / 10
@@ -95,15 +95,15 @@ def poses_and_shapes(model: HandModel, pinched: jax.Array) -> list[Image.Image]:
 
 
 def fitted_to_photo(model: HandModel) -> list[Image.Image]:
-    scene = json.loads((DATA / "tumbler_072.json").read_text())
-    frame, K = np.array(Image.open(DATA / scene["image"])), jnp.array(scene["K"])
-    camera = Camera(focal=jnp.diag(K)[:2], principal=K[:2, 2])
+    scene = load_scene(SCENE)
+    camera, frame, pixels = scene.camera, np.asarray(scene.image), np.asarray(scene.keypoints_2d)
     fit = jax.jit(lambda *seen: fit_hand(model, keypoints_2d=seen[0], camera=seen[1], world_landmarks=seen[2]))
-    fitted = fit(jnp.array(scene["landmarks_px"]), camera, jnp.array(scene["world_landmarks_m"]))
+    fitted = fit(jnp.array(pixels), camera, jnp.array(scene.world_landmarks))
     vertices = hand(model, fitted.params).vertices
     caption = f"{model.name} fitted to landmarks (blue), {fitted.error_2d:.1f} px from them on average"
-    over = captioned(render(camera, tuple(scene["size"]), [(vertices, model.faces, SKIN)], background=frame), caption)
-    for x, y in scene["landmarks_px"]:
+    size = frame.shape[1], frame.shape[0]
+    over = captioned(render(camera, size, [(vertices, model.faces, SKIN)], background=frame), caption)
+    for x, y in pixels:
         ImageDraw.Draw(over).ellipse((x - 3, y - 3, x + 3, y + 3), fill=(40, 90, 220))
     plain = captioned(frame, "a frame (OpenCV contributors, Apache-2.0)")
     return [plain, over, cell("the fit from above", vertices, model, FROM_ABOVE, size=(320, 480))]

@@ -3,7 +3,6 @@
 python examples/opa_thousand_rotations.py --out out
 """
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,44 +12,35 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from PIL import Image, ImageDraw
-from tumbler import tumbler
 
 from fgs_jax.config import FAST_OPA
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.hand_fit import fit_hand
-from fgs_jax.objects import load_object
 from fgs_jax.opa import approximate
 from fgs_jax.render import render
-from fgs_jax.scene import Scene, camera_from_matrix
+from fgs_jax.scene import Scene
+from fgs_jax.scene_files import load_scene
 
-DATA = Path(__file__).parent / "data"
+SCENE = Path(__file__).parent / "scenes" / "tumbler"
 SKIN, PLASTIC = (0.87, 0.70, 0.60), (0.30, 0.55, 0.85)
 PLOT = (640, 480)
 
 
 def tumbler_scene() -> Scene:
-    """The frame that ships with this example: its masks, the fitted hand, and the tumbler's mesh."""
-    meta = json.loads((DATA / "tumbler_072.json").read_text())
-    frame, *masks = (Image.open(DATA / f"tumbler_072{end}.png") for end in ("", "_object_mask", "_hand_mask"))
-    camera, model = camera_from_matrix(np.array(meta["K"])), load_hand_model("open_hand")
-    seen = (jnp.array(meta[name]) for name in ("landmarks_px", "world_landmarks_m"))
-    fit = jax.jit(lambda p, w: fit_hand(model, keypoints_2d=p, camera=camera, world_landmarks=w))(*seen)
-    return Scene(
-        camera=camera,
-        object_mask=np.array(masks[0].convert("L")) > 127,
-        hand_mask=np.array(masks[1].convert("L")) > 127,
-        hand_vertices=np.asarray(hand(model, fit.params).vertices, float),
-        hand_faces=np.asarray(model.faces),
-        object=load_object(tumbler(), name="tumbler"),
-        image=np.array(frame.convert("RGB")),
+    """The frame that ships with the examples, and the hand fitted to its keypoints."""
+    scene, model = load_scene(SCENE), load_hand_model("open_hand")
+    fit = jax.jit(lambda p, w: fit_hand(model, keypoints_2d=p, camera=scene.camera, world_landmarks=w))(
+        jnp.array(scene.keypoints_2d), jnp.array(scene.world_landmarks)
     )
+    vertices = np.asarray(hand(model, fit.params).vertices, float)
+    return replace(scene, hand_params=fit.params, hand_vertices=vertices, hand_faces=np.asarray(model.faces))
 
 
 def overlay(scene: Scene, rotation: np.ndarray, translation: np.ndarray, caption: str) -> Image.Image:
     """The object at a pose, and the hand, over the photo."""
     placed, photo = scene.object.vertices @ rotation.T + translation, np.asarray(scene.image)
-    meshes = [(placed, scene.object.faces, PLASTIC), (scene.hand_vertices, scene.hand_faces, SKIN)]
+    meshes = [(placed, scene.object.faces, PLASTIC), (*scene.posed_hand(), SKIN)]
     picture = Image.fromarray(render(scene.camera, photo.shape[1::-1], meshes, background=photo))
     ImageDraw.Draw(picture).text((8, 4), caption, fill=(20, 20, 20), font_size=20)
     return picture

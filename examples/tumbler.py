@@ -1,4 +1,4 @@
-"""A travel tumbler with its lid on, revolved from its profile: the object in examples/data/tumbler_072.png."""
+"""A travel tumbler with its lid on, revolved from its profile: the object in examples/scenes."""
 
 import numpy as np
 import trimesh
@@ -7,7 +7,7 @@ from numpy import ndarray
 
 # Radius and height above the base, in mm. Given: the lid is 77 mm wide and 30 mm high, the whole is 200 mm high. Read
 # off frame 072: where lid and body meet, the lid is 123 pixels wide and the body 110, so the body is 69 mm wide. Its 94
-# pixels at the base are perspective: a straight body that leans 29 degrees, seen by the camera of `tumbler_072.json`,
+# pixels at the base are perspective: a straight body that leans 29 degrees, seen by the camera of scenes/tumbler,
 # fits the object mask with both heights within 1 mm of those given. A base rounded by 12 mm fits better than by 9 mm.
 PROFILE = np.array(
     [

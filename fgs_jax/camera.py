@@ -36,6 +36,19 @@ def inverse_depth(
     return _draw_all(draw, jnp.zeros_like(pixels[:, 0]), _project_triangles(camera, vertices, faces), faces.shape[0])
 
 
+def farthest_inverse_depth(
+    camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"], pixels: Float[Array, "p 2"]
+) -> Float[Array, "p"]:
+    """1 / z of the farthest surface at each pixel, in 1/metres; 0 where there is none. Otherwise as `inverse_depth`."""
+
+    def draw(triangle: Float[Array, "9"], farthest: Float[Array, "p"]) -> Float[Array, "p"]:
+        return jnp.where(_inside(triangle, pixels) >= 0.0, jnp.minimum(farthest, _at(triangle[6:], pixels)), farthest)
+
+    nothing = jnp.full_like(pixels[:, 0], jnp.inf)
+    farthest = _draw_all(draw, nothing, _project_triangles(camera, vertices, faces), faces.shape[0])
+    return jnp.where(jnp.isfinite(farthest), farthest, 0.0)
+
+
 def silhouette(
     camera: Camera,
     vertices: Float[Array, "v 3"],

@@ -1,5 +1,6 @@
 """The command line: `fgs`."""
 
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from fgs_jax import hand_files
+from fgs_jax import hand_files, metrics
 from fgs_jax.errors import FgsError, HandFileError, HandFileWarning
 from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
+from fgs_jax.objects import load_object
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()
@@ -20,6 +22,9 @@ app.command(hand, name="hand", help="Hand model files.")
 Source = Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")]
 In = Annotated[str, tyro.conf.arg(metavar="IN")]
 Out = Annotated[Path, tyro.conf.arg(metavar="OUT")]
+HandMesh = Annotated[Path, tyro.conf.arg(metavar="HAND")]
+Json = Annotated[FlagCreatePairsOff[bool], tyro.conf.arg(name="json")]
+ObjectFile = Annotated[Path, tyro.conf.arg(metavar="OBJECT")]
 
 
 @hand.command(name="info")
@@ -70,6 +75,34 @@ def hand_convert(source: Positional[In], out: Positional[Out], overwrite: FlagCr
     _, path, _ = hand_files.locate_hand_file(source)
     hand_files.write_hand_file(out, hand_files.read_hand_file(path), overwrite=overwrite)
     print(f"wrote {out}")
+
+
+@app.command(name="metrics")
+def grasp_metrics(hand: Positional[HandMesh], object: Positional[ObjectFile], json_: Json = False) -> None:
+    """Penetration, shared volume and contact of two meshes that stand in one frame, in metres.
+
+    Args:
+        hand: Mesh of the hand, closed at the wrist: obj, ply, stl, off, glb or gltf.
+        object: Mesh of the object, likewise.
+        json_: Print JSON in place of the table.
+    """
+    meshes = [load_object(path) for path in (hand, object)]
+    surfaces = [metrics.Surface(mesh.vertices, mesh.faces) for mesh in meshes]
+    fingers = metrics.fingers_of_hand_mesh(surfaces[0])
+    values = metrics.grasp_metrics(surfaces[0], surfaces[1], fingers)
+    if json_:
+        print(json.dumps(values, indent=2))
+        return
+    for key, meaning in metrics.GRASP_METRICS.items():
+        value = values[key]
+        print(f"{key:<32}{'-' if value is None else f'{value:.3f}':>9}  {meaning}")
+    for mesh, path in zip(meshes, (hand, object), strict=True):
+        for repair in mesh.repairs:
+            print(f"{path}: {repair}")
+    if obstacle := metrics.solid_intersection_volume(surfaces[0], surfaces[1]).obstacle:
+        print(f"siv_cm3 is left out: {obstacle}")
+    if fingers is None:
+        print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,16 @@
 """The numbers of the method: frozen dataclasses, each value with its unit and its source."""
 
-from dataclasses import dataclass
+import contextlib
+import difflib
+import json
+import math
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from fgs_jax.errors import ConfigError
 
 Rate = tuple[float, float]
 """A learning rate at the first and at the last step, exponential in between."""
@@ -65,8 +75,8 @@ PAPER_OPA = OpaConfig(  # Table 2
 
 FAST_OPA = OpaConfig(
     phases=(
-        Phase(1.0, 1, 40, 128, 128, rotation_rate=(1e-1, 2e-2), translation_rate=(2e-2, 3e-3)),
-        Phase(0.25, 64, 40, 256, 256, rotation_rate=(3e-2, 1e-2), translation_rate=(5e-3, 1e-3)),
+        Phase(1.0, 1, 40, 192, 192, rotation_rate=(1e-1, 2e-2), translation_rate=(2e-2, 3e-3)),
+        Phase(0.25, 64, 40, 192, 192, rotation_rate=(3e-2, 1e-2), translation_rate=(5e-3, 1e-3)),
         Phase(0.25, 64, 60, 512, 512, rotation_rate=(2e-2, 3e-3), translation_rate=(2e-3, 3e-4)),
     ),
     paper_form=False,
@@ -80,3 +90,233 @@ FAST_OPA = OpaConfig(
     distinct_distance=0.05,
     polish_evaluations=200,
 )
+
+
+_CONTACT_TERMS = ("dis", "pen", "prior", "spen", "theta", "t", "keypoint", "order")
+
+
+@dataclass(frozen=True)
+class ContactConfig:
+    """Contact optimisation, steps one and two."""
+
+    step_one: Literal["scan", "adam"]
+    """Depth by a scan of sizes that keeps both valleys, or by descent from a noisy start."""
+    scan: int
+    """Sizes tried, evenly spaced in their logarithm over three standard deviations to either side."""
+    hand_sigma: float
+    """Standard deviation of the logarithm of the hand's size, where the object's is known."""
+    object_sigma: float
+    """Of the object's, where it is unknown."""
+    steps_one: int
+    rate_one: float
+    """Metres a step."""
+    depth_noise: float
+    """Metres, standard deviation."""
+    w_dis_one: float
+    w_pen_one: float
+    w_order_one: float
+    w_size: float
+    """On the square of the size's logarithm over its standard deviation."""
+    contacts: Literal["nearest", "random"]
+    per_region: int
+    """Contact points in each of the six regions: five fingers and the palm."""
+    reach: float
+    """Metres. Contact points that start farther from the object are left alone."""
+    random_contacts: int
+    both_directions: bool
+    """Whether object points in the hand count beside hand vertices in the object."""
+    object_points: int
+    w_dis: float
+    w_pen: float
+    w_prior: float
+    w_spen: float
+    w_theta: float
+    w_t: float
+    w_keypoint: float
+    w_order: float
+    """On hand vertices on the wrong side of the object; not in the paper."""
+    pose_start: float
+    """Factor on the joint angles that step two starts from."""
+    steps: int
+    refresh: int
+    """Steps between two searches for the neighbours of the object's points."""
+    angle_rate: float
+    """Radians a step."""
+    translation_rate: float
+    """Metres a step."""
+    schedule: Literal["cosine", "constant"]
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the terms of step two, by their names."""
+        return {name: getattr(self, f"w_{name}") for name in _CONTACT_TERMS}
+
+
+PAPER_CONTACT = ContactConfig(  # Table 2 and App. B
+    step_one="adam",
+    scan=241,
+    hand_sigma=0.06,
+    object_sigma=0.25,
+    steps_one=300,
+    rate_one=1e-4,
+    depth_noise=0.01,
+    w_dis_one=1.0,
+    w_pen_one=5.0,
+    w_order_one=0.0,
+    w_size=0.75,
+    contacts="random",
+    per_region=2,
+    reach=0.03,
+    random_contacts=4,
+    both_directions=False,
+    object_points=2000,
+    w_dis=100.0,
+    w_pen=200.0,
+    w_prior=0.5,
+    w_spen=10.0,
+    w_theta=0.5,
+    w_t=100.0,
+    w_keypoint=0.0,
+    w_order=0.0,
+    pose_start=0.5,
+    steps=3000,
+    refresh=10,
+    angle_rate=1e-4,
+    translation_rate=1e-4,
+    schedule="constant",
+)
+
+FAST_CONTACT = replace(
+    PAPER_CONTACT,
+    step_one="scan",
+    contacts="nearest",
+    both_directions=True,
+    w_pen=1000.0,
+    w_theta=5.0,
+    w_keypoint=3000.0,
+    w_order_one=5.0,
+    w_order=3.0,
+    pose_start=1.0,
+    steps=600,
+    angle_rate=1e-2,
+    translation_rate=2e-3,
+    schedule="cosine",
+)
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    """The main job: a scene to a grasp."""
+
+    opa: OpaConfig
+    contact: ContactConfig
+    restarts: int = 256
+    """Random rotations of the object."""
+    candidates: int = 4
+    """Distinct poses of the object that the contact stage tries."""
+    seed: int = 0
+    hand_model: str = "open_hand"
+    """A name or a file, as `fgs hand info` takes it."""
+    grid: int = 64
+    """Nodes along a side of the object's distance grid."""
+    reframe_below: float = 0.3
+    """Pixels. Where a centimetre of depth moves the object's outline by less, the scene gets an ordinary camera."""
+    ordinary_focal: float = 1.2
+    """Focal length of that camera, in longer sides of the picture."""
+    w_mask: float = 500.0
+    """In the choice of a candidate: on 1 - masked IoU."""
+    w_agreement: float = 20.0
+    """In the choice of a candidate: on the share of pixels where hand and object hide each other the wrong way."""
+
+
+FAST = RefineConfig(FAST_OPA, FAST_CONTACT)
+PAPER = RefineConfig(PAPER_OPA, PAPER_CONTACT, candidates=1, w_mask=0.0, w_agreement=0.0)
+CONFIGS = {"fast": FAST, "paper": PAPER}
+
+
+def load_config(source: str | Path) -> RefineConfig:
+    """A configuration by its name ("fast", "paper") or from a YAML file; what the file leaves out is that of "fast".
+
+    Raises ConfigError for a name or a file that there is not, and for an unknown key, a wrong type or a negative value.
+    """
+    if str(source) in CONFIGS:
+        return CONFIGS[str(source)]
+    path = Path(source).expanduser()
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        names = ", ".join(CONFIGS)
+        raise ConfigError(f"{source}: expected {names} or a YAML file, there is none; check the path") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: expected YAML, got {' '.join(str(error).split())}; mend the file") from error
+    if values is None:
+        return FAST
+    return _from_values(RefineConfig, values, FAST, str(path))
+
+
+def config_values(config: Any) -> dict[str, Any]:
+    """The configuration as plain values, for YAML and JSON."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def check_config(config: Any, where: str = "configuration") -> None:
+    """Raises ConfigError where a number is negative or not finite, or a count is zero."""
+    for item in fields(config):
+        value: Any = getattr(config, item.name)
+        name = f"{where}: {item.name}"
+        parts = value if isinstance(value, tuple) else (value,)
+        for part in parts:
+            if is_dataclass(part):
+                check_config(part, name)
+            elif isinstance(part, int | float) and not (math.isfinite(part) and part >= 0):
+                raise ConfigError(f"{name}: expected a number that is not negative, got {part}; change it")
+        if item.name in _COUNTS and int(value) < 1:
+            raise ConfigError(f"{name}: expected at least 1, got {value}; change it")
+
+
+_COUNTS = (
+    *("restarts", "candidates", "grid", "scan", "refresh", "object_points", "per_region", "random_contacts"),
+    *("steps", "points", "targets", "least"),
+)
+
+
+def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected names and values, got {values!r}; see configs/fast.yaml")
+    known = get_type_hints(kind)
+    changed = {}
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown key {name}; {hint}")
+        changed[name] = _typed(known[name], value, getattr(base, name, None), f"{where}: {name}")
+    if base is None and (missing := set(known) - set(changed)):
+        raise ConfigError(
+            f"{where}: expected all of {', '.join(known)}, missing {', '.join(sorted(missing))}; add them"
+        )
+    config = kind(**changed) if base is None else replace(base, **changed)
+    check_config(config, where)
+    return config
+
+
+def _typed(kind: Any, value: Any, base: Any, where: str) -> Any:
+    if is_dataclass(kind):
+        return _from_values(kind, value, base, where)  # pyright: ignore[reportArgumentType]
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        wanted = None if Ellipsis in inner else len(inner)
+        if not isinstance(value, list) or not value or (wanted and len(value) != wanted):
+            raise ConfigError(f"{where}: expected a list{f' of {wanted}' if wanted else ''}, got {value!r}; change it")
+        return tuple(_typed(inner[0], item, None, f"{where}[{k}]") for k, item in enumerate(value))
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise ConfigError(f"{where}: expected one of {', '.join(get_args(kind))}, got {value!r}; change it")
+    if kind is float and isinstance(value, str):  # YAML takes 1e-4 for a word
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    right = isinstance(value, kind | int if kind is float else kind) and (kind is bool or not isinstance(value, bool))
+    if not right:
+        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}; change it")
+    return kind(value)

@@ -31,3 +31,7 @@ class HandShapeWarning(UserWarning):
 
 class SceneError(FgsError):
     """A picture, its masks, its camera or its hand that an object's pose cannot be found from."""
+
+
+class ConfigError(FgsError):
+    """A configuration with a name or a value that means nothing."""

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import jaxlie
 from jax.core import Tracer
 from jaxtyping import Array, Float
+from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import project
@@ -193,6 +194,16 @@ def check_side(model: HandModel, landmarks: Float[Array, "21 3"], least: float =
             stacklevel=2,
         )
     return evidence
+
+
+def clearer_landmarks(model: HandModel, *landmarks: Float[Array | ndarray, "21 3"]) -> Float[Array, "21 3"]:
+    """Of several guesses at the same hand's 3D keypoints the one that speaks most clearly for the model's side.
+
+    MediaPipe gives two, world landmarks and those of the picture with a relative depth. Where one of them has the depth
+    of the fingers wrong it hardly tells the side, and the other one is usually right.
+    """
+    evidence = [float(jax.jit(side_evidence)(model, jnp.asarray(points, jnp.float32))) for points in landmarks]
+    return jnp.asarray(landmarks[evidence.index(max(evidence))], jnp.float32)
 
 
 def _unpack(x: Float[Array, "p"], turn: Float[Array, "3 3"]) -> HandParams:

@@ -19,10 +19,12 @@ from numpy import ndarray
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
+from fgs_jax import metrics
 from fgs_jax.camera import Z_NEAR, inverse_depth, silhouette
 from fgs_jax.config import FAST_OPA, OpaConfig
 from fgs_jax.distance import nearest
 from fgs_jax.errors import SceneError
+from fgs_jax.journal import Entry, Journal, recorded
 from fgs_jax.objects import sample_points, simplify
 from fgs_jax.render import depth_map
 from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
@@ -188,11 +190,13 @@ def approximate(
     count: int = 4,
     config: OpaConfig = FAST_OPA,
     width: int = 64,
+    journal: Journal | None = None,
 ) -> ObjectPoses:
     """The best `count` distinct poses of the object that explain its mask, from `restarts` random rotations.
 
     The object's translation starts on the mask, at the hand's depth. An object of `size` "unknown" is scaled as well
     and kept at the hand's depth; give a mesh of about the right size (`scale.align`). `width`: starts run at once.
+    A `journal` takes what is found on the way, for a run that goes on after it was killed.
 
     Raises SceneError for a scene without an answer, and if no start ends with a finite energy.
     """
@@ -214,21 +218,24 @@ def approximate(
         state, histories = jax.tree.map(lambda x: x[chosen], (state, histories))  # noqa: B023
         settings = _PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
         inputs = _PhaseInputs(problem, weights, jnp.array(phase.rotation_rate), jnp.array(phase.translation_rate))
-        found: Solution = run_blocks(_run_phase, settings, inputs, (rotations, state), width)
+        found: Solution = run_blocks(_run_phase, settings, inputs, (rotations, state), width, journal=journal)
         state, energies, terms = found.value, found.energy, found.terms
         histories.append(found.history)
         lost += int((~np.isfinite(energies)).sum())
     chosen = _finite_best(energies, config.candidates, restarts)
-    rotations = np.asarray(_rotate(rotations[chosen], state.rotation[chosen]))
+    rotations = rotations[chosen] @ Rotation.from_rotvec(state.rotation[chosen]).as_matrix()
     log_scale = np.zeros(len(chosen), np.float32) if state.log_scale is None else state.log_scale[chosen]
     shift = np.exp(log_scale)[:, None] * np.einsum("kab,b->ka", rotations, centre)
     candidates = _Poses(rotations, state.translation[chosen] - shift, log_scale)
     view = picture_view(scene, config.hand_hides)
-    overlap = run_blocks(_view_iou, None, view, candidates, 1)
+    overlap = run_blocks(_view_iou, None, view, jax.tree.map(np.float32, candidates), 1, journal=journal)
     order = np.argsort(-overlap, kind="stable")
     points = np.asarray(problem.points) + centre
     distinct = _distinct(candidates, order, points, config)[:count]
-    polished = [_polish(_take(candidates, k), view, scene, config.polish_evaluations) for k in distinct]
+    polished = []
+    for k in distinct:
+        entry = recorded(journal, lambda: _polish(_take(candidates, k), view, scene, config.polish_evaluations))  # noqa: B023
+        polished.append(_Poses(entry["rotation"], entry["translation"], entry["log_scale"][0]))
     ious = np.array([masked_iou(scene, pose) for pose in polished])
     best = np.argsort(-ious, kind="stable")
     from_chosen = chosen[np.array(distinct)[best]]
@@ -300,15 +307,11 @@ def _run_phase(settings: _PhaseSettings, inputs: _PhaseInputs, start: tuple) -> 
     return minimise(energy, optax.partition(rates, labels), state, steps)
 
 
-@jax.jit
-def _rotate(start: Float[Array, "k 3 3"], tangent: Float[Array, "k 3"]) -> Float[Array, "k 3 3"]:
-    return jnp.matmul(start, jaxlie.SO3.exp(tangent).as_matrix(), precision="highest")
-
-
 def pose_problem(
     scene: Scene, key: Key[Array, ""], config: OpaConfig = FAST_OPA
 ) -> tuple[PoseProblem, Float[ndarray, "3"]]:
     """The arrays that OPA works on, and the centroid that the object's points were taken about."""
+    hand_vertices, hand_faces = scene.posed_hand()
     sizes = [max(getattr(phase, field) for phase in config.phases) for field in ("points", "targets")]
     point_key, target_key = jax.random.split(key)
     points = np.asarray(sample_points(scene.object, sizes[0], point_key))
@@ -336,8 +339,8 @@ def pose_problem(
     rows, columns = (np.clip(cells[..., k].astype(int), 0, limit - 1) for k, limit in ((1, height), (0, width)))
     seen = jax.jit(inverse_depth)(
         scene.camera,
-        jnp.asarray(scene.hand_vertices, jnp.float32),
-        jnp.asarray(scene.hand_faces),
+        jnp.asarray(hand_vertices, jnp.float32),
+        jnp.asarray(hand_faces),
         jnp.asarray(cells.reshape(-1, 2), jnp.float32),
     )
     seen = np.asarray(seen).reshape(GRID, GRID)
@@ -351,7 +354,7 @@ def pose_problem(
         "grid_origin": origin,
         "cell": cell,
         "mask_area": scene.object_mask.sum(),
-        "depth": np.mean(scene.hand_vertices[:, 2]),
+        "depth": np.mean(hand_vertices[:, 2]),
     }
     fields = {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}
     return PoseProblem(camera=scene.camera, **fields), centre
@@ -433,10 +436,10 @@ def _view_iou(_: None, view: PictureView, pose: _Poses) -> Float[Array, ""]:
     return jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
 
 
-def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> _Poses:
+def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> Entry:
     """Nelder-Mead on the rendered masked IoU: a few degrees, pixels and percent of size around the pose."""
     if not evaluations:
-        return pose
+        return _entry(pose)
     depth = float(pose.translation[2])
     pixel = depth / float(np.mean(np.asarray(scene.camera.focal)))
     steps = np.array([0.05, 0.05, 0.05, 1.5 * pixel, 1.5 * pixel, 0.015])
@@ -456,16 +459,19 @@ def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> 
     simplex = np.concatenate([np.zeros((1, 6)), np.eye(6)])
     options = {"maxfev": evaluations, "initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-5}
     found = scipy.optimize.minimize(cost, np.zeros(6), method="Nelder-Mead", options=options)
-    return moved(found.x)
+    return _entry(moved(found.x))
+
+
+def _entry(pose: _Poses) -> Entry:
+    return {"rotation": pose.rotation, "translation": pose.translation, "log_scale": np.atleast_1d(pose.log_scale)}
 
 
 def masked_iou(scene: Scene, pose: _Poses) -> float:
     """Intersection over union of the rendered object and its mask, outside the hand's pixels, at full resolution."""
     vertices = np.exp(pose.log_scale) * scene.object.vertices @ np.asarray(pose.rotation).T + pose.translation
     height, width = scene.object_mask.shape
-    drawn = np.isfinite(depth_map(scene.camera, (width, height), vertices, scene.object.faces)) & ~scene.hand_mask
-    mask = scene.object_mask & ~scene.hand_mask
-    return float((drawn & mask).sum() / max((drawn | mask).sum(), 1))
+    drawn = np.isfinite(depth_map(scene.camera, (width, height), vertices, scene.object.faces))
+    return metrics.masked_iou(drawn, scene.object_mask, scene.hand_mask)
 
 
 def _distinct(candidates: _Poses, order: Int[ndarray, "k"], points: Float[ndarray, "n 3"], config: OpaConfig) -> list:

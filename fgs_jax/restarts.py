@@ -16,8 +16,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
+from fgs_jax.journal import Journal
 
-def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[Array, "count 3 3"]:
+
+@partial(jax.jit, static_argnames="count")
+def random_rotations(key: Key[Array, ""], first: int | Int[Array, ""], count: int) -> Float[Array, "count 3 3"]:
     """Rotations `first` to `first + count` of an endless list, uniform on SO(3) and the same for any count."""
 
     def rotation(index: Int[Array, ""]) -> Float[Array, "3 3"]:
@@ -26,18 +29,32 @@ def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[Array
     return jax.vmap(rotation)(first + jnp.arange(count))
 
 
-def run_blocks(function: Callable[..., Any], settings: Hashable, shared: Any, starts: Any, width: int) -> Any:
+def run_blocks(
+    function: Callable[..., Any],
+    settings: Hashable,
+    shared: Any,
+    starts: Any,
+    width: int,
+    *,
+    journal: Journal | None = None,
+) -> Any:
     """`function(settings, shared, start)` for every start (the leading axis of `starts`), in blocks of `width` lanes.
 
     Compiled once for a function, its settings and the shapes of `shared`, whatever the number of starts. The results
-    come back as numpy arrays.
+    come back as numpy arrays. With a `journal` each block is an entry of it.
     """
+    starts = jax.tree.map(np.asarray, starts)
     count = len(jax.tree.leaves(starts)[0])
-    results = []
+    results: list[Any] = []
     for first in range(0, count, width):
         lanes = np.minimum(np.arange(first, first + width), count - 1)
-        block = jax.tree.map(lambda x: jnp.asarray(np.asarray(x)[lanes]), starts)  # noqa: B023
-        results.append(_run_block(function, settings, shared, block))
+        block = jax.tree.map(lambda x: x[lanes], starts)  # noqa: B023
+
+        def part(block: Any = block) -> Any:
+            return _run_block(function, settings, shared, block)
+
+        like = None if journal is None else _run_block.eval_shape(function, settings, shared, block)
+        results.append(part() if journal is None else journal.run_tree(part, like))
     return jax.tree.map(lambda *parts: np.concatenate([np.asarray(part) for part in parts])[:count], *results)
 
 

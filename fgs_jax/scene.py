@@ -1,33 +1,83 @@
-"""What is known about one picture, and the checks it passes before anything is compiled."""
+"""What is known about one picture, the checks it passes before anything is compiled, and its mirror image."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from fgs_jax.camera import Z_NEAR
 from fgs_jax.errors import SceneError
 from fgs_jax.objects import ObjectMesh
-from fgs_jax.types import Camera
+from fgs_jax.types import Camera, HandParams
 
 LEAST_PIXELS = 30
 """Of a visible object mask; fewer do not tell a pose."""
+HAND_PARAMETERS = ("betas", "pose", "rotation", "translation", "scale")
+ARRAY_SHAPES: dict[str, tuple[tuple[int | str, ...], ...]] = {
+    "hand_vertices": (("v", 3),),
+    "hand_faces": (("f", 3),),
+    "keypoints_2d": ((21, 2),),
+    "keypoint_confidence": ((21,),),
+    "world_landmarks": ((21, 3),),
+    "hand_box": ((4,),),
+    "object_box": ((4,),),
+    "hand_betas": (("n",),),
+    "hand_pose": ((15, 3), (15, 3, 3)),
+    "hand_rotation": ((3,), (3, 3)),
+    "hand_translation": ((3,),),
+    "hand_scale": ((),),
+}
+"""The arrays that a scene may hold, hand parameters among them, and the shapes that each may have."""
+
+_MIRROR = np.array([-1, 1, 1])
+_TURN = np.array([1, -1, -1])
+"""Of a rotation vector where space is mirrored in x."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
-    """One picture of a right hand and an object. Masks hold visible parts only; the hand's may hold the forearm."""
+    """One picture of a hand and an object. Masks hold visible parts only; the hand's may hold the forearm.
+
+    The hand is known by its keypoints, its parameters, its posed mesh, or several of these.
+    """
 
     camera: Camera
     object_mask: Bool[ndarray, "h w"]
     hand_mask: Bool[ndarray, "h w"]
-    hand_vertices: Float[ndarray, "v 3"]
+    hand_vertices: Float[ndarray, "v 3"] | None
     """Metres, camera frame."""
-    hand_faces: Int[ndarray, "f 3"]
+    hand_faces: Int[ndarray, "f 3"] | None
     object: ObjectMesh
     image: UInt8[ndarray, "h w 3"] | None = None
+    side: str = "right"
+    """"right" or "left"."""
+    keypoints_2d: Float[ndarray, "21 2"] | None = None
+    """Pixels, OpenPose's order."""
+    keypoint_confidence: Float[ndarray, "21"] | None = None
+    world_landmarks: Float[ndarray, "21 3"] | None = None
+    """Metres, about the hand's own middle, along the camera's axes, OpenPose's order."""
+    hand_params: HandParams | None = None
+    """Camera frame."""
+    hand_model: str = "open_hand"
+    """Whose `hand_params` they are, as `load_hand_model` takes it."""
+    object_image: UInt8[ndarray, "_ _ 3"] | None = None
+    """A picture of the object alone; its size is its own."""
+    hand_box: Float[ndarray, "4"] | None = None
+    """A detector's, (left, top, right, bottom), pixels."""
+    object_box: Float[ndarray, "4"] | None = None
+    prompt: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """What made what, in values that JSON knows."""
+
+    def posed_hand(self) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]:
+        """Vertices (metres, camera frame) and faces of the hand. Raises SceneError where it is not posed yet."""
+        if self.hand_vertices is None or self.hand_faces is None:
+            raise SceneError("hand_vertices: expected a posed hand, got none: pose the hand first")
+        return self.hand_vertices, self.hand_faces
 
 
 def camera_from_matrix(K: Float[ndarray, "3 3"], *, integer_centres: bool = False) -> Camera:
@@ -43,20 +93,129 @@ def camera_from_matrix(K: Float[ndarray, "3 3"], *, integer_centres: bool = Fals
     return Camera(jnp.array([K[0, 0], K[1, 1]]), jnp.array([K[0, 2], K[1, 2]]) + (0.5 if integer_centres else 0.0))
 
 
+def arrays_of(scene: Scene) -> dict[str, ndarray]:
+    """The arrays of a scene under the names of `ARRAY_SHAPES`; those that it does not have are left out."""
+    values = {name: getattr(scene, name, None) for name in ARRAY_SHAPES}
+    if scene.hand_params is not None:
+        values |= {f"hand_{name}": getattr(scene.hand_params, name) for name in HAND_PARAMETERS}
+    return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+
 def check_scene(scene: Scene) -> None:
-    """Raises SceneError, in one line, for a scene that no object pose can be found from."""
-    shape = scene.object_mask.shape
+    """Raises SceneError, in one line, for a scene that no grasp can be found from.
+
+    A mask is taken for an inverted one where it covers more than half of the picture's border: whichever of two parts
+    of a picture holds most of the border is the background.
+    """
+    if scene.side not in ("right", "left"):
+        raise SceneError(f'side: expected "right" or "left", got {scene.side!r}: say which hand the picture shows')
+    _check_mask_arrays(scene)
+    _check_camera(scene)
+    _check_masks(scene)
+    check_arrays(arrays_of(scene))
+    _check_hand(scene)
+
+
+def check_arrays(arrays: Mapping[str, ndarray]) -> None:
+    """Raises SceneError for an array of `ARRAY_SHAPES` that has another shape or cannot be what its name says."""
+    for name, array in arrays.items():
+        kinds = "iu" if name == "hand_faces" else "fiu"
+        if array.dtype.kind not in kinds or not any(_fits(array.shape, shape) for shape in ARRAY_SHAPES[name]):
+            shapes = " or ".join("(" + ", ".join(map(str, shape)) + ")" for shape in ARRAY_SHAPES[name])
+            came = f"{array.dtype} {array.shape}"
+            raise SceneError(f"{name}: expected numbers of shape {shapes}, got {came}: check what wrote them")
+        if not np.isfinite(array).all():
+            raise SceneError(f"{name}: expected finite numbers, got NaN or infinity: check what wrote them")
+    for name in ("hand_rotation", "hand_pose"):
+        if name in arrays and arrays[name].shape[-2:] == (3, 3):
+            _check_rotations(name, np.asarray(arrays[name], float))
+    for name in ("hand_box", "object_box"):
+        if name in arrays and not (arrays[name][:2] < arrays[name][2:]).all():
+            came = _short(arrays[name])
+            raise SceneError(f"{name}: expected left < right and top < bottom, got {came}: give [x0, y0, x1, y1]")
+    if "keypoint_confidence" in arrays and arrays["keypoint_confidence"].min() < 0:
+        raise SceneError("keypoint_confidence: expected numbers from 0 up, got a negative one: check the detector")
+    if "hand_scale" in arrays and arrays["hand_scale"] <= 0:
+        raise SceneError(f"hand_scale: expected a positive number, got {arrays['hand_scale']:.3g}: 1 is life size")
+    if ("hand_vertices" in arrays) != ("hand_faces" in arrays):
+        raise SceneError("hand_vertices, hand_faces: expected both or neither, got one: give the hand's other array")
+    if "hand_faces" in arrays:
+        faces, count = arrays["hand_faces"], len(arrays["hand_vertices"])
+        if not faces.size or faces.min() < 0 or faces.max() >= count:
+            came = f"{faces.min()} to {faces.max()}" if faces.size else "no face"
+            raise SceneError(f"hand_faces: expected faces of vertices 0 to {count - 1}, got {came}: check the mesh")
+
+
+def mirrored(scene: Scene) -> Scene:
+    """The scene in a mirror: the picture flipped left to right, space in x, the hand of the other side.
+
+    M = diag(-1, 1, 1): x' = M x with faces reversed, R' = M R M, t' = M t, axis-angle (x, -y, -z); u' = W - u in the
+    picture. On the host, in float64 before each array returns to its own type. Twice is the same scene to the bit where
+    W - u has no rounding, as for pixel positions in 1/1024; elsewhere u is off by a last digit of W. All else is
+    exact: only signs and places change.
+    """
+    width = scene.object_mask.shape[1]
+    focal, principal = (np.asarray(array, float) for array in (scene.camera.focal, scene.camera.principal))
+    params, hand_faces = scene.hand_params, scene.hand_faces
+    return replace(
+        scene,
+        camera=Camera(jnp.asarray(focal), jnp.asarray([width - principal[0], principal[1]])),
+        object_mask=_flipped(scene.object_mask),
+        hand_mask=_flipped(scene.hand_mask),
+        image=_flipped(scene.image),
+        object_image=_flipped(scene.object_image),
+        hand_vertices=_signed(scene.hand_vertices, _MIRROR),
+        hand_faces=None if hand_faces is None else hand_faces[:, ::-1].copy(),
+        object=replace(
+            scene.object,
+            vertices=_signed(scene.object.vertices, _MIRROR),
+            faces=scene.object.faces[:, ::-1].copy(),
+        ),
+        side="left" if scene.side == "right" else "right",
+        keypoints_2d=_reflected(scene.keypoints_2d, width, [0], [0]),
+        world_landmarks=_signed(scene.world_landmarks, _MIRROR),
+        hand_params=None if params is None else _mirrored_params(params),
+        hand_box=_reflected(scene.hand_box, width, [0, 2], [2, 0]),
+        object_box=_reflected(scene.object_box, width, [0, 2], [2, 0]),
+    )
+
+
+def mask_box(mask: Bool[ndarray, "h w"]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the pixels in a mask, in pixels; right and bottom lie behind the last ones."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _check_mask_arrays(scene: Scene) -> None:
+    size = scene.object_mask.shape if scene.image is None else scene.image.shape[:2]
     for name, mask in (("object_mask", scene.object_mask), ("hand_mask", scene.hand_mask)):
         if mask.dtype != bool or mask.ndim != 2:
             came = f"{mask.dtype} {mask.shape}"
             raise SceneError(f"{name}: expected booleans of shape (h, w), got {came}: threshold the picture")
-        size = shape if scene.image is None else scene.image.shape[:2]
         if mask.shape != size:
             raise SceneError(f"{name}: expected the size of the picture, {size}, got {mask.shape}: rescale the mask")
-    focal, principal = np.asarray(scene.camera.focal), np.asarray(scene.camera.principal)
+    for name, picture in (("image", scene.image), ("object_image", scene.object_image)):
+        if picture is not None and (picture.dtype != np.uint8 or picture.shape[2:] != (3,)):
+            came = f"{picture.dtype} {picture.shape}"
+            raise SceneError(f"{name}: expected bytes of shape (h, w, 3), got {came}: convert the picture to RGB")
+
+
+def _check_camera(scene: Scene) -> None:
+    focal, principal = (np.asarray(array, float) for array in (scene.camera.focal, scene.camera.principal))
     if not np.isfinite([*focal, *principal]).all() or (focal <= 0).any():
         came = f"focal {_short(focal)}, principal {_short(principal)}"
         raise SceneError(f"camera: expected finite numbers and positive focal lengths, got {came}: check K")
+    size = np.array(scene.object_mask.shape[::-1])
+    place = principal / size
+    # A picture's own camera looks near its middle, and a crop's anywhere; that of another resolution looks off the
+    # middle by the same factor in both directions.
+    factor = 2 * place.mean()
+    if (place <= 0).any() or (place >= 1).any() or (abs(factor - 1) > 0.2 and abs(place[0] - place[1]) < 0.04):
+        came = f"{_short(principal)} in a picture of {size[0]} x {size[1]}"
+        raise SceneError(f"camera: expected the principal point near the middle, got {came}: K of another resolution?")
+
+
+def _check_masks(scene: Scene) -> None:
     pixels = int(scene.object_mask.sum())
     if not pixels:
         raise SceneError("object_mask: expected visible pixels of the object, got none: check the segmentation")
@@ -66,22 +225,71 @@ def check_scene(scene: Scene) -> None:
         raise SceneError(f"object_mask: expected at least {LEAST_PIXELS} pixels, got {pixels}: use a larger picture")
     if not scene.hand_mask.any():
         raise SceneError("hand_mask: expected visible pixels of the hand, got none: check the segmentation")
+    for name, mask in (("object_mask", scene.object_mask), ("hand_mask", scene.hand_mask)):
+        border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]]).mean()
+        if border > 0.5:
+            came = f"{border:.0%} of the picture's border"
+            raise SceneError(f"{name}: expected the border to be background mostly, got {came}: invert the mask")
     (left, top, right, bottom), (x0, y0, x1, y1) = mask_box(scene.object_mask), mask_box(scene.hand_mask)
     if left >= x1 or x0 >= right or top >= y1 or y0 >= bottom:
         raise SceneError(
             f"object_mask and hand_mask: expected boxes that meet, got {(left, top, right, bottom)} and "
             f"{(x0, y0, x1, y1)}: the hand does not touch this object"
         )
-    if not np.isfinite(scene.hand_vertices).all():
-        raise SceneError("hand_vertices: expected finite numbers, got NaN or infinity: check the hand's parameters")
-    if (depth := float(np.median(scene.hand_vertices[:, 2]))) < Z_NEAR:
+
+
+def _check_hand(scene: Scene) -> None:
+    params = scene.hand_params
+    if scene.hand_vertices is None and scene.keypoints_2d is None and params is None:
+        raise SceneError("expected the hand as keypoints_2d, hand_params or hand_vertices, got none: detect the hand")
+    if scene.hand_vertices is not None and (depth := float(np.median(scene.hand_vertices[:, 2]))) < Z_NEAR:
         raise SceneError(f"hand_vertices: expected a hand before the camera (z > 0), got z = {depth:.3g} m: check t")
+    if params is not None and (depth := float(params.translation[2])) < Z_NEAR:
+        raise SceneError(f"hand_translation: expected a hand before the camera (z > 0), got z = {depth:.3g} m: check t")
 
 
-def mask_box(mask: Bool[ndarray, "h w"]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the pixels in a mask, in pixels; right and bottom lie behind the last ones."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _check_rotations(name: str, matrices: Float[ndarray, "*n 3 3"]) -> None:
+    skewed = np.abs(matrices @ np.swapaxes(matrices, -1, -2) - np.eye(3)).max()
+    if skewed > 1e-3 or np.linalg.det(matrices).min() < 0:
+        came = f"R R^T off by {skewed:.2g}" if skewed > 1e-3 else "a mirroring matrix"
+        raise SceneError(f"{name}: expected rotation matrices, got {came}: orthonormalise them, or give axis-angles")
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:
+    return len(shape) == len(expected) and all(
+        isinstance(e, str) or e == s for s, e in zip(shape, expected, strict=True)
+    )
+
+
+def _mirrored_params(params: HandParams) -> HandParams:
+    matrix = np.outer(_MIRROR, _MIRROR)
+    return replace(
+        params,
+        pose=_signed(params.pose, matrix if params.pose.ndim == 3 else _TURN),
+        rotation=_signed(params.rotation, matrix if params.rotation.ndim == 2 else _TURN),
+        translation=_signed(params.translation, _MIRROR),
+    )
+
+
+def _signed(array: Any, signs: Int[ndarray, "..."]) -> Any:
+    """The array, of its own kind, times signs; None stays."""
+    if array is None:
+        return None
+    turned = np.asarray(array) * np.broadcast_to(signs, array.shape).astype(array.dtype)
+    return jnp.asarray(turned) if isinstance(array, Array) else turned
+
+
+def _reflected(array: ndarray | None, width: int, ours: list[int], theirs: list[int]) -> ndarray | None:
+    """W - u in the columns `ours`, from the columns `theirs`."""
+    if array is None:
+        return None
+    turned = array.copy()
+    turned[..., ours] = width - array[..., theirs].astype(float)
+    return turned
+
+
+def _flipped(picture: Any) -> Any:
+    return None if picture is None else picture[:, ::-1].copy()
 
 
 def _short(values: ndarray) -> str:

@@ -63,31 +63,51 @@ class Solution(NamedTuple):
     """The energy at each iterate."""
 
 
-def minimise(
-    energy: Callable[[Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]],
-    optimizer: optax.GradientTransformation,
-    start: Any,
-    steps: int,
-) -> Solution:
+class Search(NamedTuple):
+    """Where an optimizer is, and the best it has seen; `advance` carries it on."""
+
+    state: Any
+    optimizer_state: Any
+    best: tuple[Any, Float[Array, ""], dict[str, Float[Array, ""]]]
+    """The iterate, its energy, its terms."""
+
+
+Energy = Callable[[Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
+"""`energy(state) -> (scalar, unweighted terms)`."""
+
+
+def minimise(energy: Energy, optimizer: optax.GradientTransformation, start: Any, steps: int) -> Solution:
     """`steps` iterates of any optax optimizer on `energy(state) -> (scalar, terms)`; the best one is kept.
 
     An iterate whose energy is NaN is never the best; if all are, the start is returned with an infinite energy.
     """
+    search, history = advance(energy, optimizer, begin(energy, optimizer, start), steps)
+    return Solution(*search.best, history)
+
+
+def begin(energy: Energy, optimizer: optax.GradientTransformation, start: Any) -> Search:
+    """A search at its start, where nothing has been evaluated yet."""
+    value, terms = jax.eval_shape(energy, start)
+    unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), terms)
+    nothing = (start, jnp.full(value.shape, jnp.inf, value.dtype), unknown)
+    return Search(start, optimizer.init(start), nothing)
+
+
+def advance(
+    energy: Energy, optimizer: optax.GradientTransformation, search: Search, steps: int
+) -> tuple[Search, Float[Array, "{steps}"]]:
+    """The search after `steps` more iterates, and the energy at each of them."""
     optimizer = optax.with_extra_args_support(optimizer)
     value_and_gradient = jax.value_and_grad(energy, has_aux=True)
 
-    def step(carry: tuple, _: None) -> tuple[tuple, Float[Array, ""]]:
-        state, optimizer_state, best = carry
+    def step(search: Search, _: None) -> tuple[Search, Float[Array, ""]]:
+        state, optimizer_state, best = search
         (value, terms), gradient = value_and_gradient(state)
         better = value < best[1]
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (state, value, terms), best)
         updates, optimizer_state = optimizer.update(
             gradient, optimizer_state, state, value=value, grad=gradient, value_fn=lambda x: energy(x)[0]
         )
-        return (optax.apply_updates(state, updates), optimizer_state, best), value
+        return Search(optax.apply_updates(state, updates), optimizer_state, best), value
 
-    value, terms = jax.eval_shape(energy, start)
-    unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), terms)
-    nothing = (start, jnp.full(value.shape, jnp.inf, value.dtype), unknown)
-    (_, _, best), history = jax.lax.scan(step, (start, optimizer.init(start), nothing), length=steps)
-    return Solution(*best, history)
+    return jax.lax.scan(step, search, length=steps)

@@ -142,11 +142,14 @@ def test_nothing_of_points_by_targets_is_made(problem):
     assert max(size for size in sizes if size != tables and size != tables // 2) < n * m / 8
 
 
-@pytest.mark.parametrize("factor", [-0.2, 0.6], ids=["behind the camera", "in front of the hand"])
+@pytest.mark.parametrize("factor", [-0.5, 0.6], ids=["behind the camera", "in front of the hand"])
 def test_signs(monkeypatch, rendered, scene, factor):
     """From behind the camera, and from before a hand that hides it, the object ends where it is."""
     monkeypatch.setattr(opa, "start_translation", lambda problem: factor * start_translation(problem))
-    found = approximate(scene, jax.random.key(0), 128)
+    first, *later = FAST_OPA.phases
+    # One first phase goes 0.36 m at most, and the next one has forgotten the gradients from behind the camera.
+    config = replace(FAST_OPA, phases=(first, first, first, *later))
+    found = approximate(scene, jax.random.key(0), 128, config=config)
     truth, middle = rendered.T_camera_object, rendered.object_vertices.mean(axis=0)
     place = found.rotation[0] @ middle + found.translation[0]
     assert np.linalg.norm(place - truth[:3, :3] @ middle - truth[:3, 3]) < 0.25 * diameter(rendered.object_vertices)
@@ -238,7 +241,7 @@ def test_an_unknown_size_is_found_at_the_hands_depth():
     assert found.masked_iou[0] > 0.95
     assert abs(0.7 * found.scale[0] - 1) < 0.25
     middle = found.scale[0] * found.rotation[0] @ scene.object.vertices.mean(axis=0) + found.translation[0]
-    assert abs(middle[2] - scene.hand_vertices[:, 2].mean()) < 0.1
+    assert abs(middle[2] - scene.posed_hand()[0][:, 2].mean()) < 0.1
 
 
 def test_targets_lie_on_the_outline_that_is_seen(scene):

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from fgs_jax.journal import Journal
 from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
 
 
@@ -64,3 +65,42 @@ def test_the_best_are_finite_and_in_order():
     np.testing.assert_array_equal(best_of(energies, 10), [5, 2, 4, 0])
     assert len(best_of(np.full(3, np.nan), 2)) == 0
     assert [kept(1000, 0.25, 64), kept(100, 0.25, 64), kept(10, 0.25, 64)] == [250, 64, 10]
+
+
+def _several(_: None, shared: jax.Array, start: dict) -> dict:
+    """Leaves of several types and shapes, and one that is nested."""
+    value = shared * jnp.sin(start["x"])
+    return {"value": value, "positive": value > 0, "whole": jnp.floor(value).astype(jnp.int32), "pair": (value, -value)}
+
+
+class Counting(Journal):
+    """A journal that counts the entries that it had to compute."""
+
+    computed = 0
+
+    def run(self, part):
+        def counted():
+            self.computed += 1
+            return part()
+
+        return super().run(counted)
+
+
+def test_a_journal_changes_no_bit_and_a_resumed_run_computes_the_rest_alone(rng, tmp_path):
+    starts = {"x": rng.normal(size=(11, 3)).astype(np.float32)}
+    shared, blocks = jnp.asarray(1.7), 3
+    expected = run_blocks(_several, None, shared, starts, 4)
+    for killed_after in range(blocks + 1):
+        journal = Counting(tmp_path / str(killed_after), every=-1.0)
+        if killed_after:
+            run_blocks(_several, None, shared, {"x": starts["x"][: 4 * killed_after]}, 4, journal=journal)
+        journal.close()
+        resumed = Counting(tmp_path / str(killed_after))
+        found = run_blocks(_several, None, shared, starts, 4, journal=resumed)
+        resumed.close()
+        assert journal.computed == resumed.recovered == killed_after
+        assert resumed.computed == blocks - killed_after
+        assert jax.tree.structure(found) == jax.tree.structure(expected)
+        for ours, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            assert isinstance(ours, np.ndarray) and ours.dtype == other.dtype
+            np.testing.assert_array_equal(ours, other)

@@ -1,9 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
 import scipy.optimize
 
-from fgs_jax.solve import least_squares
+from fgs_jax.solve import advance, begin, least_squares, minimise
 
 
 def rosenbrock(x):
@@ -47,3 +49,79 @@ def test_many_at_once_are_each_alone():
     without = jax.jit(jax.vmap(lambda s: least_squares(rosenbrock, s, 30)))(starts.at[2].set(0.5))
     np.testing.assert_array_equal(together.value[:2], without.value[:2])
     assert np.isnan(together.cost[2])
+
+
+def crooked(state):
+    """Two terms of a state of two arrays; the bottom lies at x = (1, 1), y = 0.5."""
+    terms = {"valley": 0.5 * jnp.sum(rosenbrock(state["x"]) ** 2), "bowl": jnp.sum((state["y"] - 0.5) ** 2)}
+    return terms["valley"] + 3.0 * terms["bowl"], terms
+
+
+CROOKED_START = {"x": jnp.array([-1.2, 1.0]), "y": jnp.array([2.0])}
+
+
+@pytest.mark.parametrize("rate", [0.05, optax.cosine_decay_schedule(0.05, 60)], ids=["constant", "cosine"])
+def test_two_halves_are_the_whole_to_the_bit(rate):
+    optimizer = optax.adam(rate)
+    whole = jax.jit(lambda start: minimise(crooked, optimizer, start, 60))(CROOKED_START)
+    half = jax.jit(lambda search: advance(crooked, optimizer, search, 30))
+    search, first = half(begin(crooked, optimizer, CROOKED_START))
+    search, second = half(search)
+    np.testing.assert_array_equal(np.concatenate([first, second]), whole.history)
+    for ours, expected in zip(jax.tree.leaves(search.best), jax.tree.leaves(whole[:3]), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    assert whole.history[-1] < 0.2 * whole.history[0], "it does descend"
+
+
+def test_a_search_that_has_not_begun_knows_nothing():
+    search = begin(crooked, optax.adam(0.1), CROOKED_START)
+    value, energy, terms = search.best
+    assert energy == jnp.inf and all(np.isnan(term) for term in terms.values()) and set(terms) == {"valley", "bowl"}
+    same = jax.tree.map(np.array_equal, (search.state, value), (CROOKED_START, CROOKED_START))
+    assert all(jax.tree.leaves(same))
+    (state, _, best), history = advance(crooked, optax.adam(0.1), search, 1)
+    assert history[0] == best[1]
+    np.testing.assert_allclose(best[1], crooked(CROOKED_START)[0], rtol=1e-6)
+    np.testing.assert_allclose(state["y"], [1.9], rtol=1e-5)  # the first step of Adam is its rate
+
+
+def test_the_best_iterate_is_kept_with_its_own_terms():
+    found = minimise(crooked, optax.sgd(0.4), CROOKED_START, 8)  # far too fast: it leaves the valley
+    least = np.nanmin(found.history)
+    assert found.energy == least and found.history[-1] != least
+    energy, terms = crooked(found.value)
+    np.testing.assert_allclose(found.energy, energy, rtol=1e-6)
+    for name in terms:
+        np.testing.assert_allclose(found.terms[name], terms[name], rtol=1e-6)
+
+
+def test_the_first_of_equal_iterates_is_kept():
+    found = minimise(lambda x: (jnp.minimum(jnp.sum(x), 3.0), {"x": x[0]}), optax.sgd(1.0), jnp.array([5.0]), 4)
+    np.testing.assert_array_equal(found.value, [5.0])
+    np.testing.assert_array_equal(found.history, [3.0] * 4)
+
+
+@pytest.mark.parametrize("optimizer", [optax.adam(0.1), optax.sgd(0.05, momentum=0.9), optax.lbfgs()])
+def test_any_optimizer_will_do(optimizer):
+    found = minimise(lambda x: (jnp.sum((x - 2.0) ** 2), {"first": x[0]}), optimizer, jnp.zeros(3), 80)
+    np.testing.assert_allclose(found.value, 2.0, atol=0.02)
+
+
+def test_a_nan_is_never_the_best_and_loses_alone():
+    def minimised(start):
+        return minimise(crooked, optax.adam(0.05), start, 20)
+
+    starts = {"x": jnp.array([[-1.2, 1.0], [jnp.nan, 0.0], [2.0, 2.0]]), "y": jnp.array([[2.0], [1.0], [0.0]])}
+    beside = jax.jit(jax.vmap(minimised))(starts)
+    without = jax.jit(jax.vmap(minimised))({**starts, "x": starts["x"].at[1].set(0.5)})
+    for ours, expected in zip(jax.tree.leaves(beside), jax.tree.leaves(without), strict=True):
+        np.testing.assert_array_equal(ours[::2], expected[::2])
+    assert beside.energy[1] == jnp.inf and np.isnan(beside.terms["valley"][1])
+    np.testing.assert_array_equal(beside.value["x"][1], starts["x"][1])
+
+    def with_a_hole(x):
+        return jnp.where((x > 0.5) & (x < 1.5), jnp.nan, x**2), {}
+
+    found = minimise(lambda x: with_a_hole(x[0]), optax.sgd(0.25), jnp.array([2.0]), 4)  # 2, then 1: a NaN
+    np.testing.assert_array_equal(found.value, [2.0])
+    assert found.energy == 4.0 and np.isnan(found.history[1])

@@ -1,0 +1,497 @@
+"""Contact optimisation (Sec. 3.3, Eq. 12, App. B): the energies, alone and together, and the two steps.
+
+The energies are functions of plain arrays: points, keypoints, angles, and a surface given as a `DistanceGrid` or as any
+function from points to signed distances. They know no hand model.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jaxlie
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from fgs_jax.camera import farthest_inverse_depth, inverse_depth, project
+from fgs_jax.config import ContactConfig
+from fgs_jax.distance import DistanceGrid, nearest, signed_distance
+from fgs_jax.errors import ConfigError
+from fgs_jax.hand import hand, joint_angles
+from fgs_jax.solve import Search, Solution, advance, begin, minimise
+from fgs_jax.types import Camera, Hand, HandModel, HandParams, pytree
+
+Surface = DistanceGrid | Callable[[Float[Array, "p 3"]], Float[Array, "p"]]
+"""What signed distances in metres are asked of, positive outside."""
+
+Weights = Mapping[str, float | Float[Array, ""]]
+"""Of the terms, by their names."""
+
+VERTICES, POINTS = 778, 2000
+"""Sums over hand vertices and object points are scaled to these, so that a weight means the same at any resolution."""
+DEEPEST = 0.025
+"""Metres. No point within a hand is farther from its nearest vertex; one that is lies outside."""
+LEAST_KEYPOINT_DISTANCE = 0.018
+"""Metres between keypoints of different fingers."""
+
+
+class Order(NamedTuple):
+    """What the picture says about the depth of hand vertices."""
+
+    front: Float[Array, "v"]
+    """Depth of the object's front where a vertex is seen before the object, metres; 0 elsewhere."""
+    back: Float[Array, "v"]
+    """Depth of the object's back where a vertex is hidden by the object; 0 elsewhere."""
+
+
+def distance_to(surface: Surface, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
+    """Signed distance of each point, metres, positive outside."""
+    return signed_distance(surface, points) if isinstance(surface, DistanceGrid) else surface(points)
+
+
+def E_dis(
+    contact_points: Float[Array, "n 3"], surface: Surface, weight: Float[Array, "n"] | None = None
+) -> Float[Array, ""]:
+    """Eq. 12, attraction: the sum of |d| over the points that shall touch, metres."""
+    distance = jnp.abs(distance_to(surface, contact_points))
+    # A point without weight may be anywhere, NaN included.
+    return jnp.sum(distance if weight is None else jnp.where(weight > 0, weight * distance, 0.0))
+
+
+def E_pen(points: Float[Array, "n 3"], surface: Surface) -> Float[Array, ""]:
+    """Eq. 12, repulsion: the sum of the depths of the points that are inside, metres.
+
+    Hand points in the object as printed; object points in the hand are the other direction, which sees thin objects.
+    """
+    return jnp.sum(jax.nn.relu(-distance_to(surface, points)))
+
+
+def E_prior(
+    angles: Float[Array, "*n"],
+    mean: Float[Array, "*n"],
+    std: Float[Array, "*n"],
+    limited: Float[Array, "*m"] | None = None,
+    limits: Float[Array, "*m 2"] | None = None,
+) -> Float[Array, ""]:
+    """Eq. 12, natural poses: the norm of (angles - mean) / std, plus the radians of `limited` beyond `limits`."""
+    natural = optax.safe_norm(((angles - mean) / std).ravel(), 1e-6)
+    if limited is None or limits is None:
+        return natural
+    return natural + jnp.sum(jax.nn.relu(limits[..., 0] - limited) + jax.nn.relu(limited - limits[..., 1]))
+
+
+def E_spen(
+    keypoints: Float[Array, "k 3"], finger: Int[Array, "k"], least: float = LEAST_KEYPOINT_DISTANCE
+) -> Float[Array, ""]:
+    """Eq. 12, self-penetration: the sum over pairs of keypoints of different fingers of relu(least - distance), metres.
+
+    `finger`: which finger a keypoint is of; a negative one takes no part.
+    """
+    first, second = jnp.triu_indices(keypoints.shape[0], 1)
+    distance = jax.vmap(lambda d: optax.safe_norm(d, 1e-6))(keypoints[first] - keypoints[second])
+    apart = (finger[first] != finger[second]) & (finger[first] >= 0) & (finger[second] >= 0)
+    return jnp.sum(jnp.where(apart, jax.nn.relu(least - distance), 0.0))
+
+
+def E_h(
+    pose: Float[Array, "*n"],
+    given_pose: Float[Array, "*n"],
+    translation: Float[Array, "3"],
+    given_translation: Float[Array, "3"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The hand stays as it was seen: |theta - theta_hamer|^2 in radians^2, |t - t_hamer|^2 in metres^2."""
+    return jnp.sum((pose - given_pose) ** 2), jnp.sum((translation - given_translation) ** 2)
+
+
+def E_keypoint(
+    pixels: Float[Array, "k 2"], seen: Float[Array, "k 2"], confidence: Float[Array, "k"] | None = None
+) -> Float[Array, ""]:
+    """Mean squared distance of projected keypoints to those seen, over the squared longer side of their box.
+
+    Keypoints without confidence count neither in the mean nor in the box; without any the term is zero.
+    """
+    weight = jnp.ones(pixels.shape[0]) if confidence is None else confidence
+    used = weight[:, None] > 0
+    low, high = (
+        jnp.min(jnp.where(used, seen, jnp.inf), axis=0),
+        jnp.max(jnp.where(used, seen, -jnp.inf), axis=0),
+    )
+    side = jnp.where(jnp.any(used), jnp.max(high - low), 1.0)
+    squared = jnp.sum(jnp.where(used, pixels - seen, 0.0) ** 2, axis=1)
+    return jnp.sum(weight * squared) / jnp.maximum(jnp.sum(weight), 1e-6) / jnp.maximum(side, 1.0) ** 2
+
+
+def E_order(depth: Float[Array, "n"], order: Order) -> Float[Array, ""]:
+    """The order in depth that the picture shows: L_dep (Eq. 9) for the hand's vertices, metres.
+
+    The sum of how far behind the object's front those are that are seen before it, and of how far before its back those
+    that it hides.
+    """
+    behind = jnp.where(order.front > 0, jax.nn.relu(depth - order.front), 0.0)
+    return jnp.sum(behind + jnp.where(order.back > 0, jax.nn.relu(order.back - depth), 0.0))
+
+
+def weighted_sum(terms: Mapping[str, Float[Array, ""]], weights: Weights) -> Float[Array, ""]:
+    """The energy: the sum of the terms, each times the weight of its name; a term without a weight does not count.
+
+    Raises ConfigError for a weight of a term that there is not.
+    """
+    if unknown := sorted(set(weights) - set(terms)):
+        raise ConfigError(
+            f"weights: expected names among {', '.join(sorted(terms))}, got {', '.join(unknown)}: rename or remove them"
+        )
+    return sum((weights[name] * terms[name] for name in terms if name in weights), jnp.zeros(()))
+
+
+class Neighbours(NamedTuple):
+    """The hand vertex nearest to each object point, and its normal; renewed every few steps."""
+
+    vertex: Int[Array, "n"]
+    normal: Float[Array, "n 3"]
+
+
+def neighbours(points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Neighbours:
+    """Of points, on a closed mesh that is wound outward. Carries no gradient."""
+    points, vertices = jax.lax.stop_gradient((points, vertices))
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    across = jnp.cross(b - a, c - a)
+    normals = sum(jnp.zeros_like(vertices).at[faces[:, k]].add(across) for k in range(3))
+    normals = normals / jnp.maximum(jnp.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    index = nearest(points, vertices)
+    return Neighbours(index, normals[index])
+
+
+def distance_to_neighbours(
+    points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], held: Neighbours
+) -> Float[Array, "n"]:
+    """Signed distance to a mesh, close to it: to the plane through the nearest vertex (Wang et al. 2023)."""
+    offset = points - vertices[held.vertex]
+    near = jnp.sum(jax.lax.stop_gradient(offset) ** 2, axis=1) < DEEPEST**2
+    return jnp.where(near, jnp.sum(offset * held.normal, axis=1), DEEPEST)
+
+
+@pytree
+class ContactProblem:
+    """What the terms need besides the grasp, in arrays of the same shapes for every picture."""
+
+    model: HandModel
+    object: DistanceGrid
+    """Object frame, before any scale."""
+    object_points: Float[Array, "n 3"]
+    """Samples of the object's surface, object frame."""
+    camera: Camera
+    keypoints: Float[Array, "21 2"]
+    """Pixels, OpenPose's order."""
+    confidence: Float[Array, "21"]
+    """Zero where a keypoint was not seen; all zero without a picture."""
+    seen: Float[Array, "v"]
+    """Of each hand vertex: 1 where the picture shows the hand and nothing of the hand is nearer, -1 where it shows the
+    object, 0 where it says nothing."""
+    corners: Float[Array, "f 3 3"]
+    """Of the object's triangles, simplified; object frame."""
+
+
+@pytree
+class Grasp:
+    """A hand and an object in the camera's frame."""
+
+    hand: HandParams
+    """Axis-angle."""
+    rotation: Float[Array, "3 3"]
+    """Of the object: p_camera = rotation (scale p_object) + translation."""
+    translation: Float[Array, "3"]
+    scale: Float[Array, ""]
+
+
+class HandState(NamedTuple):
+    """What moves in step two."""
+
+    pose: Float[Array, "15 3"]
+    rotation: Float[Array, "3"]
+    """Tangent vector at the start's rotation."""
+    translation: Float[Array, "3"]
+
+
+class Contacts(NamedTuple):
+    """Hand vertices that shall touch; those of weight zero only fill the room."""
+
+    vertex: Int[Array, "n"]
+    weight: Float[Array, "n"]
+
+
+def object_distance(problem: ContactProblem, grasp: Grasp, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
+    """Signed distance from points in the camera's frame to the object where it is."""
+    local = jnp.matmul(points - grasp.translation[None], grasp.rotation, precision="highest") / grasp.scale
+    return grasp.scale * signed_distance(problem.object, local)
+
+
+def placed_points(problem: ContactProblem, grasp: Grasp) -> Float[Array, "n 3"]:
+    """The object's samples in the camera's frame."""
+    points = grasp.scale * problem.object_points
+    return jnp.matmul(points, grasp.rotation.T, precision="highest") + grasp.translation[None]
+
+
+def moved(start: HandParams, state: HandState) -> HandParams:
+    """The hand of a state."""
+    rotation = jaxlie.SO3.exp(start.rotation) @ jaxlie.SO3.exp(state.rotation)
+    return replace(start, pose=state.pose, rotation=rotation.log(), translation=state.translation)
+
+
+def nearest_contacts(
+    distance: Float[Array, "v"], regions: Int[Array, "v"], per_region: int, reach: float | Float[Array, ""]
+) -> Contacts:
+    """The vertices nearest to the object in each of the six contact regions, as far as they are within reach."""
+
+    def of_region(region: Int[Array, ""]) -> tuple[Float[Array, "k"], Int[Array, "k"]]:
+        return jax.lax.top_k(jnp.where(regions == region, -jnp.abs(distance), -jnp.inf), per_region)
+
+    closeness, index = jax.vmap(of_region)(jnp.arange(6))
+    return Contacts(index.ravel(), jnp.where(-closeness.ravel() <= reach, 1.0, 0.0))
+
+
+def random_contacts(key: Key[Array, ""], regions: Int[Array, "v"], count: int) -> Contacts:
+    """`count` of the vertices that are in a contact region, as the paper has it."""
+    likely = jnp.where(regions >= 0, 0.0, -jnp.inf)
+    order = likely + jax.random.gumbel(key, regions.shape)
+    return Contacts(jax.lax.top_k(order, count)[1], jnp.ones(count))
+
+
+def order_of(problem: ContactProblem, grasp: Grasp, posed: Hand) -> Order:
+    """The order that the picture asks for, with the object where it is and the hand's vertices where they are seen."""
+    corners = grasp.scale * problem.corners.reshape(-1, 3)
+    placed = jnp.matmul(corners, grasp.rotation.T, precision="highest") + grasp.translation[None]
+    drawn = placed, jnp.arange(len(placed)).reshape(-1, 3), project(problem.camera, posed.vertices)
+    near, far = inverse_depth(problem.camera, *drawn), farthest_inverse_depth(problem.camera, *drawn)
+    front = jnp.where((problem.seen > 0) & (near > 0), 1.0 / jnp.maximum(near, 1e-6), 0.0)
+    return Order(front, jnp.where((problem.seen < 0) & (far > 0), 1.0 / jnp.maximum(far, 1e-6), 0.0))
+
+
+def contact_terms(
+    problem: ContactProblem,
+    grasp: Grasp,
+    given: HandParams,
+    contacts: Contacts,
+    *,
+    order: Order,
+    posed: Hand,
+    held: Neighbours | None,
+) -> dict[str, Float[Array, ""]]:
+    """Terms dis, pen, prior, spen, theta, t, keypoint, order, unweighted, of a grasp whose hand is `posed`.
+
+    `given`: the hand as it was seen. `held`: the neighbours of the object's points; without them pen is as printed, of
+    hand vertices alone.
+    """
+    model = problem.model
+    distance = object_distance(problem, grasp, posed.vertices)
+    dis = jnp.sum(jnp.where(contacts.weight > 0, contacts.weight * jnp.abs(distance[contacts.vertex]), 0.0))
+    pen = jnp.sum(jax.nn.relu(-distance)) * (VERTICES / distance.shape[0])
+    if held is not None:
+        points = placed_points(problem, grasp)
+        inside = E_pen(points, lambda x: distance_to_neighbours(x, posed.vertices, held))
+        pen = pen + inside * (POINTS / points.shape[0])
+    turn = (jaxlie.SO3.exp(given.rotation).inverse() @ jaxlie.SO3.exp(grasp.hand.rotation)).log()
+    theta, t = E_h(
+        jnp.concatenate([grasp.hand.pose, turn[None]]),
+        jnp.concatenate([given.pose, jnp.zeros((1, 3))]),
+        grasp.hand.translation,
+        given.translation,
+    )
+    finger = jnp.asarray([-1, *(k // 4 for k in range(20))])
+    angles = joint_angles(model, grasp.hand.pose)
+    return {
+        "dis": dis,
+        "pen": pen,
+        "prior": E_prior(grasp.hand.pose, model.pose_mean, model.pose_std, angles, model.joint_limits),
+        "spen": E_spen(posed.keypoints, finger),
+        "theta": theta,
+        "t": t,
+        "keypoint": E_keypoint(project(problem.camera, posed.keypoints), problem.keypoints, problem.confidence),
+        "order": E_order(posed.vertices[:, 2], order) * (VERTICES / distance.shape[0]),
+    }
+
+
+def resized(problem: ContactProblem, grasp: Grasp, factor: Float[Array, ""], *, unknown_size: bool) -> Grasp:
+    """A similarity x -> factor x about the camera's centre of what has the uncertain size: no pixel changes.
+
+    An object of unknown size is scaled; otherwise the hand is.
+    """
+    if unknown_size:
+        return replace(grasp, translation=factor * grasp.translation, scale=factor * grasp.scale)
+    rest = replace(grasp.hand, translation=jnp.zeros(3), scale=jnp.ones(()))
+    wrist = hand(problem.model, rest).joints[0]
+    translation = factor * (wrist + grasp.hand.translation) - wrist
+    return replace(grasp, hand=replace(grasp.hand, translation=translation, scale=factor * grasp.hand.scale))
+
+
+class Approach(NamedTuple):
+    """What step one found: two valleys of depth, the better one first."""
+
+    grasp: Grasp
+    """Fields with a leading axis of two."""
+    energy: Float[Array, "2"]
+    distinct: Bool[Array, ""]
+    """Whether there are two; otherwise the second is the first again."""
+    factor: Float[Array, "2"]
+    """By which the hand, or an object of unknown size, was resized."""
+
+
+def approach(
+    problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], config: ContactConfig, *, unknown_size: bool
+) -> Approach:
+    """Step one: hand and object brought to the same depth. Unbatched.
+
+    The energy over depth has two valleys, the object before the fingers and behind them, so it is scanned. In the
+    paper's form the object's depth takes noise and then `steps_one` Adam steps, from where both valleys are the same.
+    """
+    posed = hand(problem.model, grasp.hand)
+    if config.step_one == "adam":
+        return _paper_approach(problem, grasp, posed, key, config)
+    sigma = config.object_sigma if unknown_size else config.hand_sigma
+    order = order_of(problem, grasp, posed)
+    logs = jnp.linspace(-3.0, 3.0, config.scan) * sigma
+
+    def energy(log: Float[Array, ""]) -> Float[Array, ""]:
+        factor = jnp.exp(log)
+        # A hand of factor k against the object is, k times larger, the hand against the object of factor 1 / k.
+        if unknown_size:
+            distance = factor * object_distance(problem, grasp, posed.vertices / factor)
+            wrong = factor * E_order(posed.vertices[:, 2] / factor, order)
+        else:
+            distance = object_distance(problem, grasp, factor * posed.vertices)
+            wrong = E_order(factor * posed.vertices[:, 2], order)
+        contacts = nearest_contacts(distance, problem.model.regions, config.per_region, jnp.inf)
+        pen = jnp.sum(jax.nn.relu(-distance)) * (VERTICES / distance.shape[0])
+        dis = jnp.sum(jnp.abs(distance[contacts.vertex]))
+        order_term = config.w_order_one * wrong * (VERTICES / distance.shape[0])
+        return config.w_dis_one * dis + config.w_pen_one * pen + order_term + config.w_size * (log / sigma) ** 2
+
+    energies = jax.lax.map(energy, logs)
+    energies = jnp.where(jnp.isfinite(energies), energies, jnp.inf)
+    higher = jnp.concatenate([jnp.array([jnp.inf]), energies, jnp.array([jnp.inf])])
+    valley = (energies <= higher[:-2]) & (energies <= higher[2:])
+    first = jnp.argmin(energies)
+    # A step of the scan is a few millimetres: neighbouring samples of a rough floor are one valley.
+    others = jnp.where(valley & (jnp.abs(jnp.arange(config.scan) - first) > config.scan // 24), energies, jnp.inf)
+    second = jnp.argmin(others)
+    distinct = jnp.isfinite(others[second])
+    chosen = jnp.stack([first, jnp.where(distinct, second, first)])
+    factors = jnp.exp(logs[chosen])
+    grasps = jax.vmap(lambda k: resized(problem, grasp, k, unknown_size=unknown_size))(factors)
+    return Approach(grasps, energies[chosen], distinct, factors)
+
+
+def _paper_approach(
+    problem: ContactProblem, grasp: Grasp, posed: Hand, key: Key[Array, ""], config: ContactConfig
+) -> Approach:
+    noise_key, contact_key = jax.random.split(key)
+    noise = config.depth_noise * jax.random.normal(noise_key)
+    contacts = random_contacts(contact_key, problem.model.regions, config.random_contacts)
+
+    def shifted(depth: Float[Array, ""]) -> Grasp:
+        return replace(grasp, translation=grasp.translation.at[2].add(depth))
+
+    def energy(depth: Float[Array, ""]) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        distance = object_distance(problem, shifted(depth), posed.vertices)
+        dis = jnp.sum(jnp.abs(distance[contacts.vertex]))
+        pen = jnp.sum(jax.nn.relu(-distance)) * (VERTICES / distance.shape[0])
+        return config.w_dis_one * dis + config.w_pen_one * pen, {}
+
+    found = minimise(energy, optax.adam(config.rate_one), noise, config.steps_one)
+    both = jax.tree.map(lambda x: jnp.stack([x, x]), shifted(found.value))
+    return Approach(both, jnp.stack([found.energy] * 2), jnp.asarray(False), jnp.ones(2))
+
+
+class GraspSearch(NamedTuple):
+    """Step two under way: what `grasp_round` carries on."""
+
+    start: Grasp
+    """Its hand is also the one that E_h holds on to."""
+    contacts: Contacts
+    order: Order
+    search: Search
+
+
+def begin_grasp(problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], config: ContactConfig) -> GraspSearch:
+    """Step two before its first step: the contact points are chosen, the fingers opened as configured. Unbatched."""
+    posed = hand(problem.model, grasp.hand)
+    if config.contacts == "random":
+        contacts = random_contacts(key, problem.model.regions, config.random_contacts)
+    else:
+        distance = object_distance(problem, grasp, posed.vertices)
+        contacts = nearest_contacts(distance, problem.model.regions, config.per_region, config.reach)
+    order = order_of(problem, grasp, posed)
+    state = HandState(config.pose_start * grasp.hand.pose, jnp.zeros(3), grasp.hand.translation)
+    held = _held(problem, grasp, state, config)
+    search = begin(_energy(problem, grasp, contacts, order, weights=config.weights, held=held), _adam(config), state)
+    return GraspSearch(grasp, contacts, order, search)
+
+
+def grasp_round(
+    problem: ContactProblem, searching: GraspSearch, weights: Weights, config: ContactConfig, rounds: int
+) -> tuple[GraspSearch, Float[Array, "steps"], dict[str, Float[Array, "{rounds}"]]]:
+    """`rounds` times `refresh` steps of step two; the energy at each step and the terms at each round's start.
+
+    The neighbours of the object's points are found once a round.
+    """
+
+    def one(searching: GraspSearch, _: None) -> tuple[GraspSearch, tuple]:
+        start, contacts, order, search = searching
+        held = _held(problem, start, search.state, config)
+        energy = _energy(problem, start, contacts, order, weights=weights, held=held)
+        terms = energy(search.state)[1]
+        search, history = advance(energy, _adam(config), search, config.refresh)
+        return searching._replace(search=search), (history, terms)
+
+    searching, (history, terms) = jax.lax.scan(one, searching, length=rounds)
+    return searching, history.ravel(), terms
+
+
+def grasp(problem: ContactProblem, start: Grasp, key: Key[Array, ""], config: ContactConfig) -> tuple[Grasp, Solution]:
+    """Step two: fingers close on the object without entering it. Unbatched; the best iterate is kept."""
+    searching = begin_grasp(problem, start, key, config)
+    searching, history, _ = grasp_round(problem, searching, config.weights, config, config.steps // config.refresh)
+    return found(searching), Solution(*searching.search.best, history)
+
+
+def found(searching: GraspSearch) -> Grasp:
+    """The best grasp so far."""
+    return replace(searching.start, hand=moved(searching.start.hand, searching.search.best[0]))
+
+
+def _held(problem: ContactProblem, start: Grasp, state: HandState, config: ContactConfig) -> Neighbours | None:
+    if not config.both_directions:
+        return None
+    faces = jnp.concatenate([problem.model.faces, problem.model.cap_faces])
+    vertices = hand(problem.model, moved(start.hand, state)).vertices
+    return neighbours(placed_points(problem, start), vertices, faces)
+
+
+def _energy(
+    problem: ContactProblem,
+    start: Grasp,
+    contacts: Contacts,
+    order: Order,
+    *,
+    weights: Weights,
+    held: Neighbours | None,
+) -> Callable[[HandState], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]:
+    def energy(state: HandState) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        params = moved(start.hand, state)
+        posed, placed = hand(problem.model, params), replace(start, hand=params)
+        terms = contact_terms(problem, placed, start.hand, contacts, order=order, posed=posed, held=held)
+        return weighted_sum(terms, weights), terms
+
+    return energy
+
+
+def _adam(config: ContactConfig) -> optax.GradientTransformation:
+    def rate(value: float) -> optax.ScalarOrSchedule:
+        return optax.cosine_decay_schedule(value, config.steps) if config.schedule == "cosine" else value
+
+    rates: dict[Hashable, optax.GradientTransformation] = {
+        "angle": optax.adam(rate(config.angle_rate)),
+        "metres": optax.adam(rate(config.translation_rate)),
+    }
+    labels: Any = HandState("angle", "angle", "metres")  # pyright: ignore[reportArgumentType]
+    return optax.partition(rates, labels)

@@ -1,0 +1,74 @@
+"""What a run has computed so far, on disk, so that a killed run goes on where it was, to the same bits.
+
+A run is a sequence of expensive parts, each a function of what came before. The journal holds their results in order;
+a run that starts again takes what is there and computes the rest.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy import ndarray
+
+Entry = dict[str, ndarray]
+"""The result of one part: arrays of at least one axis."""
+
+
+class Journal:
+    """Entries in a folder of orbax checkpoints, each written whole or not at all.
+
+    `every`: seconds between two checkpoints within a stage; the end of a stage is always one.
+    """
+
+    def __init__(self, folder: Path, every: float = 5.0) -> None:
+        import orbax.checkpoint as ocp  # noqa: PLC0415
+
+        options = ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False)
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        self._save, self._restore = ocp.args.PyTreeSave, ocp.args.PyTreeRestore
+        self._every, self._last, self._next = every, time.monotonic(), 0
+        self._new: list[Entry] = []
+        self._known: list[Entry] = []
+        for step in sorted(self._manager.all_steps()):
+            tree: Any = self._manager.restore(step, args=self._restore())
+            self._known += [tree[name] for name in sorted(tree)]
+        self.recovered = len(self._known)
+        """Entries that an earlier run has left."""
+
+    def run(self, part: Callable[[], Entry]) -> Entry:
+        """The next entry: from the journal if it is there, else from `part`."""
+        index, self._next = self._next, self._next + 1
+        if index < len(self._known):
+            return self._known[index]
+        entry = {name: np.asarray(value) for name, value in part().items()}
+        self._new.append(entry)
+        if time.monotonic() - self._last > self._every:
+            self.flush()
+        return entry
+
+    def run_tree(self, part: Callable[[], Any], like: Any) -> Any:
+        """As `run`, for a part whose result is any tree of arrays; `like` has its structure, shapes and types."""
+        leaves, structure = jax.tree.flatten(like)
+        entry = self.run(lambda: {f"{k:03d}": leaf for k, leaf in enumerate(jax.tree.leaves(part()))})
+        values = [np.asarray(entry[f"{k:03d}"], leaf.dtype).reshape(leaf.shape) for k, leaf in enumerate(leaves)]
+        return jax.tree.unflatten(structure, values)
+
+    def flush(self) -> None:
+        """Writes what is not yet on disk."""
+        self._last = time.monotonic()
+        if self._new:
+            tree = {f"{k:06d}": entry for k, entry in enumerate(self._new)}
+            latest = self._manager.latest_step()
+            self._manager.save(0 if latest is None else latest + 1, args=self._save(tree))
+            self._new = []
+
+    def close(self) -> None:
+        self._manager.close()
+
+
+def recorded(journal: Journal | None, part: Callable[[], Entry]) -> Entry:
+    """`part()`, by way of the journal where there is one."""
+    return part() if journal is None else journal.run(part)
