@@ -1,19 +1,31 @@
 """The command line: `fgs`."""
 
+import hashlib
 import json
+import os
+import shutil
 import sys
+import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax import hand_files, metrics
-from fgs_jax.errors import FgsError, HandFileError, HandFileWarning
+from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, config_values, load_config
+from fgs_jax.errors import ConfigError, FgsError, HandFileError, HandFileWarning, ResultError
 from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
+from fgs_jax.journal import Journal
 from fgs_jax.objects import load_object
+from fgs_jax.refine import Result, refine
+from fgs_jax.results import check_folder, versions, write_result
+from fgs_jax.scene import Scene, arrays_of
+from fgs_jax.scene_files import load_scene
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()
@@ -77,6 +89,11 @@ def hand_convert(source: Positional[In], out: Positional[Out], overwrite: FlagCr
     print(f"wrote {out}")
 
 
+@app.command(name="refine")
+def refine_help() -> None:
+    """Refine scenes: find the object's pose and a grasp, and write meshes, numbers and a report."""
+
+
 @app.command(name="metrics")
 def grasp_metrics(hand: Positional[HandMesh], object: Positional[ObjectFile], json_: Json = False) -> None:
     """Penetration, shared volume and contact of two meshes that stand in one frame, in metres.
@@ -105,13 +122,136 @@ def grasp_metrics(hand: Positional[HandMesh], object: Positional[ObjectFile], js
         print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
 
 
+@dataclass(frozen=True)
+class Refine:
+    """Refine scenes: find the object's pose and a grasp, and write meshes, numbers and a report."""
+
+    scenes: Positional[Annotated[tuple[Path, ...], tyro.conf.arg(metavar="SCENE")]]
+    """Folders of scenes, as `load_scene` reads them."""
+    config: Annotated[RefineConfig, tyro.conf.arg(name="")]
+    out: Path
+    """Folder of the result; of several scenes, a folder for each result."""
+    resume: FlagCreatePairsOff[bool] = False
+    """Go on with a run that was killed."""
+    overwrite: FlagCreatePairsOff[bool] = False
+    """Replace results that are there."""
+
+
+def refine_scenes(arguments: Refine) -> int:
+    """Refines one scene after the other; one that fails does not stop the rest. The exit status."""
+    check_config(arguments.config)
+    if not arguments.scenes:
+        raise ConfigError("refine: expected folders of scenes, got none; give one, such as examples/scenes/tumbler")
+    names = [scene.resolve().name for scene in arguments.scenes]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"refine: expected scenes of different names, got {', '.join(names)}; rename one")
+    several, failed = len(names) > 1, 0
+    for path, name in zip(arguments.scenes, names, strict=True):
+        try:
+            refine_one(path, arguments.out / name if several else arguments.out, arguments)
+        except FgsError as error:
+            failed += 1
+            print(f"fgs: {error}", file=sys.stderr)
+    if several and failed:
+        print(f"fgs: {failed} of {len(names)} scenes failed", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def refine_one(path: Path, out: Path, arguments: Refine) -> None:
+    """Reads, refines and writes one scene."""
+    out = out.expanduser().absolute()
+    check_folder(out, overwrite=arguments.overwrite)
+    scene = load_scene(path)
+    records = out.with_name(f".{out.name}.journal")
+    mark = fingerprint(scene, arguments.config)
+    if not arguments.resume or not (records / mark).exists():
+        if arguments.resume and records.exists():
+            print(f"{path}: another scene or configuration than in the run that was killed: starts anew")
+        shutil.rmtree(records, ignore_errors=True)
+    try:
+        journal = Journal(records / mark)
+    except OSError as error:
+        raise ResultError(f"{out}: cannot be written ({error.strerror}); free space or give another --out") from error
+    if journal.recovered:
+        print(f"{path}: goes on after {journal.recovered} parts")
+
+    def progress(stage: str, seconds: float) -> None:
+        print(f"{path.resolve().name}: {stage:<12}{seconds:6.1f} s", flush=True)
+
+    try:
+        result = refine(scene, arguments.config, journal=journal, progress=progress)
+        begin = time.perf_counter()
+        write_result(result, out, overwrite=arguments.overwrite, source=str(path))
+        progress("report", time.perf_counter() - begin)
+    except OSError as error:
+        raise ResultError(f"{out}: cannot be written ({error.strerror}); free space or give another --out") from error
+    finally:
+        journal.close()
+    shutil.rmtree(records, ignore_errors=True)
+    print(comparison(result))
+    for note in result.notes:
+        print(f"note: {note}")
+    print(f"wrote {out / 'report.html'}")
+
+
+def comparison(result: Result) -> str:
+    """Measures before and after, a line each."""
+    meanings = metrics.GRASP_METRICS | metrics.PICTURE_METRICS
+    lines = [f"{'':<32}{'before':>9}{'after':>9}"]
+    for key, meaning in meanings.items():
+        values = (("-" if (value := part[key]) is None else f"{value:.3f}") for part in result.metrics)
+        lines.append(f"{key:<32}{next(values):>9}{next(values):>9}  {meaning}")
+    return "\n".join(lines)
+
+
+def fingerprint(scene: Scene, config: RefineConfig) -> str:
+    """Of all that a result follows from."""
+    digest = hashlib.sha256(json.dumps([config_values(config), scene.side, scene.hand_model, versions()]).encode())
+    arrays = arrays_of(scene) | {"object_mask": scene.object_mask, "hand_mask": scene.hand_mask}
+    arrays |= {"vertices": scene.object.vertices, "faces": scene.object.faces, "focal": scene.camera.focal}
+    arrays |= {"principal": scene.camera.principal}
+    for name, array in sorted(arrays.items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def compilation_cache() -> None:
+    """Compiled programs are kept between runs, in JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "fgs_jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def _take_config(words: list[str]) -> tuple[RefineConfig, list[str]]:
+    """The configuration that --config names, and the other words; it must be known before the rest is read."""
+    base, rest, following = FAST, [], iter(words)
+    for word in following:
+        if word == "--config" or word.startswith("--config="):
+            name = word.partition("=")[2] or next(following, None)
+            if name is None:
+                raise ConfigError(f"--config: expected {', '.join(CONFIGS)} or a YAML file, got nothing")
+            base = load_config(name)
+        else:
+            rest.append(word)
+    return base, rest
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; the exit status: 0, or 2 for what the user can mend, said in one line."""
+    words = sys.argv[1:] if argv is None else argv
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"fgs: {message}", file=sys.stderr)
         warnings.simplefilter("always", HandFileWarning)
         try:
-            app.cli(prog="fgs", description="Hand-object grasp refinement.", args=argv)
+            if words[:1] == ["refine"]:
+                base, rest = _take_config(words[1:])
+                default = Refine((), base, Path("out"))
+                compilation_cache()
+                return refine_scenes(
+                    tyro.cli(Refine, prog="fgs refine [--config NAME|FILE]", args=rest, default=default)
+                )
+            app.cli(prog="fgs", description="Hand-object grasp refinement.", args=words)
         except FgsError as error:
             print(f"fgs: {error}", file=sys.stderr)
             return 2

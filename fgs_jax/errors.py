@@ -35,3 +35,7 @@ class SceneError(FgsError):
 
 class ConfigError(FgsError):
     """A configuration with a name or a value that means nothing."""
+
+
+class ResultError(FgsError):
+    """A folder that a result cannot be written to."""

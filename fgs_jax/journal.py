@@ -14,7 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 Entry = dict[str, ndarray]
-"""The result of one part: arrays of at least one axis."""
+"""The result of one part: arrays of at least one axis and one element."""
 
 
 class Journal:
@@ -52,8 +52,12 @@ class Journal:
     def run_tree(self, part: Callable[[], Any], like: Any) -> Any:
         """As `run`, for a part whose result is any tree of arrays; `like` has its structure, shapes and types."""
         leaves, structure = jax.tree.flatten(like)
-        entry = self.run(lambda: {f"{k:03d}": leaf for k, leaf in enumerate(jax.tree.leaves(part()))})
-        values = [np.asarray(entry[f"{k:03d}"], leaf.dtype).reshape(leaf.shape) for k, leaf in enumerate(leaves)]
+
+        def named() -> Entry:  # orbax takes no empty arrays
+            return {f"{k:03d}": leaf for k, leaf in enumerate(jax.tree.leaves(part())) if leaf.size}
+
+        entry = self.run(named)
+        values = [np.asarray(entry.get(f"{k:03d}", []), x.dtype).reshape(x.shape) for k, x in enumerate(leaves)]
         return jax.tree.unflatten(structure, values)
 
     def flush(self) -> None:

@@ -57,10 +57,13 @@ class Candidate(NamedTuple):
     energy: float
     """Of Eq. 12, with w_dis times reach for each contact point out of reach."""
     masked_iou: float
+    """This and the agreement are of sampled pixels and a simplified mesh."""
     occlusion_agreement: float
     score: float
     """Energy, silhouette and order together; the lowest wins."""
     grasp: Grasp
+    hand_vertices: Float[ndarray, "v 3"]
+    """Metres, camera frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +167,7 @@ def refine(
     grasps = [jax.tree.map(lambda x: x[0], before), candidates[0].grasp]
     grasps = [replace(grasp, scale=np.float32(factor) * grasp.scale) for grasp in grasps]
     candidates = [c._replace(grasp=replace(c.grasp, scale=np.float32(factor) * c.grasp.scale)) for c in candidates]
-    posed = [hand(model, grasp.hand) for grasp in grasps]
+    posed = [_posed(model, jax.tree.map(jnp.asarray, grasp.hand)) for grasp in grasps]
     result = Result(
         scene=replace(given, camera=scene.camera) if not left else replace(scene, side="right"),
         camera=scene.camera,
@@ -229,7 +232,7 @@ def reframe(
     """
     height, width = scene.object_mask.shape
     left, top, right, bottom = mask_box(scene.object_mask)
-    depth = float(hand(model, params).joints[0, 2])
+    depth = float(_posed(model, params).joints[0, 2])
     shift = 0.01 * max(right - left, bottom - top) / 2 / max(depth, 1e-6)
     if shift >= config.reframe_below:
         return scene, params, []
@@ -259,7 +262,7 @@ def reframe(
 
 def with_hand(scene: Scene, model: HandModel, params: HandParams) -> Scene:
     """The scene with its hand posed, closed at the wrist."""
-    vertices = np.asarray(hand(model, params).vertices, float)
+    vertices = np.asarray(_posed(model, params).vertices, float)
     return replace(scene, hand_vertices=vertices, hand_faces=closed_faces(model), hand_params=params)
 
 
@@ -342,6 +345,7 @@ def optimise_contact(
         histories.append(np.asarray(history))
         curves.append(jax.tree.map(np.asarray, terms))
     grasps: Grasp = _numpy(_found(searching))
+    vertices = np.asarray(jax.vmap(_posed, (None, 0))(problem.model, grasps.hand).vertices, float)
     _, energy, _ = jax.tree.map(np.asarray, searching.search.best)
     missing = np.asarray(searching.contacts.weight == 0).sum(axis=1)
     energy = energy + contact.w_dis * contact.reach * missing
@@ -364,6 +368,7 @@ def optimise_contact(
             occlusion_agreement=float(agreement[k]),
             score=float(score[k]),
             grasp=jax.tree.map(lambda x: x[k], grasps),  # noqa: B023
+            hand_vertices=vertices[k],
         )
         for k in order
     ]
@@ -432,7 +437,10 @@ def mirrored_result(result: Result, width: int) -> Result:
         poses=result.poses._replace(
             rotation=result.poses.rotation * np.outer(flip, flip), translation=result.poses.translation * flip
         ),
-        candidates=[candidate._replace(grasp=grasp(candidate.grasp)) for candidate in result.candidates],
+        candidates=[
+            candidate._replace(grasp=grasp(candidate.grasp), hand_vertices=candidate.hand_vertices * flip)
+            for candidate in result.candidates
+        ],
     )
 
 
@@ -537,6 +545,7 @@ def _rounds(
     return journal.run_tree(lambda: _run_rounds(problem, searching, weights, config), like)
 
 
+_posed = jax.jit(hand)
 _inverse_depth = jax.jit(inverse_depth)
 _found = jax.jit(jax.vmap(found))
 

@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -24,14 +23,12 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import Z_NEAR
 from fgs_jax.contact import Grasp
-from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model, mirror_hand_model
 from fgs_jax.metrics import CONTACT, GRASP_METRICS, PICTURE_METRICS, Surface, signed_distances
 from fgs_jax.objects import ObjectMesh, simplify
 from fgs_jax.refine import Result
 from fgs_jax.render import Colour, Mesh, render
 from fgs_jax.scene import Scene, mask_box
-from fgs_jax.types import Camera, HandModel
+from fgs_jax.types import Camera
 
 OBJECT, HAND, BARE = (0.35, 0.55, 0.85), (0.9, 0.7, 0.55), (0.82, 0.84, 0.87)
 """Colours of the object, of the hand, and of what is neither near nor inside."""
@@ -68,7 +65,6 @@ BETTER = {
 WHEN = ("before", "after")
 Lines = Mapping[str, tuple[Int[ndarray, "_"], Float[ndarray, "_"]]]
 """Steps and values, by what stands in the legend."""
-_posed = jax.jit(hand)
 _STYLE = """
 :root { color-scheme: light }
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; background: #fff; max-width: 1080px; margin: 0 auto;
@@ -204,10 +200,10 @@ def _candidates(result: Result, mesh: ObjectMesh) -> str:
         )
     else:
         text += "There was no other."
-    frame, model = _frame(result, _pair_box(result, mesh), CANDIDATE), _hand_model(result)
+    frame = _frame(result, _pair_box(result, mesh), CANDIDATE)
     figures = []
     for place, candidate in enumerate(result.candidates):
-        vertices = result.hand_vertices[1] if place == 0 else np.asarray(_posed(model, candidate.grasp.hand).vertices)
+        vertices = candidate.hand_vertices
         placed = Surface(_placed(candidate.grasp, mesh.vertices), mesh.faces)
         caption = (
             f"{place + 1}. pose {candidate.pose}, valley {candidate.valley}, size × {candidate.factor:.3f}; "
@@ -392,12 +388,6 @@ def _pair_box(result: Result, mesh: ObjectMesh) -> tuple[float, float, float, fl
     margin, limit = 0.08 * (high - low).max(), np.array(result.scene.object_mask.shape[::-1])
     low, high = np.maximum(np.floor(low - margin), 0), np.minimum(np.ceil(high + margin), limit)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
-
-
-def _hand_model(result: Result) -> HandModel:
-    """Of the result's own side: `refine` mirrors left hands, so their model is the right one mirrored."""
-    model = load_hand_model(result.config.hand_model)
-    return model if result.scene.side == model.side else mirror_hand_model(model)
 
 
 def _camera(focal: Float[ndarray, "2"], principal: Float[ndarray, "2"]) -> Camera:

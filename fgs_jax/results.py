@@ -1,0 +1,175 @@
+"""A result as files: meshes for other programs, numbers as JSON and npz, the report; all of them or none."""
+
+import datetime
+import json
+import os
+import platform
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from fgs_jax.config import config_values
+from fgs_jax.contact import Grasp
+from fgs_jax.errors import ResultError
+from fgs_jax.refine import Result
+from fgs_jax.report import write_report
+
+FORMAT, VERSION = "fgs-result", 1
+PACKAGES = ("fgs-jax", "jax", "jaxlib", "optax", "numpy", "scipy", "libigl", "manifold3d", "trimesh")
+RUN = "run"
+"""The key of what may differ between two runs of the same scene: times, date, host."""
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raises ResultError where a result must not or cannot be written."""
+    if folder.exists() and not overwrite:
+        raise ResultError(f"{folder}: is there already; give another --out, or --overwrite to replace it")
+    if folder.exists() and not (folder.is_dir() and all(path.name in _files() for path in folder.iterdir())):
+        raise ResultError(f"{folder}: holds other files than a result's and is not replaced; give another --out")
+
+
+def write_result(result: Result, folder: Path, *, overwrite: bool = False, source: str = "") -> None:
+    """Writes a result to a folder of its own: meshes, result.json, result.npz, report.html.
+
+    `source`: where its scene came from, for the record. Raises ResultError where it cannot be written; nothing is left
+    half-written, and a result that is replaced stays until the new one is whole.
+    """
+    folder = folder.expanduser().absolute()
+    check_folder(folder, overwrite=overwrite)
+    mark = f"{os.getpid()}.{time.time_ns()}"
+    temporary, former = (folder.with_name(f".{folder.name}.{mark}.{kind}") for kind in ("new", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        _write_files(result, temporary, source)
+        if folder.exists():
+            folder.rename(former)
+        temporary.rename(folder)
+    except OSError as error:
+        raise ResultError(
+            f"{folder}: cannot be written ({error.strerror}); free some space or give another --out"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if former.exists() and not folder.exists():
+            former.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def summary(result: Result, source: str = "") -> dict[str, Any]:
+    """What result.json holds."""
+    scene, best = result.scene, result.candidates[0]
+    rest = result.candidates[1:]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "scene": {"source": source, "side": scene.side, "object": scene.object.name, "prompt": scene.prompt},
+        "units": "metres, radians, pixels; metrics as their names say",
+        "camera": {
+            "focal": _plain(result.camera.focal),
+            "principal": _plain(result.camera.principal),
+            "convention": "OpenCV; pixel (0, 0) is the top-left corner",
+        },
+        "hand_model": result.config.hand_model,
+        "before": _grasp(result.before),
+        "after": _grasp(result.after),
+        "metrics": {"before": result.metrics[0], "after": result.metrics[1]},
+        "scale": result.scale | {"object_size": scene.object.size, "found": float(result.after.scale)},
+        "chosen": {
+            "pose": best.pose,
+            "valley": best.valley,
+            "ahead_of_the_next_by": rest[0].score - best.score if rest else None,
+        },
+        "candidates": [
+            {name: value for name, value in candidate._asdict().items() if name not in ("grasp", "hand_vertices")}
+            | {"grasp": _grasp(candidate.grasp)}
+            for candidate in result.candidates
+        ],
+        "terms": {name: _plain(values[-1]) for name, values in result.terms.items()},
+        "notes": list(result.notes),
+        "seed": result.config.seed,
+        "config": config_values(result.config),
+        "versions": versions(),
+        RUN: {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "host": platform.node(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "seconds": result.seconds,
+        },
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what a result follows from."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def meshes(result: Result) -> dict[str, tuple[ndarray, ndarray]]:
+    """Vertices (metres, camera frame) and faces of the hand and the object, refined and as they were."""
+    return {
+        "hand": (result.hand_vertices[1], result.hand_faces),
+        "object": (result.object_vertices(1), result.scene.object.faces),
+        "hand_before": (result.hand_vertices[0], result.hand_faces),
+        "object_before": (result.object_vertices(0), result.scene.object.faces),
+    }
+
+
+def _files() -> set[str]:
+    names = ("hand", "object", "hand_before", "object_before")
+    return {f"{name}.{kind}" for name in names for kind in ("obj", "ply")} | {
+        *("grasp.glb", "result.json", "result.npz", "report.html"),
+    }
+
+
+def _write_files(result: Result, folder: Path, source: str) -> None:
+    import trimesh  # noqa: PLC0415
+
+    colours = {"hand": (224, 172, 140, 255), "object": (96, 140, 208, 255)}
+    together = trimesh.Scene()
+    for name, (vertices, faces) in meshes(result).items():
+        mesh = trimesh.Trimesh(vertices, faces, process=False)
+        mesh.export(folder / f"{name}.obj")
+        mesh.export(folder / f"{name}.ply")
+        if name in colours:
+            mesh.visual.vertex_colors = np.tile(colours[name], (len(vertices), 1))  # pyright: ignore
+            # glTF looks along -z with y up; the camera here along +z with y down.
+            mesh.apply_transform(np.diag([1.0, -1.0, -1.0, 1.0]))
+            together.add_geometry(mesh, node_name=name, geom_name=name)
+    together.export(folder / "grasp.glb")
+    text = json.dumps(summary(result, source), indent=2, allow_nan=False)
+    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+    np.savez_compressed(folder / "result.npz", allow_pickle=False, **_arrays(result))
+    write_report(result, folder / "report.html")
+
+
+def _arrays(result: Result) -> dict[str, ndarray]:
+    arrays: dict[str, ndarray] = {"history": result.history}
+    for name, grasp in (("before", result.before), ("after", result.after)):
+        arrays |= {f"{name}_hand_{key}": np.asarray(value) for key, value in vars(grasp.hand).items()}
+        arrays |= {
+            f"{name}_object_{key}": np.asarray(getattr(grasp, key)) for key in ("rotation", "translation", "scale")
+        }
+    for when, name in enumerate(("before", "after")):
+        arrays |= {f"{name}_vertices": result.hand_vertices[when], f"{name}_keypoints": result.hand_keypoints[when]}
+    arrays |= {f"term_{name}": values for name, values in result.terms.items()}
+    arrays |= {f"poses_{key}": getattr(result.poses, key) for key in ("rotation", "translation", "scale", "masked_iou")}
+    arrays |= {f"poses_history_{k}": values for k, values in enumerate(result.poses.history)}
+    return {name: np.asarray(value) for name, value in arrays.items()}
+
+
+def _grasp(grasp: Grasp) -> dict[str, Any]:
+    transform = np.eye(4)
+    transform[:3, :3], transform[:3, 3] = np.asarray(grasp.rotation, float), np.asarray(grasp.translation, float)
+    return {
+        "hand": {key: _plain(value) for key, value in vars(grasp.hand).items()},
+        "T_camera_object": transform.tolist(),
+        "object_scale": float(grasp.scale),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return np.asarray(value, float).tolist()
