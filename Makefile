@@ -4,7 +4,10 @@ EXTRAS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed$(if $(EXTRAS),-$(EXTRAS))
 
-.PHONY: test check clean
+.PHONY: demo test check clean
+
+demo: .venv/.installed-core
+	$(BIN)/fgs refine examples/scenes/tumbler --out out/demo --overwrite
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
@@ -18,6 +21,11 @@ $(INSTALLED): pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable ".$(if $(EXTRAS),[$(EXTRAS)])" --group dev
 	@rm -f .venv/.installed*
+	@touch $@ .venv/.installed-core
+
+.venv/.installed-core: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
 .venv/bin/python:

@@ -18,7 +18,7 @@ from fgs_jax.camera import farthest_inverse_depth, inverse_depth, project
 from fgs_jax.config import ContactConfig
 from fgs_jax.distance import DistanceGrid, nearest, signed_distance
 from fgs_jax.errors import ConfigError
-from fgs_jax.hand import hand, joint_angles
+from fgs_jax.hand import hand, joint_angles, wrist_at_rest
 from fgs_jax.solve import Search, Solution, advance, begin, minimise
 from fgs_jax.types import Camera, Hand, HandModel, HandParams, pytree
 
@@ -218,6 +218,8 @@ class Contacts(NamedTuple):
 
     vertex: Int[Array, "n"]
     weight: Float[Array, "n"]
+    distance: Float[Array, "n"]
+    """To the object when they were chosen, metres; infinite where a region has no vertices."""
 
 
 def object_distance(problem: ContactProblem, grasp: Grasp, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
@@ -247,14 +249,15 @@ def nearest_contacts(
         return jax.lax.top_k(jnp.where(regions == region, -jnp.abs(distance), -jnp.inf), per_region)
 
     closeness, index = jax.vmap(of_region)(jnp.arange(6))
-    return Contacts(index.ravel(), jnp.where(-closeness.ravel() <= reach, 1.0, 0.0))
+    distances = -closeness.ravel()
+    return Contacts(index.ravel(), jnp.where(distances <= reach, 1.0, 0.0), distances)
 
 
-def random_contacts(key: Key[Array, ""], regions: Int[Array, "v"], count: int) -> Contacts:
+def random_contacts(key: Key[Array, ""], distance: Float[Array, "v"], regions: Int[Array, "v"], count: int) -> Contacts:
     """`count` of the vertices that are in a contact region, as the paper has it."""
     likely = jnp.where(regions >= 0, 0.0, -jnp.inf)
-    order = likely + jax.random.gumbel(key, regions.shape)
-    return Contacts(jax.lax.top_k(order, count)[1], jnp.ones(count))
+    vertex = jax.lax.top_k(likely + jax.random.gumbel(key, regions.shape), count)[1]
+    return Contacts(vertex, jnp.ones(count), jnp.abs(distance[vertex]))
 
 
 def order_of(problem: ContactProblem, grasp: Grasp, posed: Hand) -> Order:
@@ -318,8 +321,7 @@ def resized(problem: ContactProblem, grasp: Grasp, factor: Float[Array, ""], *, 
     """
     if unknown_size:
         return replace(grasp, translation=factor * grasp.translation, scale=factor * grasp.scale)
-    rest = replace(grasp.hand, translation=jnp.zeros(3), scale=jnp.ones(()))
-    wrist = hand(problem.model, rest).joints[0]
+    wrist = wrist_at_rest(problem.model, grasp.hand.betas)
     translation = factor * (wrist + grasp.hand.translation) - wrist
     return replace(grasp, hand=replace(grasp.hand, translation=translation, scale=factor * grasp.hand.scale))
 
@@ -386,7 +388,8 @@ def _paper_approach(
 ) -> Approach:
     noise_key, contact_key = jax.random.split(key)
     noise = config.depth_noise * jax.random.normal(noise_key)
-    contacts = random_contacts(contact_key, problem.model.regions, config.random_contacts)
+    distance = object_distance(problem, grasp, posed.vertices)
+    contacts = random_contacts(contact_key, distance, problem.model.regions, config.random_contacts)
 
     def shifted(depth: Float[Array, ""]) -> Grasp:
         return replace(grasp, translation=grasp.translation.at[2].add(depth))
@@ -402,6 +405,14 @@ def _paper_approach(
     return Approach(both, jnp.stack([found.energy] * 2), jnp.asarray(False), jnp.ones(2))
 
 
+class Evaluated(NamedTuple):
+    """What an evaluation of step two's energy leaves behind."""
+
+    terms: dict[str, Float[Array, ""]]
+    vertices: Float[Array, "v 3"]
+    """Of the hand."""
+
+
 class GraspSearch(NamedTuple):
     """Step two under way: what `grasp_round` carries on."""
 
@@ -409,22 +420,25 @@ class GraspSearch(NamedTuple):
     """Its hand is also the one that E_h holds on to."""
     contacts: Contacts
     order: Order
+    vertices: Float[Array, "v 3"]
+    """Of the hand, as they were last."""
     search: Search
+    """Its best iterate comes with what it `Evaluated` to."""
 
 
 def begin_grasp(problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], config: ContactConfig) -> GraspSearch:
     """Step two before its first step: the contact points are chosen, the fingers opened as configured. Unbatched."""
     posed = hand(problem.model, grasp.hand)
+    distance = object_distance(problem, grasp, posed.vertices)
     if config.contacts == "random":
-        contacts = random_contacts(key, problem.model.regions, config.random_contacts)
+        contacts = random_contacts(key, distance, problem.model.regions, config.random_contacts)
     else:
-        distance = object_distance(problem, grasp, posed.vertices)
         contacts = nearest_contacts(distance, problem.model.regions, config.per_region, config.reach)
     order = order_of(problem, grasp, posed)
     state = HandState(config.pose_start * grasp.hand.pose, jnp.zeros(3), grasp.hand.translation)
-    held = _held(problem, grasp, state, config)
+    held = _held(problem, grasp, posed.vertices, config)
     search = begin(_energy(problem, grasp, contacts, order, weights=config.weights, held=held), _adam(config), state)
-    return GraspSearch(grasp, contacts, order, search)
+    return GraspSearch(grasp, contacts, order, posed.vertices, search)
 
 
 def grasp_round(
@@ -432,16 +446,16 @@ def grasp_round(
 ) -> tuple[GraspSearch, Float[Array, "steps"], dict[str, Float[Array, "{rounds}"]]]:
     """`rounds` times `refresh` steps of step two; the energy at each step and the terms at each round's start.
 
-    The neighbours of the object's points are found once a round.
+    The neighbours of the object's points are found once a round, on the hand of the step before.
     """
 
     def one(searching: GraspSearch, _: None) -> tuple[GraspSearch, tuple]:
-        start, contacts, order, search = searching
-        held = _held(problem, start, search.state, config)
+        start, contacts, order, vertices, search = searching
+        held = _held(problem, start, vertices, config)
         energy = _energy(problem, start, contacts, order, weights=weights, held=held)
-        terms = energy(search.state)[1]
-        search, history = advance(energy, _adam(config), search, config.refresh)
-        return searching._replace(search=search), (history, terms)
+        search, (history, evaluated) = advance(energy, _adam(config), search, config.refresh, lambda x: x)
+        terms = {name: values[0] for name, values in evaluated.terms.items()}
+        return searching._replace(search=search, vertices=evaluated.vertices[-1]), (history, terms)
 
     searching, (history, terms) = jax.lax.scan(one, searching, length=rounds)
     return searching, history.ravel(), terms
@@ -451,7 +465,8 @@ def grasp(problem: ContactProblem, start: Grasp, key: Key[Array, ""], config: Co
     """Step two: fingers close on the object without entering it. Unbatched; the best iterate is kept."""
     searching = begin_grasp(problem, start, key, config)
     searching, history, _ = grasp_round(problem, searching, config.weights, config, config.steps // config.refresh)
-    return found(searching), Solution(*searching.search.best, history)
+    state, energy, evaluated = searching.search.best
+    return found(searching), Solution(state, energy, evaluated.terms, history)
 
 
 def found(searching: GraspSearch) -> Grasp:
@@ -459,11 +474,12 @@ def found(searching: GraspSearch) -> Grasp:
     return replace(searching.start, hand=moved(searching.start.hand, searching.search.best[0]))
 
 
-def _held(problem: ContactProblem, start: Grasp, state: HandState, config: ContactConfig) -> Neighbours | None:
+def _held(
+    problem: ContactProblem, start: Grasp, vertices: Float[Array, "v 3"], config: ContactConfig
+) -> Neighbours | None:
     if not config.both_directions:
         return None
     faces = jnp.concatenate([problem.model.faces, problem.model.cap_faces])
-    vertices = hand(problem.model, moved(start.hand, state)).vertices
     return neighbours(placed_points(problem, start), vertices, faces)
 
 
@@ -475,12 +491,12 @@ def _energy(
     *,
     weights: Weights,
     held: Neighbours | None,
-) -> Callable[[HandState], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]:
-    def energy(state: HandState) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+) -> Callable[[HandState], tuple[Float[Array, ""], Evaluated]]:
+    def energy(state: HandState) -> tuple[Float[Array, ""], Evaluated]:
         params = moved(start.hand, state)
         posed, placed = hand(problem.model, params), replace(start, hand=params)
         terms = contact_terms(problem, placed, start.hand, contacts, order=order, posed=posed, held=held)
-        return weighted_sum(terms, weights), terms
+        return weighted_sum(terms, weights), Evaluated(terms, posed.vertices)
 
     return energy
 

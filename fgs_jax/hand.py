@@ -59,6 +59,12 @@ def hand(model: HandModel, params: HandParams, *, center_wrist: bool = False) ->
     return Hand(vertices, joints, _keypoints(joints, vertices[model.tip_vertex_ids]))
 
 
+def wrist_at_rest(model: HandModel, betas: Float[Array, "n"]) -> Float[Array, "3"]:
+    """J0: where the wrist of the shaped hand lies at rest, metres."""
+    directions = model.joint_shapedirs[0, :, : betas.shape[0]]
+    return model.joint_template[0] + jnp.matmul(directions, betas, precision="highest")
+
+
 def hand_keypoints(model: HandModel, params: HandParams, *, center_wrist: bool = False) -> Float[Array, "21 3"]:
     """The keypoints of `hand` alone, in metres and OpenPose's order: skins five vertices in place of all."""
     skeleton = _pose_skeleton(model, params)

@@ -185,15 +185,20 @@ def side_evidence(model: HandModel, landmarks: Float[Array, "21 3"]) -> Float[Ar
 def check_side(model: HandModel, landmarks: Float[Array, "21 3"], least: float = 1.5) -> float:
     """`side_evidence`, with a HandednessWarning if it is thinner than `least`."""
     evidence = float(jax.jit(side_evidence)(model, landmarks))
+    warn_of_side(model, evidence, least)
+    return evidence
+
+
+def warn_of_side(model: HandModel, evidence: float, least: float = 1.5) -> None:
+    """A HandednessWarning where a hand of the other side costs less than `least` times what this one costs."""
     if evidence < least:
         verdict = "speak against" if evidence < 1 / least else "hardly speak for"
         warnings.warn(
             f"the keypoints {verdict} a {model.side} hand (evidence {evidence:.2f}, expected at least {least}): "
             "look at the picture, and give the other side if it is the other hand",
             HandednessWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return evidence
 
 
 def clearer_landmarks(model: HandModel, *landmarks: Float[Array | ndarray, "21 3"]) -> Float[Array, "21 3"]:

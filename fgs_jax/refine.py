@@ -26,12 +26,11 @@ from fgs_jax.contact import (
     begin_grasp,
     found,
     grasp_round,
-    object_distance,
 )
 from fgs_jax.errors import SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
-from fgs_jax.hand_fit import carry_over, check_side, fit_hand
+from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
 from fgs_jax.objects import convex_hull, distance_grid, sample_points
 from fgs_jax.opa import ObjectPoses, PictureView, approximate, picture_view
@@ -209,12 +208,10 @@ def pose_hand(scene: Scene, model: HandModel) -> HandParams:
             params = carry_over(model, params, keypoints)
         return _axis_angle(params)
     if scene.keypoints_2d is not None:
+        params, cost = _fitted(scene, model)
         if scene.world_landmarks is not None:
-            check_side(model, jnp.asarray(scene.world_landmarks, jnp.float32))
-        confidence = np.ones(21) if scene.keypoint_confidence is None else scene.keypoint_confidence
-        landmarks = None if scene.world_landmarks is None else jnp.asarray(scene.world_landmarks, jnp.float32)
-        seen = (jnp.asarray(x, jnp.float32) for x in (scene.keypoints_2d, confidence))
-        return _fit_to_keypoints(model, *seen, scene.camera, landmarks)
+            warn_of_side(model, float(_fitted(mirrored(scene), model)[1] / cost))
+        return params
     if scene.hand_vertices is not None and scene.hand_vertices.shape == model.v_template.shape:
         return _axis_angle(fit_hand(model, vertices=jnp.asarray(scene.hand_vertices, jnp.float32)).params)
     raise SceneError(
@@ -326,32 +323,29 @@ def optimise_contact(
     contact, count = config.contact, len(poses.scale)
     starts = _starts(poses, params, config.candidates)
     keys = jax.random.split(key, config.candidates)
-    first: Approach = _approach(problem, starts, keys, contact, unknown_size)
-    lanes = jax.tree.map(lambda x: x.reshape((2 * config.candidates, *x.shape[2:])), first.grasp)
-    reached = _nearest_contact(problem, lanes)
+    first, searching = _begin(problem, starts, keys, contact, unknown_size)
     real = (np.arange(2 * config.candidates) // 2 < count) & np.ravel(
         np.stack([np.ones(config.candidates, bool), np.asarray(first.distinct)], axis=1)
     )
-    if not (np.asarray(reached)[real] <= contact.reach).any():
+    closest = np.asarray(searching.contacts.distance)[real].min()
+    if not closest <= contact.reach:
         raise SceneError(
             f"hand and object: expected a distance of at most {1e3 * contact.reach:.0f} mm at some depth, got "
-            f"{1e3 * float(np.asarray(reached)[real].min()):.0f} mm: check the object's size, K and the hand"
+            f"{1e3 * closest:.0f} mm: check the object's size, K and the hand"
         )
     weights = {name: jnp.asarray(value, jnp.float32) for name, value in contact.weights.items()}
-    searching = _begin(problem, lanes, jnp.repeat(keys, 2, axis=0), contact)
     histories, curves = [], []
     for _ in range(-(-contact.steps // (ROUNDS * contact.refresh))):
         searching, history, terms = _rounds(problem, searching, weights, contact, journal)
         histories.append(np.asarray(history))
         curves.append(jax.tree.map(np.asarray, terms))
     grasps: Grasp = _numpy(_found(searching))
-    vertices = np.asarray(jax.vmap(_posed, (None, 0))(problem.model, grasps.hand).vertices, float)
-    _, energy, _ = jax.tree.map(np.asarray, searching.search.best)
+    _, energy, (_, vertices) = jax.tree.map(np.asarray, searching.search.best)
     missing = np.asarray(searching.contacts.weight == 0).sum(axis=1)
     energy = energy + contact.w_dis * contact.reach * missing
     view = _SeenView(picture_view(scene), *_seen(scene))
-    faces = jnp.asarray(closed_faces(problem.model))
-    iou, agreement = run_blocks(_view_measures, None, (problem.model, faces, view), grasps, 2 * config.candidates)
+    shared, drawn = (jnp.asarray(closed_faces(problem.model)), view), (grasps, vertices)
+    iou, agreement = run_blocks(_view_measures, None, shared, drawn, 2 * config.candidates)
     score = energy + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
     score = np.where(real & np.isfinite(score), score, np.inf)
     if not np.isfinite(score).any():
@@ -368,7 +362,7 @@ def optimise_contact(
             occlusion_agreement=float(agreement[k]),
             score=float(score[k]),
             grasp=jax.tree.map(lambda x: x[k], grasps),  # noqa: B023
-            hand_vertices=vertices[k],
+            hand_vertices=np.asarray(vertices[k], float),
         )
         for k in order
     ]
@@ -455,17 +449,23 @@ def _axis_angle(params: HandParams) -> HandParams:
     return HandParams(pose=vector(params.pose, 2), rotation=vector(params.rotation, 1), **values)
 
 
+def _fitted(scene: Scene, model: HandModel) -> tuple[HandParams, Float[Array, ""]]:
+    """Parameters and cost of a fit to the scene's keypoints, whatever its side."""
+    confidence = np.ones(21) if scene.keypoint_confidence is None else scene.keypoint_confidence
+    given = (scene.keypoints_2d, confidence, scene.world_landmarks)
+    return _fit_to_keypoints(model, scene.camera, *(None if x is None else jnp.asarray(x, jnp.float32) for x in given))
+
+
 @jax.jit
 def _fit_to_keypoints(
     model: HandModel,
+    camera: Camera,
     keypoints: Float[Array, "21 2"],
     confidence: Float[Array, "21"],
-    camera: Camera,
     landmarks: Float[Array, "21 3"] | None,
-) -> HandParams:
-    seen = {"keypoints_2d": keypoints, "camera": camera, "world_landmarks": landmarks, "confidence": confidence}
-    params = fit_hand(model, **seen).params
-    return replace(params, pose=params.pose)
+) -> tuple[HandParams, Float[Array, ""]]:
+    fit = fit_hand(model, keypoints_2d=keypoints, camera=camera, world_landmarks=landmarks, confidence=confidence)
+    return fit.params, fit.cost
 
 
 @jax.jit
@@ -506,24 +506,14 @@ def _starts(poses: ObjectPoses, params: HandParams, count: int) -> Grasp:
 
 
 @partial(jax.jit, static_argnums=(3, 4))
-def _approach(problem: ContactProblem, starts: Grasp, keys: Any, config: ContactConfig, unknown_size: bool) -> Approach:
-    return jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
-
-
-@jax.jit
-def _nearest_contact(problem: ContactProblem, lanes: Grasp) -> Float[Array, "lanes"]:
-    """Distance of the contact vertex that is nearest to the object."""
-
-    def of_lane(grasp: Grasp) -> Float[Array, ""]:
-        distance = object_distance(problem, grasp, hand(problem.model, grasp.hand).vertices)
-        return jnp.min(jnp.where(problem.model.regions >= 0, jnp.abs(distance), jnp.inf))
-
-    return jax.vmap(of_lane)(lanes)
-
-
-@partial(jax.jit, static_argnums=3)
-def _begin(problem: ContactProblem, lanes: Grasp, keys: Any, config: ContactConfig) -> GraspSearch:
-    return jax.vmap(lambda grasp, key: begin_grasp(problem, grasp, key, config))(lanes, keys)
+def _begin(
+    problem: ContactProblem, starts: Grasp, keys: Any, config: ContactConfig, unknown_size: bool
+) -> tuple[Approach, GraspSearch]:
+    """Step one of every pose and the beginning of step two in both of its valleys, as lanes of one axis."""
+    first = jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
+    count = 2 * len(keys)
+    lanes = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), first.grasp)
+    return first, jax.vmap(partial(begin_grasp, problem, config=config))(lanes, jnp.repeat(keys, 2, axis=0))
 
 
 @partial(jax.jit, static_argnums=3)
@@ -566,14 +556,14 @@ def _seen(scene: Scene) -> tuple[Bool[Array, "p"], Bool[Array, "p"]]:
 
 
 def _view_measures(
-    _: None, shared: tuple[HandModel, Int[Array, "f 3"], _SeenView], grasp: Grasp
+    _: None, shared: tuple[Int[Array, "f 3"], _SeenView], drawn_pair: tuple[Grasp, Float[Array, "v 3"]]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Masked IoU and occlusion agreement (1 where no pixel tells) on the view's pixels."""
-    model, faces, (view, hand_seen, object_seen) = shared
+    (faces, (view, hand_seen, object_seen)), (grasp, hand_vertices) = shared, drawn_pair
     corners = grasp.scale * view.corners.reshape(-1, 3)
     vertices = jnp.matmul(corners, grasp.rotation.T, precision="highest") + grasp.translation[None]
     object_near = inverse_depth(view.camera, vertices, jnp.arange(len(vertices)).reshape(-1, 3), view.pixels)
-    hand_near = inverse_depth(view.camera, hand(model, grasp.hand).vertices, faces, view.pixels)
+    hand_near = inverse_depth(view.camera, hand_vertices, faces, view.pixels)
     drawn = (object_near > 0) & view.counted
     iou = jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
     both = (object_near > 0) & (hand_near > 0)

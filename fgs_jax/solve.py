@@ -68,11 +68,11 @@ class Search(NamedTuple):
 
     state: Any
     optimizer_state: Any
-    best: tuple[Any, Float[Array, ""], dict[str, Float[Array, ""]]]
+    best: tuple[Any, Float[Array, ""], Any]
     """The iterate, its energy, its terms."""
 
 
-Energy = Callable[[Any], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
+Energy = Callable[[Any], tuple[Float[Array, ""], Any]]
 """`energy(state) -> (scalar, unweighted terms)`."""
 
 
@@ -81,7 +81,7 @@ def minimise(energy: Energy, optimizer: optax.GradientTransformation, start: Any
 
     An iterate whose energy is NaN is never the best; if all are, the start is returned with an infinite energy.
     """
-    search, history = advance(energy, optimizer, begin(energy, optimizer, start), steps)
+    search, (history, _) = advance(energy, optimizer, begin(energy, optimizer, start), steps)
     return Solution(*search.best, history)
 
 
@@ -94,13 +94,17 @@ def begin(energy: Energy, optimizer: optax.GradientTransformation, start: Any) -
 
 
 def advance(
-    energy: Energy, optimizer: optax.GradientTransformation, search: Search, steps: int
-) -> tuple[Search, Float[Array, "{steps}"]]:
-    """The search after `steps` more iterates, and the energy at each of them."""
+    energy: Energy,
+    optimizer: optax.GradientTransformation,
+    search: Search,
+    steps: int,
+    record: Callable[[Any], Any] = lambda terms: (),
+) -> tuple[Search, tuple[Float[Array, "{steps}"], Any]]:
+    """The search after `steps` more iterates, the energy at each of them, and what `record` keeps of its terms."""
     optimizer = optax.with_extra_args_support(optimizer)
     value_and_gradient = jax.value_and_grad(energy, has_aux=True)
 
-    def step(search: Search, _: None) -> tuple[Search, Float[Array, ""]]:
+    def step(search: Search, _: None) -> tuple[Search, tuple[Float[Array, ""], Any]]:
         state, optimizer_state, best = search
         (value, terms), gradient = value_and_gradient(state)
         better = value < best[1]
@@ -108,6 +112,6 @@ def advance(
         updates, optimizer_state = optimizer.update(
             gradient, optimizer_state, state, value=value, grad=gradient, value_fn=lambda x: energy(x)[0]
         )
-        return Search(optax.apply_updates(state, updates), optimizer_state, best), value
+        return Search(optax.apply_updates(state, updates), optimizer_state, best), (value, record(terms))
 
     return jax.lax.scan(step, search, length=steps)

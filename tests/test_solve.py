@@ -65,8 +65,8 @@ def test_two_halves_are_the_whole_to_the_bit(rate):
     optimizer = optax.adam(rate)
     whole = jax.jit(lambda start: minimise(crooked, optimizer, start, 60))(CROOKED_START)
     half = jax.jit(lambda search: advance(crooked, optimizer, search, 30))
-    search, first = half(begin(crooked, optimizer, CROOKED_START))
-    search, second = half(search)
+    search, (first, _) = half(begin(crooked, optimizer, CROOKED_START))
+    search, (second, _) = half(search)
     np.testing.assert_array_equal(np.concatenate([first, second]), whole.history)
     for ours, expected in zip(jax.tree.leaves(search.best), jax.tree.leaves(whole[:3]), strict=True):
         np.testing.assert_array_equal(ours, expected)
@@ -79,8 +79,8 @@ def test_a_search_that_has_not_begun_knows_nothing():
     assert energy == jnp.inf and all(np.isnan(term) for term in terms.values()) and set(terms) == {"valley", "bowl"}
     same = jax.tree.map(np.array_equal, (search.state, value), (CROOKED_START, CROOKED_START))
     assert all(jax.tree.leaves(same))
-    (state, _, best), history = advance(crooked, optax.adam(0.1), search, 1)
-    assert history[0] == best[1]
+    (state, _, best), (history, recorded) = advance(crooked, optax.adam(0.1), search, 1)
+    assert history[0] == best[1] and recorded == ()
     np.testing.assert_allclose(best[1], crooked(CROOKED_START)[0], rtol=1e-6)
     np.testing.assert_allclose(state["y"], [1.9], rtol=1e-5)  # the first step of Adam is its rate
 
@@ -93,6 +93,13 @@ def test_the_best_iterate_is_kept_with_its_own_terms():
     np.testing.assert_allclose(found.energy, energy, rtol=1e-6)
     for name in terms:
         np.testing.assert_allclose(found.terms[name], terms[name], rtol=1e-6)
+
+
+def test_what_is_recorded_is_that_of_each_iterate():
+    search = begin(crooked, optax.adam(0.1), CROOKED_START)
+    _, (history, recorded) = advance(crooked, optax.adam(0.1), search, 5, lambda terms: terms)
+    assert recorded["valley"].shape == (5,)
+    np.testing.assert_allclose(recorded["valley"] + 3 * recorded["bowl"], history, rtol=1e-6)
 
 
 def test_the_first_of_equal_iterates_is_kept():
