@@ -187,7 +187,8 @@ def refine_one(path: Path, out: Path, arguments: Refine) -> None:
         raise ResultError(f"{out}: cannot be written ({error.strerror}); free space or give another --out") from error
     finally:
         journal.close()
-    shutil.rmtree(records, ignore_errors=True)
+        if not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # stopped by hand it may go on, as one that was killed
+            shutil.rmtree(records, ignore_errors=True)
     print(comparison(result))
     for note in result.notes:
         print(f"note: {note}")
@@ -206,7 +207,8 @@ def comparison(result: Result) -> str:
 
 def fingerprint(scene: Scene, config: RefineConfig) -> str:
     """Of all that a result follows from."""
-    digest = hashlib.sha256(json.dumps([config_values(config), scene.side, scene.hand_model, versions()]).encode())
+    words = [config_values(config), scene.side, scene.hand_model, scene.object.size, versions()]
+    digest = hashlib.sha256(json.dumps(words).encode())
     arrays = arrays_of(scene) | {"object_mask": scene.object_mask, "hand_mask": scene.hand_mask}
     arrays |= {"vertices": scene.object.vertices, "faces": scene.object.faces, "focal": scene.camera.focal}
     arrays |= {"principal": scene.camera.principal}

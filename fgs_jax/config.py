@@ -225,6 +225,8 @@ class RefineConfig:
     """Focal length of that camera, in longer sides of the picture."""
     w_mask: float = 500.0
     """In the choice of a candidate: on 1 - masked IoU."""
+    mask_tolerance: float = 0.003
+    """Candidates whose masked IoU is this much below the best one's are chosen only if there is no other."""
     w_agreement: float = 20.0
     """In the choice of a candidate: on the share of pixels where hand and object hide each other the wrong way."""
 
@@ -260,7 +262,7 @@ def config_values(config: Any) -> dict[str, Any]:
 
 
 def check_config(config: Any, where: str = "configuration") -> None:
-    """Raises ConfigError where a number is negative or not finite, or a count is zero."""
+    """Raises ConfigError where a number is negative or not finite, a count is zero, or a share is more than all."""
     for item in fields(config):
         value: Any = getattr(config, item.name)
         name = f"{where}: {item.name}"
@@ -270,6 +272,8 @@ def check_config(config: Any, where: str = "configuration") -> None:
                 check_config(part, name)
             elif isinstance(part, int | float) and not (math.isfinite(part) and part >= 0):
                 raise ConfigError(f"{name}: expected a number that is not negative, got {part}; change it")
+        if item.name in _SHARES and value > 1:
+            raise ConfigError(f"{name}: expected a share of at most 1, got {value}; change it")
         if item.name in _COUNTS and not value:
             raise ConfigError(f"{name}: expected at least 1, got {value}; change it")
 
@@ -278,6 +282,7 @@ _COUNTS = (
     *("restarts", "candidates", "grid", "scan", "refresh", "object_points", "per_region", "random_contacts"),
     *("steps", "points", "targets", "least"),
 )
+_SHARES = ("keep", "contour")
 
 
 def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:

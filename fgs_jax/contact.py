@@ -426,8 +426,17 @@ class GraspSearch(NamedTuple):
     """Its best iterate comes with what it `Evaluated` to."""
 
 
-def begin_grasp(problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], config: ContactConfig) -> GraspSearch:
-    """Step two before its first step: the contact points are chosen, the fingers opened as configured. Unbatched."""
+def begin_grasp(
+    problem: ContactProblem,
+    grasp: Grasp,
+    key: Key[Array, ""],
+    config: ContactConfig,
+    closed: float | Float[Array, ""] = 1.0,
+) -> GraspSearch:
+    """Step two before its first step: the contact points are chosen, the fingers opened as configured. Unbatched.
+
+    `closed`: factor on the joint angles to start from, besides the configuration's.
+    """
     posed = hand(problem.model, grasp.hand)
     distance = object_distance(problem, grasp, posed.vertices)
     if config.contacts == "random":
@@ -435,7 +444,7 @@ def begin_grasp(problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], conf
     else:
         contacts = nearest_contacts(distance, problem.model.regions, config.per_region, config.reach)
     order = order_of(problem, grasp, posed)
-    state = HandState(config.pose_start * grasp.hand.pose, jnp.zeros(3), grasp.hand.translation)
+    state = HandState(config.pose_start * closed * grasp.hand.pose, jnp.zeros(3), grasp.hand.translation)
     held = _held(problem, grasp, posed.vertices, config)
     search = begin(_energy(problem, grasp, contacts, order, weights=config.weights, held=held), _adam(config), state)
     return GraspSearch(grasp, contacts, order, posed.vertices, search)

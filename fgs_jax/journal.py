@@ -4,6 +4,7 @@ A run is a sequence of expensive parts, each a function of what came before. The
 a run that starts again takes what is there and computes the rest.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 import jax
 import numpy as np
 from numpy import ndarray
+
+from fgs_jax.errors import ResultError
+from fgs_jax.safe_pickle import first_line
 
 Entry = dict[str, ndarray]
 """The result of one part: arrays of at least one axis and one element."""
@@ -27,7 +31,8 @@ class Journal:
         import orbax.checkpoint as ocp  # noqa: PLC0415
 
         options = ocp.CheckpointManagerOptions(create=True, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        self._folder = folder.absolute()
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
         self._save, self._restore = ocp.args.PyTreeSave, ocp.args.PyTreeRestore
         self._every, self._last, self._next = every, time.monotonic(), 0
         self._new: list[Entry] = []
@@ -61,12 +66,20 @@ class Journal:
         return jax.tree.unflatten(structure, values)
 
     def flush(self) -> None:
-        """Writes what is not yet on disk."""
+        """Writes what is not yet on disk. Raises ResultError where it cannot be written."""
         self._last = time.monotonic()
         if self._new:
             tree = {f"{k:06d}": entry for k, entry in enumerate(self._new)}
             latest = self._manager.latest_step()
-            self._manager.save(0 if latest is None else latest + 1, args=self._save(tree))
+            orbax = logging.getLogger("absl")
+            orbax.addFilter(_silent)  # it logs the traceback of what it raises
+            try:
+                self._manager.save(0 if latest is None else latest + 1, args=self._save(tree))
+            except (OSError, ValueError) as error:  # tensorstore has ValueError for a full disk
+                came = error.strerror if isinstance(error, OSError) else first_line(error).partition(":")[0]
+                raise ResultError(f"{self._folder}: cannot be written ({came}); free some space") from error
+            finally:
+                orbax.removeFilter(_silent)
             self._new = []
 
     def close(self) -> None:
@@ -76,3 +89,7 @@ class Journal:
 def recorded(journal: Journal | None, part: Callable[[], Entry]) -> Entry:
     """`part()`, by way of the journal where there is one."""
     return part() if journal is None else journal.run(part)
+
+
+def _silent(_: logging.LogRecord) -> bool:
+    return False

@@ -50,7 +50,7 @@ class Candidate(NamedTuple):
     pose: int
     """Which of OPA's poses it started from."""
     valley: int
-    """Which of step one's two depths."""
+    """Which of step one's two depths; where it found one only, 1 has started with the fingers half open."""
     factor: float
     """By which step one resized the hand, or an object of unknown size."""
     energy: float
@@ -324,9 +324,9 @@ def optimise_contact(
     starts = _starts(poses, params, config.candidates)
     keys = jax.random.split(key, config.candidates)
     first, searching = _begin(problem, starts, keys, contact, unknown_size)
-    real = (np.arange(2 * config.candidates) // 2 < count) & np.ravel(
-        np.stack([np.ones(config.candidates, bool), np.asarray(first.distinct)], axis=1)
-    )
+    real = np.arange(2 * config.candidates) // 2 < count
+    if contact.step_one == "adam":  # both are the same
+        real &= np.arange(2 * config.candidates) % 2 == 0
     closest = np.asarray(searching.contacts.distance)[real].min()
     if not closest <= contact.reach:
         raise SceneError(
@@ -347,7 +347,10 @@ def optimise_contact(
     shared, drawn = (jnp.asarray(closed_faces(problem.model)), view), (grasps, vertices)
     iou, agreement = run_blocks(_view_measures, None, shared, drawn, 2 * config.candidates)
     score = energy + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
-    score = np.where(real & np.isfinite(score), score, np.inf)
+    usable = real & np.isfinite(score)
+    # Energies never reach this: it orders those that do not match the mask behind all that do.
+    score = score + 1e6 * (iou < np.max(iou, initial=0.0, where=usable) - config.mask_tolerance)
+    score = np.where(usable, score, np.inf)
     if not np.isfinite(score).any():
         raise SceneError("contact: no candidate ended with a finite energy: check the hand and the object's mesh")
     factor = np.asarray(first.factor).ravel()
@@ -509,11 +512,17 @@ def _starts(poses: ObjectPoses, params: HandParams, count: int) -> Grasp:
 def _begin(
     problem: ContactProblem, starts: Grasp, keys: Any, config: ContactConfig, unknown_size: bool
 ) -> tuple[Approach, GraspSearch]:
-    """Step one of every pose and the beginning of step two in both of its valleys, as lanes of one axis."""
+    """Step one of every pose and the beginning of step two in both of its valleys, as lanes of one axis.
+
+    Where there is one valley only, the second lane starts in it with the fingers half open.
+    """
     first = jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
     count = 2 * len(keys)
     lanes = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), first.grasp)
-    return first, jax.vmap(partial(begin_grasp, problem, config=config))(lanes, jnp.repeat(keys, 2, axis=0))
+    half = jnp.where(first.distinct, 1.0, 0.5)
+    closed = jnp.stack([jnp.ones(len(keys)), half], axis=1).ravel()
+    begin = partial(begin_grasp, problem, config=config)
+    return first, jax.vmap(lambda lane, key, c: begin(lane, key, closed=c))(lanes, jnp.repeat(keys, 2, axis=0), closed)
 
 
 @partial(jax.jit, static_argnums=3)

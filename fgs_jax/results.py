@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import os
 import platform
 import shutil
@@ -61,10 +62,10 @@ def write_result(result: Result, folder: Path, *, overwrite: bool = False, sourc
 
 
 def summary(result: Result, source: str = "") -> dict[str, Any]:
-    """What result.json holds."""
+    """What result.json holds, as values that JSON knows: a number that is not finite is None."""
     scene, best = result.scene, result.candidates[0]
     rest = result.candidates[1:]
-    return {
+    values = {
         "format": FORMAT,
         "version": VERSION,
         "scene": {"source": source, "side": scene.side, "object": scene.object.name, "prompt": scene.prompt},
@@ -101,6 +102,7 @@ def summary(result: Result, source: str = "") -> dict[str, Any]:
             "seconds": result.seconds,
         },
     }
+    return _finite(values)
 
 
 def versions() -> dict[str, str]:
@@ -173,3 +175,12 @@ def _grasp(grasp: Grasp) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return np.asarray(value, float).tolist()
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

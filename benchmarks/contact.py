@@ -1,0 +1,207 @@
+"""The main job on real pictures and on thin objects: the default, the paper's form, and each change taken back.
+
+python -m benchmarks.contact [--cases photos unknown similar thin] [--rows default paper ...]
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from benchmarks.photos import DATA, exact_scenes, photo_scene, photos, unknown_size
+from fgs_jax import metrics
+from fgs_jax.config import FAST, PAPER, RefineConfig
+from fgs_jax.contact import ContactProblem, Grasp, begin_grasp, found, grasp_round
+from fgs_jax.hand import hand
+from fgs_jax.hand_anatomy import vertex_normals
+from fgs_jax.hand_files import load_hand_model
+from fgs_jax.objects import ObjectMesh, distance_grid, load_object, sample_points
+from fgs_jax.opa import DRAWN_FACES
+from fgs_jax.refine import closed_faces, refine
+from fgs_jax.types import Camera, HandModel, HandParams
+
+THIN = ("wineglass", "scissors", "knife")
+Case = Literal["photos", "unknown", "similar", "thin"]
+
+
+def changed(**contact: Any) -> RefineConfig:
+    return replace(FAST, contact=replace(FAST.contact, **contact))
+
+
+ROWS: dict[str, RefineConfig] = {
+    "default": FAST,
+    "paper": PAPER,
+    "step one: Adam with depth noise": changed(step_one="adam"),
+    "random contact points": changed(contacts="random"),
+    "four contact points a region": changed(per_region=4),
+    "hand vertices in the object only": changed(both_directions=False),
+    "no keypoint term": changed(w_keypoint=0.0),
+    "no order term": replace(changed(w_order=0.0, w_order_one=0.0), w_agreement=0.0),
+    "half the pose to start from": changed(pose_start=0.5),
+    "w_pen 200": changed(w_pen=200.0),
+    "w_theta 0.5": changed(w_theta=0.5),
+    "constant rates, 1e-4, 3000 steps": changed(
+        steps=3000, schedule="constant", angle_rate=1e-4, translation_rate=1e-4
+    ),
+    "one object pose": replace(FAST, candidates=1),
+}
+COLUMNS = ("mpd_mm", "siv_cm3", "object_depth_mm", "fingers_in_contact", "keypoint_error_share", "masked_iou")
+HEADER = (
+    "| configuration | scenes | MPD, mm, mean (max) | SIV, cm3 | object in hand, mm | fingers | keypoints, % "
+    "| masked IoU | of it lost | occlusion agreement, before → after | found size off by, median % | s |\n"
+    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+def run_scenes(case: Case, config: RefineConfig, verbose: bool) -> str:
+    scenes = {name: photo_scene(name) for name in photos(exact=False)} if case == "similar" else exact_scenes()
+    rows, lost, agreement, off, seconds = [], [], [], [], []
+    for seed, (name, given) in enumerate(scenes.items()):
+        scene, factor = unknown_size(given, seed) if case == "unknown" else (given, 1.0)
+        if case == "similar":  # the size of another object is no knowledge of this one's
+            scene = replace(scene, object=replace(scene.object, size="unknown"))
+        begin = time.perf_counter()
+        result = refine(scene, config)
+        seconds.append(time.perf_counter() - begin)
+        before, after = result.metrics
+        rows.append([np.nan if after[name] is None else after[name] for name in COLUMNS])
+        lost.append((before["masked_iou"] or 0.0) - (after["masked_iou"] or 0.0))
+        agreement.append(
+            [np.nan if m["occlusion_agreement"] is None else m["occlusion_agreement"] for m in result.metrics]
+        )
+        # Depth was not known either: a size is right if it is that of the mesh, in metres.
+        off.append(abs(float(result.after.scale) * factor - 1))
+        if verbose:
+            print("   ", name, np.round(rows[-1], 3), np.round(agreement[-1], 2), f"off {off[-1]:.2f}", flush=True)
+    values, (first, last) = np.array(rows, float), np.nanmean(agreement, axis=0)
+    mean = np.nanmean(values, axis=0)
+    found_size = f"{100 * np.median(off):.0f}" if case == "unknown" else "-"
+    return (
+        f"{len(rows)} | {mean[0]:.2f} ({np.nanmax(values[:, 0]):.2f}) | {mean[1]:.3f} | {mean[2]:.2f} | {mean[3]:.1f} "
+        f"| {100 * mean[4]:.1f} | {mean[5]:.3f} | {max(lost):.3f} | {first:.2f} → {last:.2f} | {found_size} "
+        f"| {np.median(seconds):.1f} |"
+    )
+
+
+def thin_problem(model: HandModel, mesh: ObjectMesh, config: RefineConfig) -> ContactProblem:
+    """A problem without a picture."""
+    nothing = Camera(jnp.ones(2), jnp.zeros(2))
+    return ContactProblem(
+        model=model,
+        object=distance_grid(mesh, config.grid),
+        object_points=sample_points(mesh, config.contact.object_points, jax.random.key(0)),
+        camera=nothing,
+        keypoints=jnp.zeros((21, 2)),
+        confidence=jnp.zeros(21),
+        seen=jnp.zeros(len(model.v_template)),
+        corners=jnp.zeros((DRAWN_FACES, 3, 3)),
+    )
+
+
+def starts(model: HandModel, mesh: ObjectMesh, count: int, rng: np.random.Generator) -> HandParams:
+    """Hands of the mean pose whose palms face random points of the object, some centimetres away."""
+    at_rest = jax.tree.map(np.asarray, hand(model, HandParams(betas=jnp.zeros(0), pose=model.pose_mean)))
+    of_palm = np.asarray(model.regions) == 5
+    palm = at_rest.vertices[of_palm].mean(axis=0)
+    outward = vertex_normals(np.asarray(at_rest.vertices, float), closed_faces(model))[of_palm].mean(axis=0)
+    outward = outward / np.linalg.norm(outward)
+    points = np.asarray(sample_points(mesh, count, jax.random.key(7)), float)
+    middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
+    rotations, translations = [], []
+    for point in points:
+        away = point - middle + 1e-3 * rng.normal(size=3)
+        away = away / np.linalg.norm(away)
+        turn = aligned(outward, -away, rng)
+        wrist = at_rest.joints[0]
+        target = point + 0.04 * away
+        rotations.append(turn)
+        translations.append(target - turn @ (palm - wrist) - wrist)
+    from scipy.spatial.transform import Rotation  # noqa: PLC0415
+
+    vectors = Rotation.from_matrix(np.stack(rotations)).as_rotvec()
+    return HandParams(
+        betas=jnp.zeros((count, 0)),
+        pose=jnp.tile(model.pose_mean, (count, 1, 1)),
+        rotation=jnp.asarray(vectors, jnp.float32),
+        translation=jnp.asarray(np.stack(translations), jnp.float32),
+        scale=jnp.ones(count),
+    )
+
+
+def aligned(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A rotation that turns a to b, with a random turn about it."""
+
+    def frame(x: np.ndarray) -> np.ndarray:
+        y = np.cross(x, rng.normal(size=3))
+        y = y / np.linalg.norm(y)
+        return np.stack([x, y, np.cross(x, y)], axis=1)
+
+    return frame(b) @ frame(a).T
+
+
+def run_thin(name: str, config: RefineConfig, count: int = 32) -> str:
+    model, mesh = load_hand_model(config.hand_model), load_object(DATA / "objects" / f"{name}.ply")
+    contact = replace(
+        config.contact, w_theta=min(config.contact.w_theta, 0.5), reach=0.06, steps=max(500, config.contact.steps)
+    )
+    problem, hands = thin_problem(model, mesh, config), starts(model, mesh, count, np.random.default_rng(0))
+    still = jnp.tile(jnp.eye(3), (count, 1, 1)), jnp.zeros((count, 3)), jnp.ones(count)
+    step: Callable[..., Any] = jax.jit(lambda problem, grasps, keys: run_lanes(problem, grasps, keys, contact))
+    keys = jax.random.split(jax.random.key(1), count)
+    jax.block_until_ready(step(problem, Grasp(hands, *still), keys))
+    begin = time.perf_counter()
+    grasps = jax.block_until_ready(step(problem, Grasp(hands, *still), keys))
+    seconds = time.perf_counter() - begin
+    surface, fingers = metrics.Surface(mesh.vertices, mesh.faces), metrics.fingers_of_vertices(model.weights)
+    posed = jax.jit(jax.vmap(hand, (None, 0)))(model, grasps.hand)
+    found_grasps = [
+        metrics.grasp_metrics(metrics.Surface(np.asarray(vertices, float), closed_faces(model)), surface, fingers)
+        for vertices in posed.vertices
+    ]
+    depth, volume, mpd, touching = (
+        np.array([np.nan if m[key] is None else m[key] for m in found_grasps], float)
+        for key in ("object_depth_mm", "siv_cm3", "mpd_mm", "fingers_in_contact")
+    )
+    good = (mpd < 3) & (volume < 1) & (touching >= 3)
+    return (
+        f"{np.median(mpd):.2f} | {np.median(depth):.2f} | {np.median(volume):.3f} | {np.median(touching):.0f} "
+        f"| {100 * good.mean():.0f} % | {count / seconds:.1f} |"
+    )
+
+
+def run_lanes(problem: ContactProblem, grasps: Grasp, keys: Any, contact: Any) -> Grasp:
+    searching = jax.vmap(partial(begin_grasp, problem, config=contact))(grasps, keys)
+    rounds = contact.steps // contact.refresh
+    run = partial(grasp_round, problem, weights=contact.weights, config=contact, rounds=rounds)
+    return jax.vmap(found)(jax.vmap(lambda one: run(one)[0])(searching))
+
+
+def main(
+    cases: tuple[Case, ...] = ("photos", "unknown", "similar", "thin"),
+    rows: tuple[str, ...] = tuple(ROWS),
+    verbose: bool = False,
+) -> None:
+    """Prints a table for each case."""
+    for case in cases:
+        if case == "thin":
+            print(
+                "\n| thin objects, 32 starts | configuration | MPD, mm, median | object in hand, mm | SIV, cm3 "
+                "| fingers | MPD < 3, SIV < 1, fingers >= 3 | grasps/s |\n|---|---|--:|--:|--:|--:|--:|--:|"
+            )
+            for name in THIN:
+                for row in [row for row in ("default", "hand vertices in the object only") if row in rows]:
+                    print(f"| {name} | {row} | {run_thin(name, ROWS[row])}", flush=True)
+            continue
+        print(f"\n{case}\n\n{HEADER}")
+        for row in rows if case == "photos" else [row for row in ("default", "paper") if row in rows]:
+            print(f"| {row} | {run_scenes(case, ROWS[row], verbose)}", flush=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
