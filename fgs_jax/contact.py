@@ -54,9 +54,12 @@ def E_dis(
     contact_points: Float[Array, "n 3"], surface: Surface, weight: Float[Array, "n"] | None = None
 ) -> Float[Array, ""]:
     """Eq. 12, attraction: the sum of |d| over the points that shall touch, metres."""
-    distance = jnp.abs(distance_to(surface, contact_points))
-    # A point without weight may be anywhere, NaN included.
-    return jnp.sum(distance if weight is None else jnp.where(weight > 0, weight * distance, 0.0))
+    if weight is None:
+        return jnp.sum(jnp.abs(distance_to(surface, contact_points)))
+    # A point without weight may be anywhere, NaN included: not even its gradient may be asked for.
+    some = contact_points[jnp.argmax(weight)]
+    counted = jnp.where(weight[:, None] > 0, contact_points, some[None])
+    return jnp.sum(weight * jnp.abs(distance_to(surface, counted)))
 
 
 def E_pen(points: Float[Array, "n 3"], surface: Surface) -> Float[Array, ""]:
@@ -74,9 +77,14 @@ def E_prior(
     limited: Float[Array, "*m"] | None = None,
     limits: Float[Array, "*m 2"] | None = None,
 ) -> Float[Array, ""]:
-    """Eq. 12, natural poses: the norm of (angles - mean) / std, plus the radians of `limited` beyond `limits`."""
+    """Eq. 12, natural poses: the norm of (angles - mean) / std, plus the radians of `limited` beyond `limits`.
+
+    Raises ValueError where only one of the two is given.
+    """
     natural = optax.safe_norm(((angles - mean) / std).ravel(), 1e-6)
     if limited is None or limits is None:
+        if limited is not limits:
+            raise ValueError("E_prior: expected limited and limits, or neither, got one of them")
         return natural
     return natural + jnp.sum(jax.nn.relu(limits[..., 0] - limited) + jax.nn.relu(limited - limits[..., 1]))
 
@@ -235,9 +243,14 @@ def placed_points(problem: ContactProblem, grasp: Grasp) -> Float[Array, "n 3"]:
 
 
 def moved(start: HandParams, state: HandState) -> HandParams:
-    """The hand of a state."""
-    rotation = jaxlie.SO3.exp(start.rotation) @ jaxlie.SO3.exp(state.rotation)
-    return replace(start, pose=state.pose, rotation=rotation.log(), translation=state.translation)
+    """The hand of a state; its rotation is a matrix, whose gradient is right at any angle."""
+    turn = jaxlie.SO3.exp(state.rotation).as_matrix()
+    rotation = jnp.matmul(_matrix(start.rotation), turn, precision="highest")
+    return replace(start, pose=state.pose, rotation=rotation, translation=state.translation)
+
+
+def _matrix(rotation: Float[Array, "3"] | Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    return jaxlie.SO3.exp(rotation).as_matrix() if rotation.ndim == 1 else rotation
 
 
 def nearest_contacts(
@@ -246,11 +259,12 @@ def nearest_contacts(
     """The vertices nearest to the object in each of the six contact regions, as far as they are within reach."""
 
     def of_region(region: Int[Array, ""]) -> tuple[Float[Array, "k"], Int[Array, "k"]]:
-        return jax.lax.top_k(jnp.where(regions == region, -jnp.abs(distance), -jnp.inf), per_region)
+        return tuple(jax.lax.top_k(jnp.where(regions == region, -jnp.abs(distance), -jnp.inf), per_region))
 
     closeness, index = jax.vmap(of_region)(jnp.arange(6))
     distances = -closeness.ravel()
-    return Contacts(index.ravel(), jnp.where(distances <= reach, 1.0, 0.0), distances)
+    near = (distances <= reach) & jnp.isfinite(distances)
+    return Contacts(index.ravel(), near.astype(distance.dtype), distances)
 
 
 def random_contacts(key: Key[Array, ""], distance: Float[Array, "v"], regions: Int[Array, "v"], count: int) -> Contacts:
@@ -293,7 +307,8 @@ def contact_terms(
         points = placed_points(problem, grasp)
         inside = E_pen(points, lambda x: distance_to_neighbours(x, posed.vertices, held))
         pen = pen + inside * (POINTS / points.shape[0])
-    turn = (jaxlie.SO3.exp(given.rotation).inverse() @ jaxlie.SO3.exp(grasp.hand.rotation)).log()
+    turn = jnp.matmul(_matrix(given.rotation).T, _matrix(grasp.hand.rotation), precision="highest")
+    turn = jaxlie.SO3.from_matrix(turn).log()
     theta, t = E_h(
         jnp.concatenate([grasp.hand.pose, turn[None]]),
         jnp.concatenate([given.pose, jnp.zeros((1, 3))]),
@@ -364,7 +379,7 @@ def approach(
             wrong = E_order(factor * posed.vertices[:, 2], order)
         contacts = nearest_contacts(distance, problem.model.regions, config.per_region, jnp.inf)
         pen = jnp.sum(jax.nn.relu(-distance)) * (VERTICES / distance.shape[0])
-        dis = jnp.sum(jnp.abs(distance[contacts.vertex]))
+        dis = jnp.sum(jnp.where(contacts.weight > 0, jnp.abs(distance[contacts.vertex]), 0.0))
         order_term = config.w_order_one * wrong * (VERTICES / distance.shape[0])
         return config.w_dis_one * dis + config.w_pen_one * pen + order_term + config.w_size * (log / sigma) ** 2
 
@@ -471,16 +486,21 @@ def grasp_round(
 
 
 def grasp(problem: ContactProblem, start: Grasp, key: Key[Array, ""], config: ContactConfig) -> tuple[Grasp, Solution]:
-    """Step two: fingers close on the object without entering it. Unbatched; the best iterate is kept."""
+    """Step two: fingers close on the object without entering it. Unbatched; the best iterate is kept.
+
+    Takes `config.steps`, rounded up to whole rounds of `config.refresh`.
+    """
     searching = begin_grasp(problem, start, key, config)
-    searching, history, _ = grasp_round(problem, searching, config.weights, config, config.steps // config.refresh)
+    rounds = -(-config.steps // config.refresh)
+    searching, history, _ = grasp_round(problem, searching, config.weights, config, rounds)
     state, energy, evaluated = searching.search.best
     return found(searching), Solution(state, energy, evaluated.terms, history)
 
 
 def found(searching: GraspSearch) -> Grasp:
-    """The best grasp so far."""
-    return replace(searching.start, hand=moved(searching.start.hand, searching.search.best[0]))
+    """The best grasp so far, its rotation as a vector."""
+    params = moved(searching.start.hand, searching.search.best[0])
+    return replace(searching.start, hand=replace(params, rotation=jaxlie.SO3.from_matrix(params.rotation).log()))
 
 
 def _held(

@@ -59,7 +59,7 @@ class Journal:
         leaves, structure = jax.tree.flatten(like)
 
         def named() -> Entry:  # orbax takes no empty arrays
-            return {f"{k:03d}": leaf for k, leaf in enumerate(jax.tree.leaves(part())) if leaf.size}
+            return {f"{k:03d}": np.asarray(x) for k, x in enumerate(jax.tree.leaves(part())) if x.size}
 
         entry = self.run(named)
         values = [np.asarray(entry.get(f"{k:03d}", []), x.dtype).reshape(x.shape) for k, x in enumerate(leaves)]
@@ -83,6 +83,7 @@ class Journal:
             self._new = []
 
     def close(self) -> None:
+        """What is not flushed is lost, as it would be were the run killed."""
         self._manager.close()
 
 

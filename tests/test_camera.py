@@ -2,12 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import trimesh
 
-from fgs_jax.camera import Z_NEAR, inverse_depth, project, silhouette
+from fgs_jax.camera import Z_NEAR, farthest_inverse_depth, inverse_depth, project, silhouette
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.render import depth_map
 from fgs_jax.types import Camera, HandParams
+from tests.reference import contact as twin
 
 CAMERA = Camera(focal=jnp.array([500.0, 400.0]), principal=jnp.array([320.0, 240.0]))
 
@@ -70,3 +72,57 @@ def test_what_is_too_near_or_flat_is_not_drawn():
     np.testing.assert_allclose(inverse_depth(PICTURE, square, faces, pixels), 1.0, rtol=1e-5)
     assert not silhouette(PICTURE, square - jnp.array([[0.0, 0.0, 2.0]]), faces, pixels).any()
     assert not silhouette(PICTURE, square * jnp.array([[1.0, 0.0, 1.0]]), faces, pixels).any()
+
+
+nearest, farthest = jax.jit(inverse_depth), jax.jit(farthest_inverse_depth)
+
+
+def box_seen_from_the_front():
+    """Its front at 0.8 m, its back at 1.2 m; twelve faces, so that the last turn of the loop is not full."""
+    mesh = trimesh.creation.box((0.3, 0.3, 0.4))
+    return jnp.asarray(mesh.vertices + [0, 0, 1.0], jnp.float32), jnp.asarray(mesh.faces, jnp.int32)
+
+
+def test_the_farthest_surface_of_a_box_is_its_back():
+    vertices, faces = box_seen_from_the_front()
+    pixels = jnp.asarray(CENTRES, jnp.float32)
+    back, front = (np.asarray(f(PICTURE, vertices, faces, pixels)) for f in (farthest, nearest))
+    np.testing.assert_array_equal(back > 0, front > 0)
+    ray = np.abs((CENTRES - np.asarray(PICTURE.principal)) / np.asarray(PICTURE.focal)).max(axis=1)
+    through = ray < 0.149 / 1.2
+    np.testing.assert_allclose(back[through], 1 / 1.2, rtol=1e-5)
+    np.testing.assert_allclose(front[through], 1 / 0.8, rtol=1e-5)
+    # Beside the back the ray leaves through a side, where it is as far off the axis as the box is wide.
+    side = (ray > 0.151 / 1.2) & (ray < 0.149 / 0.8)
+    np.testing.assert_allclose(1 / back[side], 0.15 / ray[side], rtol=1e-4)
+    np.testing.assert_array_equal(back[ray > 0.151 / 0.8], 0.0)
+    assert through.sum() > 1000 and side.sum() > 1000 and (ray > 0.151 / 0.8).sum() > 500
+
+
+def test_farthest_and_nearest_equal_rays_against_each_triangle(rng):
+    vertices, faces = posed_hand()
+    points = np.asarray(vertices, float)[rng.choice(len(vertices), 40)] + rng.normal(size=(40, 3)) * 0.003
+    camera = {"f": np.asarray(PICTURE.focal, float), "c": np.asarray(PICTURE.principal, float)}
+    least, greatest = twin.depths_along_rays(camera, np.asarray(vertices, float)[np.asarray(faces)], points)
+    pixels = project(PICTURE, jnp.asarray(points, jnp.float32))
+    back, front = (np.asarray(f(PICTURE, vertices, faces, pixels)) for f in (farthest, nearest))
+    np.testing.assert_array_equal(back > 0, greatest > 0)
+    hit = greatest > 0
+    np.testing.assert_allclose(1 / back[hit], greatest[hit], rtol=1e-4)
+    np.testing.assert_allclose(1 / front[hit], least[hit], rtol=1e-4)
+    assert hit.sum() > 20 and (greatest - least)[hit].max() > 0.01
+
+
+def test_the_farthest_surface_leaves_out_what_is_too_near_flat_or_not_finite():
+    vertices, faces = box_seen_from_the_front()
+    pixels = jnp.asarray(CENTRES, jnp.float32)
+    whole = farthest(PICTURE, vertices, faces, pixels)
+    # A wall behind the camera, one through it, one without an area, and one of NaN, each farther or nearer than all.
+    bad = [[[-9, -9, -2], [9, -9, -2], [0, 9, -2]], [[-9, -9, 5], [9, -9, 5], [0, 9, -5]], 3 * [[0, 0, 5]]]
+    extra = jnp.asarray([*np.reshape(bad, (9, 3)), *np.full((3, 3), np.nan)], jnp.float32)
+    more = jnp.concatenate([faces, len(vertices) + jnp.arange(12).reshape(4, 3)])
+    found = farthest(PICTURE, jnp.concatenate([vertices, extra]), more, pixels)
+    np.testing.assert_array_equal(found, whole)
+    np.testing.assert_array_equal(farthest(PICTURE, -vertices, faces, pixels), 0.0)
+    gradient = jax.grad(lambda v: farthest(PICTURE, v, faces, pixels).sum())(vertices)
+    np.testing.assert_array_equal(gradient, 0.0)

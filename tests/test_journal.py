@@ -1,5 +1,8 @@
 """A run that goes on where it was: the same arrays, computed once."""
 
+from typing import Any, NamedTuple
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -139,6 +142,38 @@ def test_a_checkpoint_cut_off_while_it_was_written_does_not_count(tmp_path):
     again.flush()
     again.close()
     assert more.computed == [2] and Journal(tmp_path).recovered == 3
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+def test_a_tree_comes_back_as_it_was(tmp_path):
+    """Nested, of JAX's arrays, with a number, and with a leaf that has no element."""
+    tree = {
+        "pair": Pair(jnp.array([[0.1, jnp.nan]]), jnp.array([True, False])),
+        "none": (None, jnp.zeros((0, 3))),
+        "number": jnp.asarray(7),
+        "many": [jnp.full(2, k) for k in range(12)],
+    }
+    calls, like = [], jax.eval_shape(lambda: tree)
+
+    def part():
+        calls.append(1)
+        return tree
+
+    journal = Journal(tmp_path)
+    first = journal.run_tree(part, like)
+    journal.flush()
+    journal.close()
+    again = Journal(tmp_path).run_tree(part, like)
+    assert len(calls) == 1
+    for found in (first, again):
+        assert jax.tree.structure(found) == jax.tree.structure(tree)
+        for ours, expected in zip(jax.tree.leaves(found), jax.tree.leaves(tree), strict=True):
+            assert isinstance(ours, np.ndarray) and ours.dtype == expected.dtype
+            np.testing.assert_array_equal(ours, expected)
 
 
 def test_without_a_journal_the_part_is_computed(tmp_path):
