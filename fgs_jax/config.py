@@ -264,7 +264,7 @@ def config_values(config: Any) -> dict[str, Any]:
 def check_config(config: Any, where: str = "configuration") -> None:
     """Raises ConfigError where a number is negative or not finite, a count is zero, or a share is more than all."""
     for item in fields(config):
-        value: Any = getattr(config, item.name)
+        value: Any = vars(config)[item.name]
         name = f"{where}: {item.name}"
         parts = value if isinstance(value, tuple) else (value,)
         for part in parts:

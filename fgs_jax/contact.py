@@ -259,7 +259,8 @@ def nearest_contacts(
     """The vertices nearest to the object in each of the six contact regions, as far as they are within reach."""
 
     def of_region(region: Int[Array, ""]) -> tuple[Float[Array, "k"], Int[Array, "k"]]:
-        return tuple(jax.lax.top_k(jnp.where(regions == region, -jnp.abs(distance), -jnp.inf), per_region))
+        closeness, index = jax.lax.top_k(jnp.where(regions == region, -jnp.abs(distance), -jnp.inf), per_region)
+        return closeness, index
 
     closeness, index = jax.vmap(of_region)(jnp.arange(6))
     distances = -closeness.ravel()

@@ -102,6 +102,19 @@ def write_report(result: Result, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_picture(result: Result, path: Path) -> None:
+    """The photo, hand and object over it before and after, and the refined grasp from four sides, as one picture."""
+    mesh = simplify(result.scene.object, DRAWN_FACES)
+    height, width = result.scene.object_mask.shape
+    frame = _frame(result, (0.0, 0.0, float(width), float(height)), PICTURE)
+    above = [frame.background, *(_overlay(frame, _pair(result, mesh, k)) for k in range(2))]
+    side = 3 * frame.background.shape[1] // 4
+    below = _from_sides(_pair(result, mesh, 1).drawn(), SIDES, side)
+    rows = [np.concatenate(pictures, axis=1) for pictures in (above, below)]
+    rows = [row[:, : 4 * side] for row in rows]
+    Image.fromarray(np.concatenate(rows)).save(path, quality=88)
+
+
 def contact_colours(distances: Float[ndarray, "p"]) -> Float[ndarray, "p 3"]:
     """Of points of the object by their distance to the hand in metres: `CONTACT_RAMP` up to `CONTACT`, else `BARE`."""
     return _ramp(distances / CONTACT, distances < CONTACT, CONTACT_RAMP)

@@ -21,6 +21,7 @@ from fgs_jax.camera import project
 from fgs_jax.config import FAST
 from fgs_jax.contact import Grasp
 from fgs_jax.hand import hand
+from fgs_jax.hand_files import mirror_hand_model
 from fgs_jax.metrics import Surface, signed_distances
 from fgs_jax.objects import load_object
 from fgs_jax.opa import ObjectPoses
@@ -66,8 +67,8 @@ def result():
         np.zeros(1, int), 0,
     )  # fmt: skip
     candidates = [
-        Candidate(0, 0, 1.0625, 41.25, 0.875, 0.75, 108.75, after),
-        Candidate(2, 1, 0.9, 50.5, 0.5, 0.25, 315.5, aside),
+        Candidate(0, 0, 1.0625, 41.25, 0.875, 0.75, 108.75, after, posed[1].vertices),
+        Candidate(2, 1, 0.9, 50.5, 0.5, 0.25, 315.5, aside, posed[1].vertices),
     ]
     return Result(
         scene=scene,
@@ -311,10 +312,11 @@ def test_a_fine_mesh_stays_as_it_is():
     np.testing.assert_array_equal(faces, ball.faces)
 
 
-def test_a_left_hand_is_posed_by_a_left_model(result):
+def test_a_left_result_is_posed_by_a_left_model(result):
     left = replace(mirrored_result(result, SIZE[0]), scene=mirrored(result.scene))
-    vertices = POSED(module._hand_model(left), left.candidates[0].grasp.hand).vertices
-    np.testing.assert_allclose(vertices, left.hand_vertices[1], atol=1e-5)
+    candidate = left.candidates[0]
+    vertices = POSED(mirror_hand_model(open_hand()), candidate.grasp.hand).vertices
+    np.testing.assert_allclose(vertices, candidate.hand_vertices, atol=1e-5)
 
 
 def test_settings_are_flat():
