@@ -12,10 +12,11 @@ import jax
 import numpy as np
 import tyro
 
+from benchmarks.photos import DATA
 from benchmarks.scenes import RenderedScene, add_s, diameter, make_scene, rotation_error
-from benchmarks.shapes import ASYMMETRIC, SHAPES
+from benchmarks.shapes import ASYMMETRIC, SHAPES, Mesh
 from fgs_jax.config import FAST_OPA, PAPER_OPA, OpaConfig
-from fgs_jax.objects import load_object, sample_points
+from fgs_jax.objects import load_object, sample_points, simplify
 from fgs_jax.opa import ObjectPoses, approximate
 from fgs_jax.scene import Scene
 
@@ -69,11 +70,23 @@ def judge(rendered: RenderedScene, found: ObjectPoses, case: Case, factor: float
     return Row(rendered.name, shares[0], shares[best], turns[best], float(found.masked_iou[0]), seconds)
 
 
-def run(case: Case, config: OpaConfig, poses: int, restarts: int) -> list[Row]:
+def scanned() -> dict[str, Mesh]:
+    """Meshes of household objects from a folder that is not shipped; none where it is missing."""
+    files = sorted((DATA / "objects").glob("*.ply"))
+    meshes = {path.stem: simplify(load_object(path), 2000) for path in files}
+    return {name: (mesh.vertices, mesh.faces) for name, mesh in meshes.items()}
+
+
+def run(case: Case, config: OpaConfig, poses: int, restarts: int, objects: dict[str, Mesh]) -> list[Row]:
     rows = []
-    for shape in SHAPES:
+    for name, mesh in objects.items():
         for seed in range(poses):
-            rendered = make_scene(shape, seed, hamer_focal=case == "hamer")
+            try:
+                rendered = make_scene(name if name in SHAPES else mesh, seed, hamer_focal=case == "hamer")
+            except ValueError as error:
+                print(f"  left out: {name} {error}", flush=True)
+                continue
+            rendered = dataclasses.replace(rendered, name=name)
             factor = 1.0 if case != "unknown" else float(np.exp(np.random.default_rng(seed).uniform(-0.3, 0.3)))
             scene = as_scene(rendered, size="unknown" if case == "unknown" else "metric", factor=factor)
             start = time.perf_counter()
@@ -99,16 +112,19 @@ def main(
     restarts: int = 256,
     solvers: tuple[Literal["fast", "paper"], ...] = ("fast",),
     cases: tuple[Case, ...] = ("metric",),
+    objects: tuple[Literal["made", "scanned"], ...] = ("made",),
     verbose: bool = False,
 ) -> None:
     """Prints a table; a scene succeeds where ADD-S is below 10 % of the diameter."""
+    meshes = {name: make() for name, make in SHAPES.items()} if "made" in objects else {}
+    meshes |= scanned() if "scanned" in objects else {}
     print(
         "| solver | case | success, best of 4 | first | ADD-S best / first, % | rotation, asymmetric, deg | masked IoU "
         "| s | restarts/s | memory, GB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     )
     for case in cases:
         for solver in solvers:
-            rows = run(case, SOLVERS[solver], poses, restarts)
+            rows = run(case, SOLVERS[solver], poses, restarts, meshes)
             print(summary(solver, case, rows, restarts), flush=True)
             for row in rows if verbose else [row for row in rows if row.best >= 0.1]:
                 print(

@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from fgs_jax import hand_files, metrics
+from fgs_jax import ablate, hand_files, metrics
 from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, config_values, load_config
 from fgs_jax.errors import ConfigError, FgsError, HandFileError, HandFileWarning, ResultError
 from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
@@ -37,6 +37,8 @@ Out = Annotated[Path, tyro.conf.arg(metavar="OUT")]
 HandMesh = Annotated[Path, tyro.conf.arg(metavar="HAND")]
 Json = Annotated[FlagCreatePairsOff[bool], tyro.conf.arg(name="json")]
 ObjectFile = Annotated[Path, tyro.conf.arg(metavar="OBJECT")]
+SceneFolder = Annotated[Path, tyro.conf.arg(metavar="SCENE")]
+ConfigName = Annotated[str, tyro.conf.arg(metavar="NAME|FILE")]
 
 
 @hand.command(name="info")
@@ -92,6 +94,33 @@ def hand_convert(source: Positional[In], out: Positional[Out], overwrite: FlagCr
 @app.command(name="refine")
 def refine_help() -> None:
     """Refine scenes: find the object's pose and a grasp, and write meshes, numbers and a report."""
+
+
+@app.command(name="ablate")
+def ablate_scene(
+    scene: Positional[SceneFolder], out: Path, config: ConfigName = "fast", overwrite: FlagCreatePairsOff[bool] = False
+) -> None:
+    """Refine a scene without OPA, scale alignment, the hand prior, energies: a table, and ablation.html with pictures.
+
+    Args:
+        scene: Folder of a scene, as `fgs refine` takes it.
+        out: Folder to write.
+        config: fast, paper, or a YAML file.
+        overwrite: Replace OUT if it is there.
+    """
+    compilation_cache()
+    chosen = load_config(config)
+    out = out.expanduser().absolute()
+    check_folder(out, overwrite=overwrite, names=ablate.FILES)
+    given = load_scene(scene)
+    print(ablate.markdown(ablate.HEAD), flush=True)
+
+    def told(outcome: ablate.Outcome) -> None:
+        print(ablate.markdown(ablate.cells(outcome, chosen.contact.weights)), flush=True)
+
+    outcomes = ablate.ablate(given, chosen, told)
+    ablate.write_ablation(outcomes, out, overwrite=overwrite, source=str(scene))
+    print(f"\n{ablate.LEGEND}\nwrote {out / 'ablation.html'}")
 
 
 @app.command(name="metrics")

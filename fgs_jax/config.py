@@ -272,7 +272,7 @@ def check_config(config: Any, where: str = "configuration") -> None:
                 check_config(part, name)
             elif isinstance(part, int | float) and not (math.isfinite(part) and part >= 0):
                 raise ConfigError(f"{name}: expected a number that is not negative, got {part}; change it")
-        if item.name in _SHARES and value > 1:
+        if item.name in _SHARES and vars(config)[item.name] > 1:
             raise ConfigError(f"{name}: expected a share of at most 1, got {value}; change it")
         if item.name in _COUNTS and not value:
             raise ConfigError(f"{name}: expected at least 1, got {value}; change it")

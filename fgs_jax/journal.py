@@ -4,7 +4,7 @@ A run is a sequence of expensive parts, each a function of what came before. The
 a run that starts again takes what is there and computes the rest.
 """
 
-import logging
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +15,11 @@ import numpy as np
 from numpy import ndarray
 
 from fgs_jax.errors import ResultError
-from fgs_jax.safe_pickle import first_line
 
 Entry = dict[str, ndarray]
 """The result of one part: arrays of at least one axis and one element."""
+ROOM = 1_000_000
+"""Bytes that a checkpoint may take beside its arrays. On a full disk orbax fails in its threads, with their traces."""
 
 
 class Journal:
@@ -66,20 +67,15 @@ class Journal:
         return jax.tree.unflatten(structure, values)
 
     def flush(self) -> None:
-        """Writes what is not yet on disk. Raises ResultError where it cannot be written."""
+        """Writes what is not yet on disk. Raises ResultError where the disk has no room for it."""
         self._last = time.monotonic()
         if self._new:
             tree = {f"{k:06d}": entry for k, entry in enumerate(self._new)}
             latest = self._manager.latest_step()
-            orbax = logging.getLogger("absl")
-            orbax.addFilter(_silent)  # it logs the traceback of what it raises
-            try:
-                self._manager.save(0 if latest is None else latest + 1, args=self._save(tree))
-            except (OSError, ValueError) as error:  # tensorstore has ValueError for a full disk
-                came = error.strerror if isinstance(error, OSError) else first_line(error).partition(":")[0]
-                raise ResultError(f"{self._folder}: cannot be written ({came}); free some space") from error
-            finally:
-                orbax.removeFilter(_silent)
+            size = sum(array.nbytes for entry in self._new for array in entry.values())
+            if shutil.disk_usage(self._folder).free < 2 * size + ROOM:
+                raise ResultError(f"{self._folder}: cannot be written (no space left); free some space")
+            self._manager.save(0 if latest is None else latest + 1, args=self._save(tree))
             self._new = []
 
     def close(self) -> None:
@@ -90,7 +86,3 @@ class Journal:
 def recorded(journal: Journal | None, part: Callable[[], Entry]) -> Entry:
     """`part()`, by way of the journal where there is one."""
     return part() if journal is None else journal.run(part)
-
-
-def _silent(_: logging.LogRecord) -> bool:
-    return False

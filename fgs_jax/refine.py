@@ -320,7 +320,9 @@ def optimise_contact(
 
     Raises SceneError where no hand comes near enough to touch.
     """
-    contact, count = config.contact, len(poses.scale)
+    count, given = len(poses.scale), config.contact
+    # Weights are arguments of the compiled programs, so the settings they are compiled for must not hold any.
+    contact = replace(given, **{f"w_{name}": 0.0 for name in given.weights})
     starts = _starts(poses, params, config.candidates)
     keys = jax.random.split(key, config.candidates)
     first, searching = _begin(problem, starts, keys, contact, unknown_size)
@@ -333,7 +335,7 @@ def optimise_contact(
             f"hand and object: expected a distance of at most {1e3 * contact.reach:.0f} mm at some depth, got "
             f"{1e3 * closest:.0f} mm: check the object's size, K and the hand"
         )
-    weights = {name: jnp.asarray(value, jnp.float32) for name, value in contact.weights.items()}
+    weights = {name: jnp.asarray(value, jnp.float32) for name, value in given.weights.items()}
     histories, curves = [], []
     for _ in range(-(-contact.steps // (ROUNDS * contact.refresh))):
         searching, history, terms = _rounds(problem, searching, weights, contact, journal)
@@ -342,7 +344,7 @@ def optimise_contact(
     grasps: Grasp = _numpy(_found(searching))
     _, energy, (_, vertices) = jax.tree.map(np.asarray, searching.search.best)
     missing = np.asarray(searching.contacts.weight == 0).sum(axis=1)
-    energy = energy + contact.w_dis * contact.reach * missing
+    energy = energy + given.w_dis * given.reach * missing
     view = _SeenView(picture_view(scene), *_seen(scene))
     shared, drawn = (jnp.asarray(closed_faces(problem.model)), view), (grasps, vertices)
     iou, agreement = run_blocks(_view_measures, None, shared, drawn, 2 * config.candidates)

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fgs_jax.config import config_values
 from fgs_jax.contact import Grasp
 from fgs_jax.errors import ResultError
 from fgs_jax.refine import Result
-from fgs_jax.report import write_report
+from fgs_jax.report import write_picture, write_report
 
 FORMAT, VERSION = "fgs-result", 1
 PACKAGES = ("fgs-jax", "jax", "jaxlib", "optax", "numpy", "scipy", "libigl", "manifold3d", "trimesh")
@@ -26,11 +27,15 @@ RUN = "run"
 """The key of what may differ between two runs of the same scene: times, date, host."""
 
 
-def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raises ResultError where a result must not or cannot be written."""
+def check_folder(folder: Path, *, overwrite: bool, names: Collection[str] | None = None) -> None:
+    """Raises ResultError where a result must not or cannot be written.
+
+    `names`: of the files that a folder to be replaced may hold; those of a refined scene by default.
+    """
+    names = _files() if names is None else names
     if folder.exists() and not overwrite:
         raise ResultError(f"{folder}: is there already; give another --out, or --overwrite to replace it")
-    if folder.exists() and not (folder.is_dir() and all(path.name in _files() for path in folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and all(path.name in names for path in folder.iterdir())):
         raise ResultError(f"{folder}: holds other files than a result's and is not replaced; give another --out")
 
 
@@ -40,13 +45,23 @@ def write_result(result: Result, folder: Path, *, overwrite: bool = False, sourc
     `source`: where its scene came from, for the record. Raises ResultError where it cannot be written; nothing is left
     half-written, and a result that is replaced stays until the new one is whole.
     """
+    write_folder(folder, lambda temporary: _write_files(result, temporary, source), _files(), overwrite=overwrite)
+
+
+def write_folder(
+    folder: Path, write_files: Callable[[Path], None], names: Collection[str], *, overwrite: bool = False
+) -> None:
+    """A folder with all the files that `write_files` writes to the one it is given, or none; `names`: of the files.
+
+    Raises ResultError where it cannot be written; a folder that is replaced stays until the new one is whole.
+    """
     folder = folder.expanduser().absolute()
-    check_folder(folder, overwrite=overwrite)
+    check_folder(folder, overwrite=overwrite, names=names)
     mark = f"{os.getpid()}.{time.time_ns()}"
     temporary, former = (folder.with_name(f".{folder.name}.{mark}.{kind}") for kind in ("new", "old"))
     try:
         temporary.mkdir(parents=True)
-        _write_files(result, temporary, source)
+        write_files(temporary)
         if folder.exists():
             folder.rename(former)
         temporary.rename(folder)
@@ -123,7 +138,7 @@ def meshes(result: Result) -> dict[str, tuple[ndarray, ndarray]]:
 def _files() -> set[str]:
     names = ("hand", "object", "hand_before", "object_before")
     return {f"{name}.{kind}" for name in names for kind in ("obj", "ply")} | {
-        *("grasp.glb", "result.json", "result.npz", "report.html"),
+        *("grasp.glb", "result.json", "result.npz", "report.html", "picture.jpg"),
     }
 
 
@@ -134,18 +149,21 @@ def _write_files(result: Result, folder: Path, source: str) -> None:
     together = trimesh.Scene()
     for name, (vertices, faces) in meshes(result).items():
         mesh = trimesh.Trimesh(vertices, faces, process=False)
-        mesh.export(folder / f"{name}.obj")
-        mesh.export(folder / f"{name}.ply")
+        for kind in ("obj", "ply"):  # by way of memory: trimesh leaves a file open where the disk is full
+            data: Any = mesh.export(file_type=kind)
+            (folder / f"{name}.{kind}").write_bytes(data.encode() if isinstance(data, str) else data)
         if name in colours:
             mesh.visual.vertex_colors = np.tile(colours[name], (len(vertices), 1))  # pyright: ignore
             # glTF looks along -z with y up; the camera here along +z with y down.
             mesh.apply_transform(np.diag([1.0, -1.0, -1.0, 1.0]))
             together.add_geometry(mesh, node_name=name, geom_name=name)
-    together.export(folder / "grasp.glb")
+    data = together.export(file_type="glb")
+    (folder / "grasp.glb").write_bytes(data)
     text = json.dumps(summary(result, source), indent=2, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
     np.savez_compressed(folder / "result.npz", allow_pickle=False, **_arrays(result))
     write_report(result, folder / "report.html")
+    write_picture(result, folder / "picture.jpg")
 
 
 def _arrays(result: Result) -> dict[str, ndarray]:
