@@ -108,6 +108,7 @@ def summary(solver: str, case: str, rows: list[Row], restarts: int) -> str:
 
 
 def main(
+    *,
     poses: int = 4,
     restarts: int = 256,
     solvers: tuple[Literal["fast", "paper"], ...] = ("fast",),

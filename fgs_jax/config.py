@@ -276,6 +276,8 @@ def check_config(config: Any, where: str = "configuration") -> None:
             raise ConfigError(f"{name}: expected a share of at most 1, got {value}; change it")
         if item.name in _COUNTS and not value:
             raise ConfigError(f"{name}: expected at least 1, got {value}; change it")
+        if item.name in _MOST and vars(config)[item.name] > _MOST[item.name]:
+            raise ConfigError(f"{name}: expected at most {_MOST[item.name]}, got {value}; change it")
 
 
 _COUNTS = (
@@ -283,6 +285,7 @@ _COUNTS = (
     *("steps", "points", "targets", "least"),
 )
 _SHARES = ("keep", "contour")
+_MOST = {"seed": 2**32 - 1, "per_region": 32, "random_contacts": 256}
 
 
 def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:

@@ -27,7 +27,7 @@ from fgs_jax.contact import (
     found,
     grasp_round,
 )
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import HandednessWarning, HandFileWarning, HandShapeWarning, SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
@@ -143,7 +143,8 @@ def refine(
         warnings.simplefilter("always")
         params = pose_hand(scene, model)
         scene, params, reframed = reframe(scene, model, params, config)
-    notes += [str(warning.message) for warning in caught] + reframed
+    ours = (HandednessWarning, HandShapeWarning, HandFileWarning)
+    notes += [str(warning.message) for warning in caught if issubclass(warning.category, ours)] + reframed
     scene = with_hand(scene, model, params)
     done("hand")
 
@@ -213,7 +214,7 @@ def pose_hand(scene: Scene, model: HandModel) -> HandParams:
             warn_of_side(model, float(_fitted(mirrored(scene), model)[1] / cost))
         return params
     if scene.hand_vertices is not None and scene.hand_vertices.shape == model.v_template.shape:
-        return _axis_angle(fit_hand(model, vertices=jnp.asarray(scene.hand_vertices, jnp.float32)).params)
+        return _fit_to_mesh(model, jnp.asarray(scene.hand_vertices, jnp.float32))
     raise SceneError(
         "hand: expected its parameters, 21 keypoints, or a mesh of the model's own topology, got none of them: "
         "add keypoints_2d to the scene"
@@ -231,10 +232,10 @@ def reframe(
     left, top, right, bottom = mask_box(scene.object_mask)
     depth = float(_posed(model, params).joints[0, 2])
     shift = 0.01 * max(right - left, bottom - top) / 2 / max(depth, 1e-6)
-    if shift >= config.reframe_below:
-        return scene, params, []
     focal = np.asarray(scene.camera.focal, float)
     ratio = config.ordinary_focal * max(width, height) / float(focal.mean())
+    if shift >= config.reframe_below or ratio > 0.8:
+        return scene, params, []
     camera = replace(scene.camera, focal=jnp.asarray(focal * ratio, jnp.float32))
     keypoints = hand(model, params).keypoints
     seen = project(scene.camera, keypoints) if scene.keypoints_2d is None else jnp.asarray(scene.keypoints_2d)
@@ -270,7 +271,7 @@ def align_scale(scene: Scene) -> dict[str, float]:
     hand_box = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
     object_box = mask_box(scene.object_mask) if scene.object_box is None else scene.object_box
     hulls = [_hull(vertices), _hull(scene.object.vertices)]
-    found = align(jnp.asarray(hand_box), jnp.asarray(object_box, jnp.float32), hulls[0], hulls[1])
+    found = _align(jnp.asarray(hand_box), jnp.asarray(object_box, jnp.float32), hulls[0], hulls[1])
     return {name: float(value) for name, value in found._asdict().items()}
 
 
@@ -348,10 +349,10 @@ def optimise_contact(
     view = _SeenView(picture_view(scene), *_seen(scene))
     shared, drawn = (jnp.asarray(closed_faces(problem.model)), view), (grasps, vertices)
     iou, agreement = run_blocks(_view_measures, None, shared, drawn, 2 * config.candidates)
-    score = energy + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
+    score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
     usable = real & np.isfinite(score)
     # Energies never reach this: it orders those that do not match the mask behind all that do.
-    score = score + 1e6 * (iou < np.max(iou, initial=0.0, where=usable) - config.mask_tolerance)
+    score = score + 1e4 * (iou < np.max(iou, initial=0.0, where=usable) - config.mask_tolerance)
     score = np.where(usable, score, np.inf)
     if not np.isfinite(score).any():
         raise SceneError("contact: no candidate ended with a finite energy: check the hand and the object's mesh")
@@ -470,7 +471,13 @@ def _fit_to_keypoints(
     landmarks: Float[Array, "21 3"] | None,
 ) -> tuple[HandParams, Float[Array, ""]]:
     fit = fit_hand(model, keypoints_2d=keypoints, camera=camera, world_landmarks=landmarks, confidence=confidence)
-    return fit.params, fit.cost
+    missing = model.joint_shapedirs.shape[-1] - fit.params.betas.shape[0]
+    return replace(fit.params, betas=jnp.pad(fit.params.betas, (0, missing))), fit.cost
+
+
+@jax.jit
+def _fit_to_mesh(model: HandModel, vertices: Float[Array, "v 3"]) -> HandParams:
+    return fit_hand(model, vertices=vertices).params
 
 
 @jax.jit
@@ -494,8 +501,12 @@ def _move_to_keypoints(
     return moved(least_squares(residuals, jnp.zeros(6), 20).value)
 
 
-def _hull(vertices: Float[ndarray, "v 3"]) -> tuple[Float[Array, "v 3"], Int[Array, "f 3"]]:
-    return jnp.asarray(vertices, jnp.float32), jnp.asarray(convex_hull(vertices))
+def _hull(vertices: Float[ndarray, "v 3"]) -> tuple[Float[Array, "w 3"], Int[Array, "f 3"]]:
+    """The hull's triangles, filled up to a multiple of 1024 with ones of no volume, so that few shapes are compiled."""
+    corners = vertices[convex_hull(vertices)].reshape(-1, 3)
+    room = 3072 * -(-len(corners) // 3072)
+    padded = np.concatenate([corners, np.repeat(corners[:1], room - len(corners), axis=0)])
+    return jnp.asarray(padded, jnp.float32), jnp.arange(room).reshape(-1, 3)
 
 
 def _numpy(tree: Any) -> Any:
@@ -546,6 +557,7 @@ def _rounds(
     return journal.run_tree(lambda: _run_rounds(problem, searching, weights, config), like)
 
 
+_align = jax.jit(align)
 _posed = jax.jit(hand)
 _inverse_depth = jax.jit(inverse_depth)
 _found = jax.jit(jax.vmap(found))

@@ -1,0 +1,229 @@
+"""Configurations: the files for people equal the constants, Table 2 stands in PAPER, and each bad value is one line."""
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fgs_jax import config as module
+from fgs_jax.config import (
+    CONFIGS,
+    FAST,
+    PAPER,
+    ContactConfig,
+    Phase,
+    RefineConfig,
+    check_config,
+    config_values,
+    load_config,
+)
+from fgs_jax.errors import ConfigError
+
+FOLDER = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """The configuration of a YAML text."""
+
+    def load(text: str) -> RefineConfig:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return load_config(path)
+
+    return load
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_file_for_people_equals_the_constant(name):
+    values = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    assert values == config_values(CONFIGS[name])  # complete, not filled up from FAST
+    assert load_config(FOLDER / f"{name}.yaml") == CONFIGS[name] == load_config(name)
+    assert load_config(str(FOLDER / f"{name}.yaml")) == CONFIGS[name]
+
+
+def test_there_is_a_file_for_each_name():
+    assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == sorted(CONFIGS)
+    assert CONFIGS == {"fast": FAST, "paper": PAPER}
+
+
+def test_table_2_stands_in_paper():
+    opa, contact = PAPER.opa, PAPER.contact
+    assert opa.lambda_cam == 1000
+    assert opa.lambda_dep == 0.1
+    assert len(opa.phases) == 1
+    phase = opa.phases[0]
+    assert phase.steps == 1000
+    assert phase.translation_rate == (1e-2, 1e-3)
+    assert phase.rotation_rate == (1e-2, 1e-1)
+    assert phase.keep == 1
+    assert contact.steps_one == 300
+    assert contact.w_dis_one == 1
+    assert contact.w_pen_one == 5
+    assert contact.steps == 3000
+    assert contact.w_dis == 100
+    assert contact.w_pen == 200
+    assert contact.w_prior == 0.5
+    assert contact.w_spen == 10
+    assert contact.pose_start == 0.5
+    assert contact.w_theta == 0.5
+    assert contact.w_t == 100
+
+
+def test_paper_is_without_what_is_not_in_the_paper():
+    opa, contact = PAPER.opa, PAPER.contact
+    assert opa.paper_form and not opa.hand_hides and opa.contour == 0 and opa.polish_evaluations == 0
+    assert (contact.step_one, contact.contacts, contact.schedule) == ("adam", "random", "constant")
+    assert contact.rate_one == contact.angle_rate == contact.translation_rate == 1e-4  # App. B
+    assert not contact.both_directions
+    assert contact.w_keypoint == contact.w_order == contact.w_order_one == 0
+    assert PAPER.candidates == opa.candidates == 1
+    assert PAPER.w_mask == PAPER.w_agreement == 0
+
+
+def test_the_weights_of_contact_are_named_by_their_terms():
+    contact = replace(FAST.contact, **{f"w_{name}": float(k) for k, name in enumerate(FAST.contact.weights)})
+    names = ["dis", "pen", "prior", "spen", "theta", "t", "keypoint", "order"]
+    assert contact.weights == {name: float(k) for k, name in enumerate(names)}
+    one = {"w_dis_one", "w_pen_one", "w_order_one", "w_size"}
+    assert {f"w_{name}" for name in names} == {f.name for f in fields(ContactConfig) if f.name[:2] == "w_"} - one
+
+
+def test_values_come_back():
+    changed = replace(PAPER, seed=7, hand_model="mano", contact=replace(PAPER.contact, w_pen=1e-7, schedule="cosine"))
+    for config in (FAST, PAPER, changed):
+        values = config_values(config)
+        assert module._from_values(RefineConfig, values, None, "values") == config
+        assert module._from_values(RefineConfig, yaml.safe_load(yaml.safe_dump(values)), None, "yaml") == config
+        assert {key: values[key] for key in values if key not in ("opa", "contact")} == {
+            key: value for key, value in asdict(config).items() if key not in ("opa", "contact")
+        }
+    assert config_values(FAST)["opa"]["phases"][1]["rotation_rate"] == [3e-2, 1e-2]
+
+
+def test_a_file_changes_what_it_names_alone(load):
+    config = load("restarts: 12\ncontact:\n  w_pen: 500\n  schedule: constant\nopa: {hand_hides: false}\n")
+    expected = replace(
+        FAST,
+        restarts=12,
+        contact=replace(FAST.contact, w_pen=500.0, schedule="constant"),
+        opa=replace(FAST.opa, hand_hides=False),
+    )
+    assert config == expected
+    assert isinstance(config.contact.w_pen, float)
+    assert load("") == load("# nothing but words\n") == FAST
+
+
+def test_a_power_of_ten_that_yaml_takes_for_a_word_is_a_number(load):
+    assert yaml.safe_load("1e-4") == "1e-4"
+    assert load("contact: {angle_rate: 1e-4}").contact.angle_rate == 1e-4
+    phase = (
+        "{keep: 1, least: 1, steps: 5, points: 6, targets: 7, rotation_rate: [1e-2, 1e-3], translation_rate: [1, 2]}"
+    )
+    config = load(f"opa: {{phases: [{phase}, {phase}]}}")
+    assert config.opa == replace(FAST.opa, phases=(Phase(1.0, 1, 5, 6, 7, (1e-2, 1e-3), (1.0, 2.0)),) * 2)
+    assert isinstance(config.opa.phases[0].keep, float) and isinstance(config.opa.phases[0].translation_rate[0], float)
+
+
+WRONG = {
+    "not yaml": ("contact: [1, 2", "expected YAML, got .*; mend the file"),
+    "a list": ("- 1\n- 2", r"expected names and values, got \[1, 2\]; see configs/fast.yaml"),
+    "a word": ("fast", "expected names and values, got 'fast'"),
+    "a section that is a number": ("contact: 3", "contact: expected names and values, got 3"),
+    "a typo": ("restart: 3", "unknown key restart; did you mean restarts"),
+    "a typo within": ("contact: {w_pem: 3}", "contact: unknown key w_pem; did you mean w_pen"),
+    "a name like no other": ("qqq: 3", "unknown key qqq; expected one of opa, contact, restarts, candidates"),
+    "a key that is no word": ("3: 3", "unknown key 3; expected one of"),
+    "a word for a count": ("restarts: many", "restarts: expected int, got 'many'"),
+    "a part of a count": ("restarts: 2.5", "restarts: expected int, got 2.5"),
+    "a truth for a count": ("restarts: true", "restarts: expected int, got True"),
+    "a truth for a number": ("contact: {w_pen: yes}", "contact: w_pen: expected float, got True"),
+    "a word for a number": ("contact: {w_pen: heavy}", "contact: w_pen: expected float, got 'heavy'"),
+    "nothing for a number": ("contact: {w_pen: }", "contact: w_pen: expected float, got None"),
+    "a list for a number": ("contact: {w_pen: [1]}", r"contact: w_pen: expected float, got \[1\]"),
+    "a number for a truth": ("opa: {hand_hides: 1}", "opa: hand_hides: expected bool, got 1"),
+    "a number for a name": ("hand_model: 3", "hand_model: expected str, got 3"),
+    "a negative weight": ("contact: {w_pen: -1}", "contact: w_pen: expected a number that is not negative, got -1"),
+    "a negative count": ("restarts: -3", "restarts: expected a number that is not negative, got -3"),
+    "nan": ("contact: {w_pen: .nan}", "contact: w_pen: expected a number that is not negative, got nan"),
+    "nan as a word": ("contact: {w_pen: nan}", "contact: w_pen: expected a number that is not negative, got nan"),
+    "infinity": ("contact: {reach: .inf}", "contact: reach: expected a number that is not negative, got inf"),
+    "no start": ("restarts: 0", "restarts: expected at least 1, got 0"),
+    "no step": ("contact: {steps: 0}", "contact: steps: expected at least 1, got 0"),
+    "more than all": ("opa: {contour: 1.5}", "opa: contour: expected a share of at most 1, got 1.5"),
+    "no such choice": ("contact: {schedule: linear}", "schedule: expected one of cosine, constant, got 'linear'"),
+    "a list for a choice": ("contact: {schedule: [cosine]}", r"expected one of cosine, constant, got \['cosine'\]"),
+    "no phase": ("opa: {phases: []}", r"opa: phases: expected a list, got \[\]"),
+    "a phase that is no list": ("opa: {phases: {keep: 1}}", "opa: phases: expected a list, got {'keep': 1}"),
+    "half a phase": (
+        "opa: {phases: [{keep: 1, steps: 3}]}",
+        r"phases\[0\]: expected all of keep, least, .*, missing least, points, rotation_rate, targets, translation",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
+def test_a_bad_file_is_one_line(load, tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(text)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / "mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"),
+    [
+        ("rotation_rate: [1, 2, 3]", r"phases\[1\]: rotation_rate: expected a list of 2, got \[1, 2, 3\]"),
+        ("rotation_rate: [0.1]", r"phases\[1\]: rotation_rate: expected a list of 2, got \[0.1\]"),
+        ("rotation_rate: 0.1", r"phases\[1\]: rotation_rate: expected a list of 2, got 0.1"),
+        ("rotation_rate: [0.1, fast]", r"phases\[1\]: rotation_rate\[1\]: expected float, got 'fast'"),
+        ("rotation_rate: [0.1, -1]", r"phases\[1\]: rotation_rate: expected a number that is not negative, got -1"),
+        ("keep: 1.01", r"phases\[1\]: keep: expected a share of at most 1, got 1.01"),
+        ("points: 0", r"phases\[1\]: points: expected at least 1, got 0"),
+        ("pionts: 3", r"phases\[1\]: unknown key pionts; did you mean points"),
+    ],
+)
+def test_a_bad_phase_is_named(load, phase, message):
+    good = "keep: 1, least: 1, steps: 5, points: 6, targets: 7, rotation_rate: [1, 1], translation_rate: [1, 1]"
+    name = phase.partition(":")[0]
+    other = ", ".join([part for part in good.split(", ") if not part.startswith(name)] + [phase])
+    if name == "rotation_rate":
+        other = good.replace("rotation_rate: [1, 1]", phase, 1)
+    with pytest.raises(ConfigError, match=message):
+        load(f"opa: {{phases: [{{{good}}}, {{{other}}}]}}")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"nix\.yaml: expected fast, paper or a YAML file, there is none; check the"):
+        load_config(tmp_path / "nix.yaml")
+    with pytest.raises(ConfigError, match=r"^fats: expected fast, paper or a YAML file, there is none"):
+        load_config("fats")
+    with pytest.raises(ConfigError, match=r"expected YAML, got .*directory"):
+        load_config(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes("# größer".encode("latin1"))
+    with pytest.raises(ConfigError, match=r"expected YAML, got .*utf-8"):
+        load_config(tmp_path / "latin.yaml")
+    (tmp_path / "object.yaml").write_text("restarts: !!python/object/apply:os.getpid []")
+    with pytest.raises(ConfigError, match=r"expected YAML, got could not determine a constructor"):
+        load_config(tmp_path / "object.yaml")
+
+
+def test_check_config_looks_at_every_number():
+    check_config(FAST)
+    check_config(PAPER)
+    check_config(replace(FAST, seed=0, w_mask=0.0, opa=replace(FAST.opa, contour=1.0, polish_evaluations=0)))
+    numbers = []
+    for part, section in (("", FAST), ("opa", FAST.opa), ("contact", FAST.contact)):
+        for item in fields(section):
+            if type(getattr(section, item.name)) in (int, float):
+                numbers.append((part, item.name))
+    assert len(numbers) > 40
+    for part, name in numbers:
+        kind = type(getattr(getattr(FAST, part) if part else FAST, name))
+        for value in (-1.0, float("nan"), float("inf")) if kind is float else (-1,):
+            changed = replace(getattr(FAST, part) if part else FAST, **{name: value})
+            config = replace(FAST, **{part: changed}) if part else changed
+            where = f"given: {part}: {name}" if part else f"given: {name}"
+            with pytest.raises(ConfigError, match=f"^{where}: expected a number that is not negative, got {value}"):
+                check_config(config, "given")

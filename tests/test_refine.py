@@ -1,0 +1,318 @@
+"""The main job on a small rendered scene: a good grasp from each form of hand, mirrored, of unknown size, from afar."""
+
+import re
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.scenes import make_scene
+from fgs_jax import metrics
+from fgs_jax.camera import project
+from fgs_jax.contact import Grasp
+from fgs_jax.errors import FgsError, SceneError
+from fgs_jax.hand import hand
+from fgs_jax.hand_files import load_hand_model
+from fgs_jax.refine import closed_faces, mirrored_result, pose_hand, refine, reframe, vertices_seen
+from fgs_jax.scene import mirrored
+from fgs_jax.types import Camera
+from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
+
+M = np.array([-1.0, 1.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return rendered()
+
+
+@pytest.fixture(scope="module")
+def scene(truth):
+    return as_scene(truth)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return refined()
+
+
+@contextmanager
+def compilations(caplog):
+    """The names of the programs that are compiled within, once it is over."""
+    names = []
+    caplog.clear()
+    with jax.log_compiles():
+        yield names
+    texts = [record.getMessage() for record in caplog.records if record.name.startswith("jax")]
+    names += [text.split()[1] for text in texts if text.startswith("Compiling ")]
+
+
+def measures(result) -> dict[str, Any]:
+    """After."""
+    return result.metrics[1]
+
+
+def arrays(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def test_a_grasp_is_found(result):
+    before, after = result.metrics
+    assert before["mpd_mm"] > 5 and after["mpd_mm"] < 2
+    assert before["siv_cm3"] > 1 and after["siv_cm3"] < 0.2
+    assert after["fingers_in_contact"] >= max(3, before["fingers_in_contact"])
+    assert result.poses.masked_iou[0] > 0.9
+    assert after["masked_iou"] >= result.poses.masked_iou[0] - 0.005
+    assert after["keypoint_error_share"] < 0.06
+    assert after["occlusion_agreement"] > 0.85
+    assert result.notes == ()
+    assert list(result.seconds) == ["hand", "object pose", "contact", "metrics"]
+
+
+def test_the_measures_are_those_of_the_meshes(result, scene):
+    assert [list(part) for part in result.metrics] == [[*metrics.GRASP_METRICS, *metrics.PICTURE_METRICS]] * 2
+    for when in range(2):
+        object_surface = metrics.Surface(result.object_vertices(when), scene.object.faces)
+        hand_surface = metrics.Surface(result.hand_vertices[when], result.hand_faces)
+        assert result.metrics[when]["mpd_mm"] == 1e3 * metrics.maximal_penetration_depth(hand_surface, object_surface)
+        pixels = np.asarray(project(result.camera, jnp.asarray(result.hand_keypoints[when], jnp.float32)))
+        error = np.linalg.norm(pixels - scene.keypoints_2d, axis=1).mean()
+        assert result.metrics[when]["keypoint_error_px"] == pytest.approx(error, rel=1e-4)
+
+
+def test_before_is_the_hand_as_it_was_seen_with_the_best_pose_of_the_object(result, truth):
+    seen = np.asarray(project(truth.camera, jnp.asarray(truth.hand_keypoints)))
+    fitted = np.asarray(project(truth.camera, jnp.asarray(result.hand_keypoints[0], jnp.float32)))
+    assert np.linalg.norm(fitted - seen, axis=1).mean() < 1
+    np.testing.assert_array_equal(result.before.rotation, result.poses.rotation[0].astype(np.float32))
+    np.testing.assert_array_equal(result.before.translation, result.poses.translation[0].astype(np.float32))
+    assert result.before.hand.scale == result.before.scale == 1
+    # A metric object stays where the picture shows it; the hand comes to it.
+    np.testing.assert_array_equal(result.object_vertices(0), result.object_vertices(1))
+    assert result.after.scale == 1 and result.after.hand.scale != 1
+    assert np.abs(result.hand_vertices[1] - result.hand_vertices[0]).max() > 0.005
+
+
+def test_the_parameters_give_the_vertices(result):
+    model = load_hand_model("open_hand")
+    for when, grasp in enumerate((result.before, result.after)):
+        posed = jax.jit(hand)(model, jax.tree.map(jnp.asarray, grasp.hand))
+        np.testing.assert_allclose(posed.vertices, result.hand_vertices[when], atol=1e-6)
+        np.testing.assert_allclose(posed.keypoints, result.hand_keypoints[when], atol=1e-6)
+    np.testing.assert_array_equal(result.hand_faces, closed_faces(model))
+
+
+def test_the_candidates_stand_by_score_and_the_first_has_won(result):
+    scores = [candidate.score for candidate in result.candidates]
+    assert len(scores) >= 2 and scores == sorted(scores) and np.isfinite(scores).all()
+    assert len({(candidate.pose, candidate.valley) for candidate in result.candidates}) == len(scores)
+    best = result.candidates[0]
+    for ours, chosen in zip(arrays(best.grasp), arrays(result.after), strict=True):
+        np.testing.assert_array_equal(ours, chosen)
+    np.testing.assert_allclose(best.hand_vertices, result.hand_vertices[1], atol=1e-6)
+    for candidate in result.candidates:
+        assert candidate.pose in range(SMALL.candidates) and candidate.valley in (0, 1)
+        assert candidate.grasp.hand.scale == pytest.approx(candidate.factor, rel=1e-6)
+        np.testing.assert_array_equal(
+            candidate.grasp.rotation, result.poses.rotation[candidate.pose].astype(np.float32)
+        )
+        assert 0 <= candidate.masked_iou <= 1 and 0 <= candidate.occlusion_agreement <= 1
+    plain = best.energy + SMALL.w_mask * (1 - best.masked_iou) + SMALL.w_agreement * (1 - best.occlusion_agreement)
+    assert best.score == pytest.approx(plain, rel=1e-5)
+
+
+def test_the_way_is_recorded(result):
+    steps, contact = SMALL.contact.steps, SMALL.contact
+    assert result.history.shape == (steps,) and result.history[-1] < result.history[0]
+    assert result.terms.keys() == contact.weights.keys()
+    assert {values.shape for values in result.terms.values()} == {(steps // contact.refresh,)}
+    first = sum(weight * result.terms[name][0] for name, weight in contact.weights.items())
+    assert result.history[0] == pytest.approx(first, rel=1e-4)
+    assert result.candidates[0].energy <= result.history.min() + contact.w_dis * contact.reach * 12 + 1e-3
+
+
+def test_progress_is_told_stage_by_stage_and_the_same_key_gives_the_same_bits(result, scene):
+    told = []
+    again = refine(scene, SMALL, jax.random.key(SMALL.seed), progress=lambda *stage: told.append(stage))
+    assert told == list(again.seconds.items())
+    for name in ("before", "after", "hand_vertices", "hand_keypoints", "poses", "candidates", "history", "terms"):
+        for ours, expected in zip(arrays(getattr(again, name)), arrays(getattr(result, name)), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    assert again.metrics == result.metrics
+
+
+def test_a_left_hand_is_the_mirror_image_to_the_bit(result, scene):
+    left = mirrored(scene)
+    found = refine(left, SMALL)
+    assert found.scene is left and left.side == "left"
+    for when in range(2):
+        np.testing.assert_array_equal(found.hand_vertices[when], result.hand_vertices[when] * M)
+        np.testing.assert_array_equal(found.hand_keypoints[when], result.hand_keypoints[when] * M)
+        np.testing.assert_array_equal(found.object_vertices(when), result.object_vertices(when) * M)
+        grasp, expected = ((r.before, r.after)[when] for r in (found, result))
+        np.testing.assert_array_equal(grasp.hand.pose, expected.hand.pose * [1, -1, -1])
+        np.testing.assert_array_equal(grasp.rotation, expected.rotation * np.outer(M, M))
+    np.testing.assert_array_equal(found.hand_faces, result.hand_faces[:, ::-1])
+    np.testing.assert_array_equal(found.camera.principal, [SIZE[0] - result.camera.principal[0], SIZE[1] / 2])
+    assert found.metrics == result.metrics
+    assert [candidate.score for candidate in found.candidates] == [candidate.score for candidate in result.candidates]
+    model = load_hand_model("open_hand", side="left")
+    posed = jax.jit(hand)(model, jax.tree.map(jnp.asarray, found.after.hand))
+    np.testing.assert_allclose(posed.vertices, found.hand_vertices[1], atol=1e-6)
+    twice = mirrored_result(found, SIZE[0])
+    for item in fields(Grasp):
+        for ours, expected in zip(
+            arrays(getattr(twice.after, item.name)), arrays(getattr(result.after, item.name)), strict=True
+        ):
+            np.testing.assert_array_equal(ours, expected)
+
+
+def test_a_mesh_of_unknown_size_finds_its_size(truth):
+    found = refine(as_scene(truth, "unknown", 7.3), SMALL)
+    assert 7.3 * float(found.after.scale) == pytest.approx(1, abs=0.25)
+    assert found.after.hand.scale == 1
+    assert np.ptp(found.object_vertices(), axis=0).max() == pytest.approx(
+        np.ptp(truth.object_vertices, axis=0).max(), rel=0.35
+    )
+    assert found.scale["k_scale"] == pytest.approx(found.scale["k3D"] / found.scale["k2D"])
+    assert measures(found)["mpd_mm"] < 2 and measures(found)["fingers_in_contact"] >= 3
+    for candidate in found.candidates:
+        assert candidate.grasp.hand.scale == 1
+
+
+def test_hand_parameters_are_taken_as_they_are(scene, truth, result):
+    model = load_hand_model("open_hand")
+    given = replace(scene, keypoints_2d=None, hand_params=truth.hand_params)
+    params = pose_hand(given, model)
+    assert params.rotation.shape == (3,) and params.pose.shape == (15, 3)
+    posed = jax.jit(hand)(model, params)
+    np.testing.assert_allclose(posed.vertices, truth.hand_vertices, atol=1e-5)
+    # They win over keypoints that say something else.
+    also = pose_hand(replace(given, keypoints_2d=scene.keypoints_2d + 30), model)
+    for ours, expected in zip(arrays(also), arrays(params), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    fitted = jax.tree.map(jnp.asarray, result.before.hand)
+    found = refine(replace(given, hand_params=fitted), SMALL)
+    np.testing.assert_array_equal(found.hand_vertices[0], result.hand_vertices[0])
+    assert measures(found)["mpd_mm"] < 2 and measures(found)["fingers_in_contact"] >= 3
+    assert measures(found)["keypoint_error_px"] is None
+
+
+def test_a_posed_mesh_is_fitted(scene, truth):
+    model = load_hand_model("open_hand")
+    mesh = {"hand_vertices": np.asarray(truth.hand_vertices, float), "hand_faces": np.asarray(truth.hand_faces)}
+    posed = jax.jit(hand)(model, pose_hand(replace(scene, keypoints_2d=None, **mesh), model))
+    np.testing.assert_allclose(posed.vertices, truth.hand_vertices, atol=1e-4)
+    other = {"hand_vertices": mesh["hand_vertices"][:-1], "hand_faces": np.asarray([[0, 1, 2]])}
+    with pytest.raises(SceneError, match="hand: expected its parameters, 21 keypoints, or a mesh of the model's own"):
+        pose_hand(replace(scene, keypoints_2d=None, **other), model)
+
+
+def test_keypoints_with_confidence_are_fitted_where_they_were_seen(scene, truth):
+    model = load_hand_model("open_hand")
+    wrong = scene.keypoints_2d.copy()
+    wrong[8] += 60  # the tip of the index finger
+    trusted = np.ones(21)
+    trusted[8] = 0
+    posed = jax.jit(hand)(model, pose_hand(replace(scene, keypoints_2d=wrong, keypoint_confidence=trusted), model))
+    error = np.linalg.norm(np.asarray(project(truth.camera, posed.keypoints)) - scene.keypoints_2d, axis=1)
+    assert np.delete(error, 8).max() < 1
+
+
+def test_parameters_of_another_model_are_carried_over_and_said_so(scene, truth):
+    given = replace(scene, hand_params=truth.hand_params, hand_model="open_hand_full")
+    model = load_hand_model("open_hand")
+    with pytest.warns(match="betas of another model mean nothing to open_hand"):
+        params = pose_hand(given, model)
+    np.testing.assert_array_equal(params.betas, 0)
+    np.testing.assert_array_equal(params.translation, truth.hand_params.translation)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keypoints_2d": None}, "expected the hand as keypoints_2d, hand_params or hand_vertices, got none"),
+        ({"keypoints_2d": np.full((21, 2), np.nan)}, "keypoints_2d: expected finite numbers, got NaN"),
+        ({"side": "both"}, 'side: expected "right" or "left", got \'both\''),
+        ({"camera": Camera(jnp.array([jnp.nan, 1.0]), jnp.ones(2))}, "camera: expected finite numbers"),
+        ({"pose": np.nan}, "hand_pose: expected finite numbers, got NaN or infinity"),
+        ({"depth": -2.0}, r"hand_translation: expected a hand before the camera \(z > 0\)"),
+        ({"object_mask": np.zeros(SIZE, bool)}, "object_mask: expected visible pixels of the object, got none"),
+    ],
+)
+def test_a_bad_scene_is_one_line_before_anything_is_compiled(scene, truth, changes, message, caplog):
+    params, changes = truth.hand_params, dict(changes)
+    if "pose" in changes:
+        changes["hand_params"] = replace(params, pose=params.pose.at[0].add(changes.pop("pose")))
+    if "depth" in changes:
+        changes["hand_params"] = replace(params, translation=params.translation.at[2].set(changes.pop("depth")))
+    bad, key = replace(scene, **changes), jax.random.key(0)
+    with compilations(caplog) as compiled, pytest.raises(FgsError, match=message) as caught:
+        refine(bad, SMALL, key)
+    assert "\n" not in str(caught.value)
+    assert not [name for name in compiled if name.startswith(("jit(_fit", "jit(_run", "jit(_begin"))]
+
+
+@pytest.mark.parametrize("offset", [(0, 0, 3.0), (3.0, 0, 0)])
+def test_a_hand_that_cannot_touch_is_a_diagnosis(scene, result, offset):
+    fitted = jax.tree.map(jnp.asarray, result.before.hand)
+    away = replace(fitted, translation=fitted.translation + jnp.array(offset))
+    with pytest.raises(
+        SceneError, match=r"hand and object: expected a distance of at most 30 mm at some depth, got \d+"
+    ):
+        refine(replace(scene, keypoints_2d=None, hand_params=away), SMALL)
+
+
+def test_a_scene_of_hamers_focal_length_gets_an_ordinary_camera():
+    far = as_scene(rendered(hamer_focal=True))
+    found = refine(far, SMALL)
+    assert len(found.notes) == 1
+    note = r"a centimetre of depth moves the outline by 0\.\d\d px: focal length 3125 px replaced by 192 px, depth \d"
+    assert re.match(note, found.notes[0])
+    np.testing.assert_allclose(found.camera.focal, SMALL.ordinary_focal * max(SIZE), rtol=1e-6)
+    assert found.scene is far and float(far.camera.focal[0]) == 3125
+    assert found.hand_keypoints[0][0, 2] < 1
+    before, after = found.metrics[0], measures(found)
+    assert before["keypoint_error_px"] == pytest.approx(1, abs=1)
+    assert after["mpd_mm"] < 2 and after["fingers_in_contact"] >= 3 and after["masked_iou"] > 0.85
+
+
+def test_a_scene_of_an_ordinary_camera_keeps_it(scene, result):
+    model = load_hand_model("open_hand")
+    given, params, notes = reframe(scene, model, jax.tree.map(jnp.asarray, result.before.hand), SMALL)
+    assert given is scene and notes == []
+    # A centimetre at 0.4 m moves an outline of 100 px by more than a pixel: the threshold decides.
+    changed, _, notes = reframe(scene, model, params, replace(SMALL, reframe_below=100.0, ordinary_focal=0.6))
+    assert len(notes) == 1 and float(changed.camera.focal[0]) == pytest.approx(96)
+    # There is nothing to gain from a camera that is as near already.
+    assert reframe(scene, model, params, replace(SMALL, reframe_below=100.0))[2] == []
+
+
+def test_the_picture_says_which_vertices_it_shows(scene, truth):
+    vertices, faces = np.asarray(truth.hand_vertices, float), np.asarray(truth.hand_faces)
+    seen = vertices_seen(scene, vertices, faces)
+    assert set(np.unique(seen)) == {-1, 0, 1}
+    column, row = np.floor(np.asarray(project(truth.camera, jnp.asarray(vertices, jnp.float32)))).astype(int).T
+    np.testing.assert_array_equal(seen == -1, scene.object_mask[row, column])
+    shown = np.flatnonzero(seen == 1)
+    assert scene.hand_mask[row[shown], column[shown]].all()
+    # The rest of a pixel that a vertex shares may lie deeper or nearer: nine in ten agree.
+    behind = vertices[:, 2] - truth.hand_depth[row, column]
+    assert np.mean(np.abs(behind[shown]) < 0.007) > 0.9
+    hidden = scene.hand_mask[row, column] & (seen == 0)
+    assert np.mean(behind[hidden] > 0.007) > 0.9 and hidden.sum() > 300
+
+
+def test_the_second_scene_of_a_run_compiles_nothing(result, caplog):
+    other = as_scene(make_scene("mug", 1, (200, 140)))
+    with compilations(caplog) as compiled:
+        found = refine(other, SMALL)
+    assert measures(found)["fingers_in_contact"] >= 1
+    assert compiled == []
+    with compilations(caplog) as compiled:  # and it would be noticed
+        jax.jit(lambda x: x + 1)(jnp.zeros(17))
+    assert any("lambda" in name for name in compiled)
