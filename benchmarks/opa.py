@@ -73,7 +73,7 @@ def judge(rendered: RenderedScene, found: ObjectPoses, case: Case, factor: float
 def scanned() -> dict[str, Mesh]:
     """Meshes of household objects from a folder that is not shipped; none where it is missing."""
     files = sorted((DATA / "objects").glob("*.ply"))
-    meshes = {path.stem: simplify(load_object(path), 2000) for path in files}
+    meshes = {f"scanned {path.stem}": simplify(load_object(path), 2000) for path in files}
     return {name: (mesh.vertices, mesh.faces) for name, mesh in meshes.items()}
 
 
@@ -98,7 +98,7 @@ def run(case: Case, config: OpaConfig, poses: int, restarts: int, objects: dict[
 def summary(solver: str, case: str, rows: list[Row], restarts: int) -> str:
     best, first = (np.array([getattr(row, field) for row in rows]) for field in ("best", "first"))
     iou, turn, seconds = (np.array([getattr(row, field) for row in rows]) for field in ("iou", "rotation", "seconds"))
-    asymmetric = np.array([row.name.split()[0] in ASYMMETRIC for row in rows])
+    asymmetric = np.array([row.name in ASYMMETRIC for row in rows])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return (
         f"| {solver} | {case} | {100 * (best < 0.1).mean():.0f} % | {100 * (first < 0.1).mean():.0f} % "

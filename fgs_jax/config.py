@@ -25,6 +25,7 @@ class Phase:
     least: int
     """But at least so many."""
     steps: int
+    """Adam steps. Table 2: 1000."""
     points: int
     """Samples of the object's surface."""
     targets: int
@@ -40,11 +41,15 @@ class OpaConfig:
     """The Object Pose Approximator."""
 
     phases: tuple[Phase, ...]
+    """In their order."""
     paper_form: bool
     """Eq. 8 and 9 as sums of squared pixels and of metres, in place of the means of `opa.opa_terms`."""
     lambda_dep: float
+    """Weight of L_dep, Eq. 11. Table 2: 0.1."""
     lambda_cam: float
+    """Weight of L_cam, Eq. 11. Table 2: 1000."""
     lambda_size: float
+    """Weight of the squared depth against the hand's, in 5 cm, where the size is unknown; not in the paper."""
     contour: float
     """Share of the targets on the mask's contour away from the hand; uniform ones favour small and far."""
     hand_hides: bool
@@ -108,36 +113,51 @@ class ContactConfig:
     object_sigma: float
     """Of the object's, where it is unknown."""
     steps_one: int
+    """Adam steps of step one, where it descends. Table 2: 300."""
     rate_one: float
     """Metres a step."""
     depth_noise: float
     """Metres, standard deviation."""
     w_dis_one: float
+    """Weight of E_dis in step one. Table 2: 1."""
     w_pen_one: float
+    """Weight of E_pen in step one. Table 2: 5."""
     w_order_one: float
+    """Weight of E_order in step one; not in the paper."""
     w_size: float
     """On the square of the size's logarithm over its standard deviation."""
     contacts: Literal["nearest", "random"]
+    """The hand vertices that E_dis pulls: the nearest of each region, or ones drawn at random (the paper)."""
     per_region: int
     """Contact points in each of the six regions: five fingers and the palm."""
     reach: float
     """Metres. Contact points that start farther from the object are left alone."""
     random_contacts: int
+    """How many are drawn at random. DexGraspNet: 4."""
     both_directions: bool
     """Whether object points in the hand count beside hand vertices in the object."""
     object_points: int
+    """Samples of the object's surface that may be in the hand. DexGraspNet: 2000."""
     w_dis: float
+    """Weight of E_dis, a sum of metres. Table 2: 100."""
     w_pen: float
+    """Weight of E_pen, a sum of metres over 778 vertices and 2000 points. Table 2: 200."""
     w_prior: float
+    """Weight of E_prior. Table 2: 0.5."""
     w_spen: float
+    """Weight of E_spen, a sum of metres. Table 2: 10."""
     w_theta: float
+    """Weight of the squared change of angles, radians. Table 2: 0.5."""
     w_t: float
+    """Weight of the squared change of place, metres. Table 2: 100."""
     w_keypoint: float
+    """Weight of the mean squared keypoint error over their box; not in the paper."""
     w_order: float
     """On hand vertices on the wrong side of the object; not in the paper."""
     pose_start: float
-    """Factor on the joint angles that step two starts from."""
+    """Factor on the joint angles that step two starts from. Table 2: 0.5."""
     steps: int
+    """Adam steps of step two, in rounds of 100. Table 2: 3000."""
     refresh: int
     """Steps between two searches for the neighbours of the object's points."""
     angle_rate: float
@@ -215,6 +235,7 @@ class RefineConfig:
     candidates: int = 4
     """Distinct poses of the object that the contact stage tries."""
     seed: int = 0
+    """Of all random numbers."""
     hand_model: str = "open_hand"
     """A name or a file, as `fgs hand info` takes it."""
     grid: int = 64
