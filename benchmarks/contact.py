@@ -18,6 +18,7 @@ from benchmarks.photos import DATA, exact_scenes, photo_scene, photos, unknown_s
 from fgs_jax import metrics
 from fgs_jax.config import FAST, PAPER, RefineConfig
 from fgs_jax.contact import ContactProblem, Grasp, begin_grasp, found, grasp_round
+from fgs_jax.errors import SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_anatomy import vertex_normals
 from fgs_jax.hand_files import load_hand_model
@@ -67,7 +68,11 @@ def run_scenes(case: Case, config: RefineConfig, verbose: bool) -> str:
         if case == "similar":  # the size of another object is no knowledge of this one's
             scene = replace(scene, object=replace(scene.object, size="unknown"))
         begin = time.perf_counter()
-        result = refine(scene, config)
+        try:
+            result = refine(scene, config)
+        except SceneError as error:
+            print(f"  left out: {name}: {error}", flush=True)
+            continue
         seconds.append(time.perf_counter() - begin)
         before, after = result.metrics
         rows.append([np.nan if after[name] is None else after[name] for name in COLUMNS])

@@ -331,7 +331,7 @@ def optimise_contact(
     if contact.step_one == "adam":  # both are the same
         real &= np.arange(2 * config.candidates) % 2 == 0
     closest = np.asarray(searching.contacts.distance)[real].min()
-    if not closest <= contact.reach:
+    if contact.contacts == "nearest" and not closest <= contact.reach:
         raise SceneError(
             f"hand and object: expected a distance of at most {1e3 * contact.reach:.0f} mm at some depth, got "
             f"{1e3 * closest:.0f} mm: check the object's size, K and the hand"
