@@ -210,7 +210,7 @@ def _check_camera(scene: Scene) -> None:
     # A picture's own camera looks near its middle, and a crop's anywhere; that of another resolution looks off the
     # middle by the same factor in both directions.
     factor = 2 * place.mean()
-    if abs(factor - 1) > 0.2 and abs(place[0] - place[1]) < 0.04:
+    if abs(factor - 1) > 0.2 and abs(place[0] - place[1]) < 0.04 * abs(factor):
         came = f"{_short(principal)} in a picture of {size[0]} x {size[1]}"
         raise SceneError(f"camera: expected the principal point near the middle, got {came}: K of another resolution?")
 

@@ -281,8 +281,8 @@ BAD_FILES: list[tuple[Any, str]] = [
     (edited("camera", K=[[140, 0, 63], [0, 142, 48], [0, 0, 1]]), "principal point near the middle.*K of another reso"),
     (edited("camera", K=[[35, 0, 15], [0, 35, 12], [0, 0, 1]]), "principal point near the middle.*K of another reso"),
     (
-        edited("camera", K=[[70, 0, 90], [0, 70, 24], [0, 0, 1]]),
-        r"camera: .*got \[90.5, 24.5\] in a picture of 64 x 48",
+        edited("camera", K=[[70, 0, 127], [0, 70, 96], [0, 0, 1]]),
+        r"camera: .*got \[127.5,  96.5\] in a picture of 64 x 48",
     ),
     (edited("camera", K=[[70, 0], [0, 71, 3]]), "camera: expected K as 3 rows of 3 numbers"),
     (edited("camera", K=[[70, 5, 31], [0, 71, 24], [0, 0, 1]]), "K: expected .*undistort the picture"),
