@@ -18,13 +18,14 @@ from benchmarks.photos import DATA, exact_scenes, photo_scene, photos, unknown_s
 from fgs_jax import metrics
 from fgs_jax.config import FAST, PAPER, RefineConfig
 from fgs_jax.contact import ContactProblem, Grasp, begin_grasp, found, grasp_round
+from fgs_jax.contact_stage import closed_faces
 from fgs_jax.errors import SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_anatomy import vertex_normals
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.objects import ObjectMesh, distance_grid, load_object, sample_points
 from fgs_jax.opa import DRAWN_FACES
-from fgs_jax.refine import closed_faces, refine
+from fgs_jax.refine import refine
 from fgs_jax.types import Camera, HandModel, HandParams
 
 THIN = ("wineglass", "scissors", "knife")

@@ -7,6 +7,8 @@ import shutil
 import sys
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,8 +24,8 @@ from fgs_jax.errors import ConfigError, FgsError, HandFileError, HandFileWarning
 from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
 from fgs_jax.journal import Journal
 from fgs_jax.objects import load_object
-from fgs_jax.refine import Result, refine
-from fgs_jax.results import check_folder, versions, write_result
+from fgs_jax.refine import Result, refine_many
+from fgs_jax.results import check_folder, finished_as, versions, write_result
 from fgs_jax.scene import Scene, arrays_of
 from fgs_jax.scene_files import load_scene
 
@@ -145,8 +147,8 @@ def grasp_metrics(hand: Positional[HandMesh], object: Positional[ObjectFile], js
     for mesh, path in zip(meshes, (hand, object), strict=True):
         for repair in mesh.repairs:
             print(f"{path}: {repair}")
-    if obstacle := metrics.solid_intersection_volume(surfaces[0], surfaces[1]).obstacle:
-        print(f"siv_cm3 is left out: {obstacle}")
+    if values["siv_cm3"] is None:
+        print(f"siv_cm3 is left out: {metrics.solid_intersection_volume(surfaces[0], surfaces[1]).obstacle}")
     if fingers is None:
         print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
 
@@ -160,38 +162,79 @@ class Refine:
     config: Annotated[RefineConfig, tyro.conf.arg(name="")]
     out: Path
     """Folder of the result; of several scenes, a folder for each result."""
+    batch: int | None = None
+    """Scenes whose contact stages run as one program; by default 16 on a GPU and 1 on a CPU, which is as fast alone."""
     resume: FlagCreatePairsOff[bool] = False
-    """Go on with a run that was killed."""
+    """Go on with a run that was killed; scenes that it has finished are left as they are."""
     overwrite: FlagCreatePairsOff[bool] = False
     """Replace results that are there."""
 
 
 def refine_scenes(arguments: Refine) -> int:
-    """Refines one scene after the other; one that fails does not stop the rest. The exit status."""
+    """Refines scenes in batches; one that fails does not stop the rest. The exit status."""
     check_config(arguments.config)
     if not arguments.scenes:
         raise ConfigError("refine: expected folders of scenes, got none; give one, such as examples/scenes/tumbler")
     names = [scene.resolve().name for scene in arguments.scenes]
     if len(set(names)) < len(names):
         raise ConfigError(f"refine: expected scenes of different names, got {', '.join(names)}; rename one")
-    several, failed = len(names) > 1, 0
-    for path, name in zip(arguments.scenes, names, strict=True):
-        try:
-            refine_one(path, arguments.out / name if several else arguments.out, arguments)
-        except FgsError as error:
-            failed += 1
-            print(f"fgs: {error}", file=sys.stderr)
-    if several and failed:
+    if arguments.batch is not None and arguments.batch < 1:
+        raise ConfigError(f"--batch: expected a number from 1 up, got {arguments.batch}")
+    folders = [arguments.out / name if len(names) > 1 else arguments.out for name in names]
+    width, failed = arguments.batch or (1 if jax.default_backend() == "cpu" else 16), 0
+    for first in range(0, len(names), width):
+        runs: list[_Run] = []
+        for path, folder in zip(arguments.scenes[first : first + width], folders[first : first + width], strict=True):
+            with _reporting() as errors:
+                runs += _open(path, folder.expanduser().absolute(), arguments)
+            failed += len(errors)
+        failed += _refine_batch(runs, arguments)
+    if len(names) > 1 and failed:
         print(f"fgs: {failed} of {len(names)} scenes failed", file=sys.stderr)
     return 2 if failed else 0
 
 
-def refine_one(path: Path, out: Path, arguments: Refine) -> None:
-    """Reads, refines and writes one scene."""
-    out = out.expanduser().absolute()
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A scene that is being refined."""
+
+    path: Path
+    out: Path
+    scene: Scene
+    mark: str
+    journal: Journal
+
+    @property
+    def records(self) -> Path:
+        """Where its journal is."""
+        return _records(self.out)
+
+
+def _records(out: Path) -> Path:
+    return out.with_name(f".{out.name}.journal")
+
+
+@contextmanager
+def _reporting() -> Iterator[list[FgsError]]:
+    """Prints the error that ends the block, in one line, and collects it."""
+    errors: list[FgsError] = []
+    try:
+        yield errors
+    except FgsError as error:
+        errors.append(error)
+        print(f"fgs: {error}", file=sys.stderr)
+
+
+def _open(path: Path, out: Path, arguments: Refine) -> list[_Run]:
+    """A run of a scene; none where an earlier one has finished it."""
+    records, scene = _records(out), None
+    if arguments.resume and out.exists() and not arguments.overwrite:
+        scene = load_scene(path)
+        if finished_as(out) == fingerprint(scene, arguments.config):
+            print(f"{path}: is finished, in {out}")
+            return []
     check_folder(out, overwrite=arguments.overwrite)
-    scene = load_scene(path)
-    records = out.with_name(f".{out.name}.journal")
+    scene = load_scene(path) if scene is None else scene
     mark = fingerprint(scene, arguments.config)
     if not arguments.resume or not (records / mark).exists():
         if arguments.resume and records.exists():
@@ -200,28 +243,57 @@ def refine_one(path: Path, out: Path, arguments: Refine) -> None:
     try:
         journal = Journal(records / mark)
     except OSError as error:
-        raise ResultError(f"{out}: cannot be written ({error.strerror}); free space or give another --out") from error
+        raise _unwritable(out, error) from error
     if journal.recovered:
         print(f"{path}: goes on after {journal.recovered} parts")
+    return [_Run(path, out, scene, mark, journal)]
 
-    def progress(stage: str, seconds: float) -> None:
-        print(f"{path.resolve().name}: {stage:<12}{seconds:6.1f} s", flush=True)
+
+def _refine_batch(runs: list[_Run], arguments: Refine) -> int:
+    """Refines scenes together and writes their results; how many have failed."""
+    failed = 0
+
+    def progress(run: _Run, stage: str, seconds: float) -> None:
+        print(f"{run.path.resolve().name}: {stage:<12}{seconds:6.1f} s", flush=True)
 
     try:
-        result = refine(scene, arguments.config, journal=journal, progress=progress)
-        begin = time.perf_counter()
-        write_result(result, out, overwrite=arguments.overwrite, source=str(path))
-        progress("report", time.perf_counter() - begin)
-    except OSError as error:
-        raise ResultError(f"{out}: cannot be written ({error.strerror}); free space or give another --out") from error
+        scenes, journals = [run.scene for run in runs], [run.journal for run in runs]
+        with _reporting() as errors:
+            try:
+                outcomes = refine_many(
+                    scenes, arguments.config, journals=journals, progress=lambda k, *told: progress(runs[k], *told)
+                )
+            except OSError as error:
+                raise _unwritable(runs[0].out, error) from error
+        if errors:
+            return len(runs)
+        for run, outcome in zip(runs, outcomes, strict=True):
+            with _reporting() as errors:
+                if isinstance(outcome, FgsError):
+                    raise outcome
+                begin = time.perf_counter()
+                try:
+                    write_result(
+                        outcome, run.out, overwrite=arguments.overwrite, source=str(run.path), fingerprint=run.mark
+                    )
+                except OSError as error:
+                    raise _unwritable(run.out, error) from error
+                progress(run, "report", time.perf_counter() - begin)
+                print(comparison(outcome))
+                for note in outcome.notes:
+                    print(f"note: {note}")
+                print(f"wrote {run.out / 'report.html'}")
+            failed += len(errors)
+        return failed
     finally:
-        journal.close()
-        if not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # stopped by hand it may go on, as one that was killed
-            shutil.rmtree(records, ignore_errors=True)
-    print(comparison(result))
-    for note in result.notes:
-        print(f"note: {note}")
-    print(f"wrote {out / 'report.html'}")
+        for run in runs:
+            run.journal.close()
+            if not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # stopped by hand it may go on, as one killed
+                shutil.rmtree(run.records, ignore_errors=True)
+
+
+def _unwritable(out: Path, error: OSError) -> ResultError:
+    return ResultError(f"{out}: cannot be written ({error.strerror}); free space or give another --out")
 
 
 def comparison(result: Result) -> str:

@@ -39,3 +39,11 @@ class ConfigError(FgsError):
 
 class ResultError(FgsError):
     """A folder that a result cannot be written to."""
+
+
+class BridgeError(FgsError):
+    """An outside tool that failed, or whose result means nothing."""
+
+
+class BridgeUnavailable(BridgeError):  # noqa: N818
+    """A back end that is not installed here; the line says what installs it."""

@@ -5,6 +5,7 @@ Terms of Eq. 8-11 as pure functions, the problem they are evaluated on, and the 
 
 from collections.abc import Hashable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -25,10 +26,10 @@ from fgs_jax.config import FAST_OPA, OpaConfig
 from fgs_jax.distance import nearest
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Entry, Journal, recorded
-from fgs_jax.objects import sample_points, simplify
+from fgs_jax.objects import ObjectMesh, sample_points, simplify
 from fgs_jax.render import depth_map
 from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
-from fgs_jax.scene import Scene, check_scene, mask_box
+from fgs_jax.scene import Scene, check_scene, mask_at, mask_box
 from fgs_jax.solve import Solution, minimise
 from fgs_jax.types import Camera, pytree
 
@@ -322,8 +323,6 @@ def pose_problem(
     origin = np.round(np.array([left + right, top + bottom]) / 2 - GRID * cell / 2)
     steps = (np.arange(GRID) + 0.5) * cell
     cells = np.stack(np.meshgrid(origin[0] + steps, origin[1] + steps), axis=-1)
-    inside = ((cells >= 0) & (cells < [width, height])).all(axis=-1)
-
     free = scene.object_mask | scene.hand_mask if config.hand_hides else scene.object_mask
     pixels = np.argwhere(free)[:, ::-1] + 0.5
     nearest_pixel = pixels[KDTree(pixels).query(cells.reshape(-1, 2), workers=-1)[1]].reshape(GRID, GRID, 2)
@@ -336,7 +335,6 @@ def pose_problem(
         )
         nearest_pixel = np.where(beyond[..., None], cells, nearest_pixel)
 
-    rows, columns = (np.clip(cells[..., k].astype(int), 0, limit - 1) for k, limit in ((1, height), (0, width)))
     seen = jax.jit(inverse_depth)(
         scene.camera,
         jnp.asarray(hand_vertices, jnp.float32),
@@ -344,7 +342,7 @@ def pose_problem(
         jnp.asarray(cells.reshape(-1, 2), jnp.float32),
     )
     seen = np.asarray(seen).reshape(GRID, GRID)
-    hand_depth = np.where(scene.hand_mask[rows, columns] & inside & (seen > 0), 1 / np.maximum(seen, 1e-6), 0.0)
+    hand_depth = np.where(mask_at(scene.hand_mask, cells) & (seen > 0), 1 / np.maximum(seen, 1e-6), 0.0)
     targets = mask_targets(scene.object_mask, scene.hand_mask, sizes[1], config.contour, target_key)
     arrays = {
         "points": points - centre,
@@ -403,28 +401,33 @@ class PictureView:
 
 def picture_view(scene: Scene, hand_hides: bool = True) -> PictureView:
     """Every so many pixels of the object's box and half its size around it."""
-    height, width = scene.object_mask.shape
     left, top, right, bottom = mask_box(scene.object_mask)
     stride = max(1, -(-int(1.5 * max(right - left, bottom - top)) // VIEW))
     first = np.array([left + right, top + bottom]) // 2 - VIEW * stride // 2
-    columns, rows = (first[k] + stride * np.arange(VIEW) for k in range(2))
-    columns, rows = (x.ravel() for x in np.meshgrid(columns, rows))
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    at = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
-    counted = inside & ~scene.hand_mask[at] if hand_hides else inside
-    mesh = simplify(scene.object, DRAWN_FACES)
-    corners = mesh.vertices[mesh.faces]
-    room = DRAWN_FACES * -(-len(corners) // DRAWN_FACES)
-    padded = np.zeros((room, 3, 3))
-    padded[: len(corners)] = corners
+    steps = stride * np.arange(VIEW) + 0.5
+    pixels = np.stack(np.meshgrid(first[0] + steps, first[1] + steps), axis=-1).reshape(-1, 2)
+    counted = mask_at(np.ones_like(scene.hand_mask), pixels)
+    if hand_hides:
+        counted &= ~mask_at(scene.hand_mask, pixels)
+    corners, triangles = _drawn_triangles(scene.object)
     return PictureView(
         camera=scene.camera,
-        pixels=jnp.asarray(np.stack([columns, rows], axis=-1) + 0.5, jnp.float32),
-        in_mask=jnp.asarray(scene.object_mask[at] & counted),
+        pixels=jnp.asarray(pixels, jnp.float32),
+        in_mask=jnp.asarray(mask_at(scene.object_mask, pixels) & counted),
         counted=jnp.asarray(counted),
-        corners=jnp.asarray(padded, jnp.float32),
-        triangles=jnp.asarray(len(corners)),
+        corners=corners,
+        triangles=triangles,
     )
+
+
+@lru_cache(maxsize=8)
+def _drawn_triangles(mesh: ObjectMesh) -> tuple[Float[Array, "f 3 3"], Int[Array, ""]]:
+    """Corners of the mesh, made simple, in room for a multiple of `DRAWN_FACES`; and how many there are."""
+    simple = simplify(mesh, DRAWN_FACES)
+    corners = simple.vertices[simple.faces]
+    padded = np.zeros((DRAWN_FACES * -(-len(corners) // DRAWN_FACES), 3, 3))
+    padded[: len(corners)] = corners
+    return jnp.asarray(padded, jnp.float32), jnp.asarray(len(corners))
 
 
 def _view_iou(_: None, view: PictureView, pose: _Poses) -> Float[Array, ""]:

@@ -2,67 +2,42 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jaxlie
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
 from fgs_jax import metrics
-from fgs_jax.camera import inverse_depth, project
-from fgs_jax.config import FAST, ContactConfig, RefineConfig
-from fgs_jax.contact import (
-    Approach,
-    ContactProblem,
-    Grasp,
-    GraspSearch,
-    approach,
-    begin_grasp,
-    found,
-    grasp_round,
+from fgs_jax.camera import project
+from fgs_jax.config import FAST, RefineConfig
+from fgs_jax.contact import Grasp
+from fgs_jax.contact_stage import (
+    Candidate,
+    Contact,
+    ContactTask,
+    closed_faces,
+    contact_problem,
+    optimise_contact,
+    starts_of,
 )
-from fgs_jax.errors import HandednessWarning, HandFileWarning, HandShapeWarning, SceneError
+from fgs_jax.errors import FgsError, HandednessWarning, HandFileWarning, HandShapeWarning, SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
-from fgs_jax.objects import convex_hull, distance_grid, sample_points
-from fgs_jax.opa import ObjectPoses, PictureView, approximate, picture_view
-from fgs_jax.restarts import run_blocks
+from fgs_jax.objects import convex_hull
+from fgs_jax.opa import ObjectPoses, approximate
 from fgs_jax.scale import align
-from fgs_jax.scene import Scene, check_scene, mask_box, mirrored
+from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored
 from fgs_jax.solve import least_squares
 from fgs_jax.types import Camera, HandModel, HandParams
-
-ROUNDS = 10
-"""Of step two between two visits to the host."""
-
-
-class Candidate(NamedTuple):
-    """One of the grasps that step two ended with."""
-
-    pose: int
-    """Which of OPA's poses it started from."""
-    valley: int
-    """Which of step one's two depths; where it found one only, 1 has started with the fingers half open."""
-    factor: float
-    """By which step one resized the hand, or an object of unknown size."""
-    energy: float
-    """Of Eq. 12, with w_dis times reach for each contact point out of reach."""
-    masked_iou: float
-    """This and the agreement are of sampled pixels and a simplified mesh."""
-    occlusion_agreement: float
-    score: float
-    """Energy, silhouette and order together; the lowest wins."""
-    grasp: Grasp
-    hand_vertices: Float[ndarray, "v 3"]
-    """Metres, camera frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +75,28 @@ class Result:
 
     def object_vertices(self, when: int = 1) -> Float[ndarray, "w 3"]:
         """Of the object's mesh in the camera's frame, metres: 0 before, 1 after."""
-        placed = (self.before, self.after)[when]
-        return float(placed.scale) * self.scene.object.vertices @ np.asarray(placed.rotation, float).T + np.asarray(
-            placed.translation, float
-        )
+        return object_at((self.before, self.after)[when], self.scene.object.vertices)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A scene on its way: everything before its contact stage."""
+
+    given: Scene
+    scene: Scene
+    """Right-handed, its hand posed, seen by a camera that can see depth."""
+    model: HandModel
+    task: ContactTask
+    """Its object is at the size that it starts from."""
+    factor: float
+    """Of that size over the mesh's own."""
+    alignment: dict[str, float]
+    notes: tuple[str, ...]
+    seconds: dict[str, float]
+
+
+Progress = Callable[[str, float], None]
+"""Called with a stage and its seconds when it has ended."""
 
 
 def refine(
@@ -112,32 +105,74 @@ def refine(
     key: Key[Array, ""] | None = None,
     *,
     journal: Journal | None = None,
-    progress: Callable[[str, float], None] = lambda stage, seconds: None,
+    progress: Progress = lambda stage, seconds: None,
 ) -> Result:
     """A scene with a hand (parameters, keypoints or a posed mesh) to a grasp.
 
-    `key` defaults to the configuration's seed. `progress(stage, seconds)` is called after each stage. Left hands are
-    mirrored on entry and back on exit.
+    `key` defaults to the configuration's seed. Left hands are mirrored on entry and back on exit.
 
     Raises SceneError, MeshError, HandFileError or HandFitError for what a grasp cannot be found from.
     """
+    [outcome] = refine_many([scene], config, key, journals=[journal], progress=lambda _, *told: progress(*told))
+    if isinstance(outcome, FgsError):
+        raise outcome
+    return outcome
+
+
+def refine_many(
+    scenes: Sequence[Scene],
+    config: RefineConfig = FAST,
+    key: Key[Array, ""] | None = None,
+    *,
+    journals: Sequence[Journal | None] | None = None,
+    progress: Callable[[int, str, float], None] = lambda index, stage, seconds: None,
+) -> list[Result | FgsError]:
+    """`refine` for several scenes; where a grasp cannot be found the error stands in place of the result.
+
+    The contact stages of scenes whose arrays have equal shapes run as one program: those of one hand model do, unless
+    a mesh is very fine. A result then differs from the scene's own by rounding. `progress` gets the scene's index too.
+    """
     key = jax.random.key(config.seed) if key is None else key
+    journals = [None] * len(scenes) if journals is None else journals
+    outcomes: dict[int, Any] = {}
+    alike: dict[Any, list[int]] = {}
+    for k, (scene, journal) in enumerate(zip(scenes, journals, strict=True)):
+        told = partial(progress, k)
+        try:
+            outcomes[k] = prepare(scene, config, key, journal=journal, progress=told)
+        except FgsError as error:
+            outcomes[k] = error
+            continue
+        task: ContactTask = outcomes[k].task
+        shapes = tuple(x.shape for x in jax.tree.leaves((task.problem, task.params)))
+        alike.setdefault((shapes, task.scene.object.size), []).append(k)
+    for group in alike.values():
+        clock = time.perf_counter()
+        found = optimise_contact([outcomes[k].task for k in group], config)
+        seconds = (time.perf_counter() - clock) / len(group)
+        for k, contact in zip(group, found, strict=True):
+            prepared: Prepared = outcomes[k]
+            _done(prepared.seconds, "contact", seconds, journals[k], partial(progress, k))
+            outcomes[k] = contact
+            if not isinstance(contact, FgsError):
+                outcomes[k] = finish(prepared, contact, config, partial(progress, k))
+    return [outcomes[k] for k in range(len(scenes))]
+
+
+def prepare(
+    scene: Scene,
+    config: RefineConfig,
+    key: Key[Array, ""],
+    *,
+    journal: Journal | None = None,
+    progress: Progress = lambda stage, seconds: None,
+) -> Prepared:
+    """The stages before contact: hand, camera, scale, object pose. Raises as `refine`."""
     opa_key, contact_key = jax.random.split(key)
     given, seconds, notes = scene, {}, list(scene.object.repairs)
     clock = time.perf_counter()
-
-    def done(stage: str) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        seconds[stage] = now - clock
-        clock = now
-        if journal is not None:
-            journal.flush()
-        progress(stage, seconds[stage])
-
     check_scene(scene)
-    left = scene.side == "left"
-    scene = mirrored(scene) if left else scene
+    scene = mirrored(scene) if scene.side == "left" else scene
     model = load_hand_model(config.hand_model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -146,48 +181,55 @@ def refine(
     ours = (HandednessWarning, HandShapeWarning, HandFileWarning)
     notes += [str(warning.message) for warning in caught if issubclass(warning.category, ours)] + reframed
     scene = with_hand(scene, model, params)
-    done("hand")
+    _done(seconds, "hand", time.perf_counter() - clock, journal, progress)
 
+    clock = time.perf_counter()
     alignment = align_scale(scene)
-    unknown = scene.object.size == "unknown"
-    factor = alignment["k_scale"] if unknown else 1.0
+    factor = alignment["k_scale"] if scene.object.size == "unknown" else 1.0
     sized = replace(scene, object=replace(scene.object, vertices=factor * scene.object.vertices))
     poses = approximate(sized, opa_key, config.restarts, count=config.candidates, config=config.opa, journal=journal)
     if poses.lost:
         notes.append(f"{poses.lost} of {config.restarts} starts ended without a finite energy and were left out")
-    done("object pose")
-
     problem = contact_problem(sized, model, config, contact_key)
-    candidates, history, terms = optimise_contact(
-        sized, problem, params, poses, config, key=contact_key, unknown_size=unknown, journal=journal
-    )
-    done("contact")
+    task = ContactTask(sized, problem, params, poses, contact_key, journal)
+    _done(seconds, "object pose", time.perf_counter() - clock, journal, progress)
+    return Prepared(given, scene, model, task, factor, alignment, tuple(notes), seconds)
 
-    before = _numpy(_starts(poses, params, 1))
-    grasps = [jax.tree.map(lambda x: x[0], before), candidates[0].grasp]
-    grasps = [replace(grasp, scale=np.float32(factor) * grasp.scale) for grasp in grasps]
-    candidates = [c._replace(grasp=replace(c.grasp, scale=np.float32(factor) * c.grasp.scale)) for c in candidates]
-    posed = [_posed(model, jax.tree.map(jnp.asarray, grasp.hand)) for grasp in grasps]
+
+def finish(
+    prepared: Prepared, contact: Contact, config: RefineConfig, progress: Progress = lambda stage, seconds: None
+) -> Result:
+    """The result of a scene, measured, in the frame that the scene was given in."""
+    clock = time.perf_counter()
+    given, scene, task, factor = prepared.given, prepared.scene, prepared.task, prepared.factor
+    before: Grasp = jax.tree.map(lambda x: np.asarray(x[0]), starts_of(task.poses, task.params, 1))
+    grasps = [replace(g, scale=np.float32(factor) * g.scale) for g in (before, contact.candidates[0].grasp)]
+    candidates = [
+        c._replace(grasp=replace(c.grasp, scale=np.float32(factor) * c.grasp.scale)) for c in contact.candidates
+    ]
+    posed = [_posed(prepared.model, jax.tree.map(jnp.asarray, grasp.hand)) for grasp in grasps]
     result = Result(
-        scene=replace(given, camera=scene.camera) if not left else replace(scene, side="right"),
+        scene=scene,
         camera=scene.camera,
         config=config,
         before=grasps[0],
         after=grasps[1],
         hand_vertices=(np.asarray(posed[0].vertices, float), np.asarray(posed[1].vertices, float)),
-        hand_faces=closed_faces(model),
+        hand_faces=closed_faces(prepared.model),
         hand_keypoints=(np.asarray(posed[0].keypoints, float), np.asarray(posed[1].keypoints, float)),
         metrics=({}, {}),
-        scale=alignment,
-        poses=poses,
+        scale=prepared.alignment,
+        poses=task.poses,
         candidates=candidates,
-        history=history,
-        terms=terms,
-        notes=tuple(notes),
-        seconds=seconds,
+        history=contact.history,
+        terms=contact.terms,
+        notes=prepared.notes,
+        seconds=prepared.seconds,
     )
-    result = replace(result, metrics=(measure(result, scene, model, 0), measure(result, scene, model, 1)))
-    done("metrics")
+    before_after = (measure(result, prepared.model, 0), measure(result, prepared.model, 1))
+    result = replace(result, metrics=before_after)
+    _done(prepared.seconds, "metrics", time.perf_counter() - clock, None, progress)
+    left = given.side == "left"
     return replace(mirrored_result(result, scene.object_mask.shape[1]) if left else result, scene=given)
 
 
@@ -239,9 +281,7 @@ def reframe(
     camera = replace(scene.camera, focal=jnp.asarray(focal * ratio, jnp.float32))
     keypoints = hand(model, params).keypoints
     seen = project(scene.camera, keypoints) if scene.keypoints_2d is None else jnp.asarray(scene.keypoints_2d)
-    confidence = jnp.ones(21)
-    if scene.keypoints_2d is not None and scene.keypoint_confidence is not None:
-        confidence = jnp.asarray(scene.keypoint_confidence, jnp.float32)
+    confidence = jnp.ones(21) if scene.keypoints_2d is None else jnp.asarray(confidence_of(scene), jnp.float32)
     nearer = replace(
         params, translation=params.translation + jnp.array([0.0, 0.0, (ratio - 1) * float(keypoints[0, 2])])
     )
@@ -275,117 +315,14 @@ def align_scale(scene: Scene) -> dict[str, float]:
     return {name: float(value) for name, value in found._asdict().items()}
 
 
-def contact_problem(scene: Scene, model: HandModel, config: RefineConfig, key: Key[Array, ""]) -> ContactProblem:
-    """What the contact energies need of a scene."""
-    confidence = np.ones(21) if scene.keypoint_confidence is None else scene.keypoint_confidence
-    seen = scene.keypoints_2d
-    hand_vertices, _ = scene.posed_hand()
-    view = picture_view(scene)
-    return ContactProblem(
-        model=model,
-        object=distance_grid(scene.object, config.grid),
-        object_points=sample_points(scene.object, config.contact.object_points, key),
-        camera=scene.camera,
-        keypoints=jnp.zeros((21, 2)) if seen is None else jnp.asarray(np.nan_to_num(seen), jnp.float32),
-        confidence=jnp.zeros(21) if seen is None else jnp.asarray(confidence, jnp.float32),
-        seen=jnp.asarray(vertices_seen(scene, hand_vertices, closed_faces(model)), jnp.float32),
-        corners=view.corners,
-    )
-
-
-def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:
-    """1 for hand vertices that the picture shows, -1 for those where it shows the object, 0 where it tells nothing."""
-    points = jnp.asarray(vertices, jnp.float32)
-    pixels = project(scene.camera, points)
-    nearest = np.asarray(_inverse_depth(scene.camera, points, jnp.asarray(faces), pixels))
-    foremost = vertices[:, 2] * nearest <= 1 + 0.003 * nearest  # within 3 mm
-    height, width = scene.object_mask.shape
-    column, row = np.floor(np.asarray(pixels)).astype(int).T
-    inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-    at = np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)
-    return inside * (1.0 * (scene.hand_mask[at] & foremost) - scene.object_mask[at])
-
-
-def optimise_contact(
-    scene: Scene,
-    problem: ContactProblem,
-    params: HandParams,
-    poses: ObjectPoses,
-    config: RefineConfig,
-    *,
-    key: Key[Array, ""],
-    unknown_size: bool,
-    journal: Journal | None = None,
-) -> tuple[list[Candidate], Float[ndarray, "steps"], dict[str, Float[ndarray, "rounds"]]]:
-    """Both steps on all of OPA's poses and both valleys at once: the candidates, best first, and the best one's way.
-
-    Raises SceneError where no hand comes near enough to touch.
-    """
-    count, given = len(poses.scale), config.contact
-    # Weights are arguments of the compiled programs, so the settings they are compiled for must not hold any.
-    contact = replace(given, **{f"w_{name}": 0.0 for name in given.weights})
-    starts = _starts(poses, params, config.candidates)
-    keys = jax.random.split(key, config.candidates)
-    first, searching = _begin(problem, starts, keys, contact, unknown_size)
-    real = np.arange(2 * config.candidates) // 2 < count
-    if contact.step_one == "adam":  # both are the same
-        real &= np.arange(2 * config.candidates) % 2 == 0
-    closest = np.asarray(searching.contacts.distance)[real].min()
-    if contact.contacts == "nearest" and not closest <= contact.reach:
-        raise SceneError(
-            f"hand and object: expected a distance of at most {1e3 * contact.reach:.0f} mm at some depth, got "
-            f"{1e3 * closest:.0f} mm: check the object's size, K and the hand"
-        )
-    weights = {name: jnp.asarray(value, jnp.float32) for name, value in given.weights.items()}
-    histories, curves = [], []
-    for _ in range(-(-contact.steps // (ROUNDS * contact.refresh))):
-        searching, history, terms = _rounds(problem, searching, weights, contact, journal)
-        histories.append(np.asarray(history))
-        curves.append(jax.tree.map(np.asarray, terms))
-    grasps: Grasp = _numpy(_found(searching))
-    _, energy, (_, vertices) = jax.tree.map(np.asarray, searching.search.best)
-    missing = np.asarray(searching.contacts.weight == 0).sum(axis=1)
-    energy = energy + given.w_dis * given.reach * missing
-    view = _SeenView(picture_view(scene), *_seen(scene))
-    shared, drawn = (jnp.asarray(closed_faces(problem.model)), view), (grasps, vertices)
-    iou, agreement = run_blocks(_view_measures, None, shared, drawn, 2 * config.candidates)
-    score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
-    usable = real & np.isfinite(score)
-    # Energies never reach this: it orders those that do not match the mask behind all that do.
-    score = score + 1e4 * (iou < np.max(iou, initial=0.0, where=usable) - config.mask_tolerance)
-    score = np.where(usable, score, np.inf)
-    if not np.isfinite(score).any():
-        raise SceneError("contact: no candidate ended with a finite energy: check the hand and the object's mesh")
-    factor = np.asarray(first.factor).ravel()
-    order = [int(k) for k in np.argsort(score, kind="stable") if np.isfinite(score[k])]
-    candidates = [
-        Candidate(
-            pose=k // 2,
-            valley=k % 2,
-            factor=float(factor[k]),
-            energy=float(energy[k]),
-            masked_iou=float(iou[k]),
-            occlusion_agreement=float(agreement[k]),
-            score=float(score[k]),
-            grasp=jax.tree.map(lambda x: x[k], grasps),  # noqa: B023
-            hand_vertices=np.asarray(vertices[k], float),
-        )
-        for k in order
-    ]
-    best = order[0]
-    chosen = {name: np.concatenate([part[name][best] for part in curves]) for name in curves[0]}
-    return candidates, np.concatenate([part[best] for part in histories]), chosen
-
-
-def measure(result: Result, scene: Scene, model: HandModel, when: int) -> dict[str, float | None]:
+def measure(result: Result, model: HandModel, when: int) -> dict[str, float | None]:
     """Geometry and picture measures of a right-handed result: 0 before, 1 after."""
+    scene = result.scene
     hand_surface = metrics.Surface(result.hand_vertices[when], result.hand_faces)
-    placed = (result.before, result.after)[when]
-    vertices = float(placed.scale) * scene.object.vertices @ np.asarray(placed.rotation, float).T
-    object_surface = metrics.Surface(vertices + np.asarray(placed.translation, float), scene.object.faces)
+    object_surface = metrics.Surface(result.object_vertices(when), scene.object.faces)
     detected = scene.keypoints_2d
-    if detected is not None and scene.keypoint_confidence is not None:
-        detected = np.where(scene.keypoint_confidence[:, None] > 0, detected, np.nan)
+    if detected is not None:
+        detected = np.where(confidence_of(scene)[:, None] > 0, detected, np.nan)
     return metrics.grasp_metrics(
         hand_surface, object_surface, metrics.fingers_of_vertices(model.weights)
     ) | metrics.picture_metrics(
@@ -399,12 +336,13 @@ def measure(result: Result, scene: Scene, model: HandModel, when: int) -> dict[s
     )
 
 
-def closed_faces(model: HandModel) -> Int[ndarray, "f 3"]:
-    """The hand's faces with those that close the wrist."""
-    return np.concatenate([np.asarray(model.faces), np.asarray(model.cap_faces)])
-
-
 # --- pieces
+
+
+def object_at(grasp: Grasp, vertices: Float[ndarray, "v 3"]) -> Float[ndarray, "v 3"]:
+    """Vertices of the object's mesh in the camera's frame, metres, in float64."""
+    rotation, translation = np.asarray(grasp.rotation, float), np.asarray(grasp.translation, float)
+    return float(grasp.scale) * vertices @ rotation.T + translation
 
 
 def mirrored_result(result: Result, width: int) -> Result:
@@ -457,8 +395,7 @@ def _axis_angle(params: HandParams) -> HandParams:
 
 def _fitted(scene: Scene, model: HandModel) -> tuple[HandParams, Float[Array, ""]]:
     """Parameters and cost of a fit to the scene's keypoints, whatever its side."""
-    confidence = np.ones(21) if scene.keypoint_confidence is None else scene.keypoint_confidence
-    given = (scene.keypoints_2d, confidence, scene.world_landmarks)
+    given = (scene.keypoints_2d, confidence_of(scene), scene.world_landmarks)
     return _fit_to_keypoints(model, scene.camera, *(None if x is None else jnp.asarray(x, jnp.float32) for x in given))
 
 
@@ -509,88 +446,12 @@ def _hull(vertices: Float[ndarray, "v 3"]) -> tuple[Float[Array, "w 3"], Int[Arr
     return jnp.asarray(padded, jnp.float32), jnp.arange(room).reshape(-1, 3)
 
 
-def _numpy(tree: Any) -> Any:
-    return jax.tree.map(np.asarray, tree)
-
-
-def _starts(poses: ObjectPoses, params: HandParams, count: int) -> Grasp:
-    """A lane for each pose; the first again where there are fewer."""
-    lanes = np.where(np.arange(count) < len(poses.scale), np.arange(count), 0)
-    fields = (jnp.asarray(x[lanes], jnp.float32) for x in (poses.rotation, poses.translation, poses.scale))
-    hands = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *np.shape(x))), params)
-    return Grasp(hands, *fields)
-
-
-@partial(jax.jit, static_argnums=(3, 4))
-def _begin(
-    problem: ContactProblem, starts: Grasp, keys: Any, config: ContactConfig, unknown_size: bool
-) -> tuple[Approach, GraspSearch]:
-    """Step one of every pose and the beginning of step two in both of its valleys, as lanes of one axis.
-
-    Where there is one valley only, the second lane starts in it with the fingers half open.
-    """
-    first = jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
-    count = 2 * len(keys)
-    lanes = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), first.grasp)
-    half = jnp.where(first.distinct, 1.0, 0.5)
-    closed = jnp.stack([jnp.ones(len(keys)), half], axis=1).ravel()
-    begin = partial(begin_grasp, problem, config=config)
-    return first, jax.vmap(lambda lane, key, c: begin(lane, key, closed=c))(lanes, jnp.repeat(keys, 2, axis=0), closed)
-
-
-@partial(jax.jit, static_argnums=3)
-def _run_rounds(problem: ContactProblem, searching: GraspSearch, weights: dict[str, Array], config: ContactConfig):
-    return jax.vmap(lambda one: grasp_round(problem, one, weights, config, ROUNDS))(searching)
-
-
-def _rounds(
-    problem: ContactProblem,
-    searching: GraspSearch,
-    weights: dict[str, Array],
-    config: ContactConfig,
-    journal: Journal | None,
-) -> Any:
-    if journal is None:
-        return _run_rounds(problem, searching, weights, config)
-    like = _run_rounds.eval_shape(problem, searching, weights, config)
-
-    return journal.run_tree(lambda: _run_rounds(problem, searching, weights, config), like)
+def _done(seconds: dict[str, float], stage: str, spent: float, journal: Journal | None, progress: Progress) -> None:
+    seconds[stage] = spent
+    if journal is not None:
+        journal.flush()
+    progress(stage, spent)
 
 
 _align = jax.jit(align)
 _posed = jax.jit(hand)
-_inverse_depth = jax.jit(inverse_depth)
-_found = jax.jit(jax.vmap(found))
-
-
-class _SeenView(NamedTuple):
-    view: PictureView
-    hand: Bool[Array, "p"]
-    object: Bool[Array, "p"]
-
-
-def _seen(scene: Scene) -> tuple[Bool[Array, "p"], Bool[Array, "p"]]:
-    """Which of the view's pixels show the hand, and which the object."""
-    pixels = np.floor(np.asarray(picture_view(scene).pixels)).astype(int)
-    height, width = scene.object_mask.shape
-    inside = (pixels >= 0).all(axis=1) & (pixels < [width, height]).all(axis=1)
-    column, row = np.clip(pixels, 0, [width - 1, height - 1]).T
-    return jnp.asarray(scene.hand_mask[row, column] & inside), jnp.asarray(scene.object_mask[row, column] & inside)
-
-
-def _view_measures(
-    _: None, shared: tuple[Int[Array, "f 3"], _SeenView], drawn_pair: tuple[Grasp, Float[Array, "v 3"]]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Masked IoU and occlusion agreement (1 where no pixel tells) on the view's pixels."""
-    (faces, (view, hand_seen, object_seen)), (grasp, hand_vertices) = shared, drawn_pair
-    corners = grasp.scale * view.corners.reshape(-1, 3)
-    vertices = jnp.matmul(corners, grasp.rotation.T, precision="highest") + grasp.translation[None]
-    object_near = inverse_depth(view.camera, vertices, jnp.arange(len(vertices)).reshape(-1, 3), view.pixels)
-    hand_near = inverse_depth(view.camera, hand_vertices, faces, view.pixels)
-    drawn = (object_near > 0) & view.counted
-    iou = jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
-    both = (object_near > 0) & (hand_near > 0)
-    right = both & jnp.where(object_near > hand_near, object_seen, hand_seen)
-    wrong = both & jnp.where(object_near > hand_near, hand_seen, object_seen)
-    counted = jnp.sum(right) + jnp.sum(wrong)
-    return iou, jnp.where(counted > 0, jnp.sum(right) / jnp.maximum(counted, 1), 1.0)

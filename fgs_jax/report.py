@@ -22,10 +22,9 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import Z_NEAR
-from fgs_jax.contact import Grasp
 from fgs_jax.metrics import CONTACT, GRASP_METRICS, PICTURE_METRICS, Surface, signed_distances
 from fgs_jax.objects import ObjectMesh, simplify
-from fgs_jax.refine import Result
+from fgs_jax.refine import Result, object_at
 from fgs_jax.render import Colour, Mesh, render
 from fgs_jax.scene import Scene, mask_box
 from fgs_jax.types import Camera
@@ -217,7 +216,7 @@ def _candidates(result: Result, mesh: ObjectMesh) -> str:
     figures = []
     for place, candidate in enumerate(result.candidates):
         vertices = candidate.hand_vertices
-        placed = Surface(_placed(candidate.grasp, mesh.vertices), mesh.faces)
+        placed = Surface(object_at(candidate.grasp, mesh.vertices), mesh.faces)
         caption = (
             f"{place + 1}. pose {candidate.pose}, valley {candidate.valley}, size × {candidate.factor:.3f}; "
             f"energy {candidate.energy:.2f}, masked IoU {candidate.masked_iou:.3f}, "
@@ -381,13 +380,8 @@ def _ramp(share: Float[ndarray, "p"], shown: Bool[ndarray, "p"], ends: tuple[Col
 
 
 def _pair(result: Result, mesh: ObjectMesh, when: int) -> _Pair:
-    placed = _placed((result.before, result.after)[when], mesh.vertices)
+    placed = object_at((result.before, result.after)[when], mesh.vertices)
     return _Pair(Surface(result.hand_vertices[when], result.hand_faces), Surface(placed, mesh.faces))
-
-
-def _placed(grasp: Grasp, vertices: Float[ndarray, "v 3"]) -> Float[ndarray, "v 3"]:
-    turned = float(grasp.scale) * vertices @ np.asarray(grasp.rotation, float).T
-    return turned + np.asarray(grasp.translation, float)
 
 
 def _pair_box(result: Result, mesh: ObjectMesh) -> tuple[float, float, float, float]:

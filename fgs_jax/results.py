@@ -5,8 +5,6 @@ import json
 import math
 import os
 import platform
-import shutil
-import time
 from collections.abc import Callable, Collection
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +16,7 @@ from numpy import ndarray
 from fgs_jax.config import config_values
 from fgs_jax.contact import Grasp
 from fgs_jax.errors import ResultError
+from fgs_jax.files import write_whole
 from fgs_jax.refine import Result
 from fgs_jax.report import write_picture, write_report
 
@@ -39,13 +38,25 @@ def check_folder(folder: Path, *, overwrite: bool, names: Collection[str] | None
         raise ResultError(f"{folder}: holds other files than a result's and is not replaced; give another --out")
 
 
-def write_result(result: Result, folder: Path, *, overwrite: bool = False, source: str = "") -> None:
+def write_result(
+    result: Result, folder: Path, *, overwrite: bool = False, source: str = "", fingerprint: str = ""
+) -> None:
     """Writes a result to a folder of its own: meshes, result.json, result.npz, report.html.
 
-    `source`: where its scene came from, for the record. Raises ResultError where it cannot be written; nothing is left
-    half-written, and a result that is replaced stays until the new one is whole.
+    `source`, `fingerprint`: where its scene came from and of what the result follows from, for the record. Raises
+    ResultError where it cannot be written; nothing is left half-written, and a result that is replaced stays until the
+    new one is whole.
     """
-    write_folder(folder, lambda temporary: _write_files(result, temporary, source), _files(), overwrite=overwrite)
+    values = summary(result, source) | {"fingerprint": fingerprint}
+    write_folder(folder, lambda temporary: _write_files(result, temporary, values), _files(), overwrite=overwrite)
+
+
+def finished_as(folder: Path) -> str:
+    """The fingerprint of the result in a folder; "" where there is no whole result."""
+    try:
+        return json.loads((folder / "result.json").read_text(encoding="utf-8")).get("fingerprint", "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def write_folder(
@@ -57,23 +68,12 @@ def write_folder(
     """
     folder = folder.expanduser().absolute()
     check_folder(folder, overwrite=overwrite, names=names)
-    mark = f"{os.getpid()}.{time.time_ns()}"
-    temporary, former = (folder.with_name(f".{folder.name}.{mark}.{kind}") for kind in ("new", "old"))
     try:
-        temporary.mkdir(parents=True)
-        write_files(temporary)
-        if folder.exists():
-            folder.rename(former)
-        temporary.rename(folder)
+        write_whole(folder, write_files)
     except OSError as error:
         raise ResultError(
             f"{folder}: cannot be written ({error.strerror}); free some space or give another --out"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if former.exists() and not folder.exists():
-            former.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
 
 
 def summary(result: Result, source: str = "") -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _files() -> set[str]:
     }
 
 
-def _write_files(result: Result, folder: Path, source: str) -> None:
+def _write_files(result: Result, folder: Path, values: dict[str, Any]) -> None:
     import trimesh  # noqa: PLC0415
 
     colours = {"hand": (224, 172, 140, 255), "object": (96, 140, 208, 255)}
@@ -159,7 +159,7 @@ def _write_files(result: Result, folder: Path, source: str) -> None:
             together.add_geometry(mesh, node_name=name, geom_name=name)
     data = together.export(file_type="glb")
     (folder / "grasp.glb").write_bytes(data)
-    text = json.dumps(summary(result, source), indent=2, allow_nan=False)
+    text = json.dumps(values, indent=2, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
     np.savez_compressed(folder / "result.npz", allow_pickle=False, **_arrays(result))
     write_report(result, folder / "report.html")

@@ -19,10 +19,7 @@ program wrote; a name in it has to be there.
 import hashlib
 import io
 import json
-import os
 import re
-import shutil
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +33,7 @@ from numpy import ndarray
 from PIL import Image
 
 from fgs_jax.errors import SceneError
+from fgs_jax.files import write_whole
 from fgs_jax.objects import ObjectMesh, load_object
 from fgs_jax.safe_pickle import first_line
 from fgs_jax.scene import (
@@ -94,24 +92,17 @@ def save_scene(scene: Scene, folder: str | Path, overwrite: bool = False) -> Non
         _check_target(folder, overwrite)
     except SceneError as error:
         raise SceneError(f"{folder}: {error}") from error
-    mark = f"{os.getpid()}.{time.time_ns()}"
-    temporary, former = (folder.with_name(f".{folder.name}.{mark}.{kind}") for kind in ("new", "old"))
-    try:
-        temporary.mkdir(parents=True)
+
+    def write_files(temporary: Path) -> None:
         for name, data in files.items():
             (temporary / name).write_bytes(data)
-        if folder.exists():
-            folder.rename(former)
-        temporary.rename(folder)
+
+    try:
+        write_whole(folder, write_files)
     except OSError as error:
         raise SceneError(
             f"{folder}: cannot be written ({error.strerror}): free some space, or choose another place"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if former.exists() and not folder.exists():
-            former.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
 
 
 def load_scene(folder: str | Path) -> Scene:

@@ -14,10 +14,11 @@ from benchmarks.scenes import make_scene
 from fgs_jax import metrics
 from fgs_jax.camera import project
 from fgs_jax.contact import Grasp
+from fgs_jax.contact_stage import closed_faces, vertices_seen
 from fgs_jax.errors import FgsError, SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
-from fgs_jax.refine import closed_faces, mirrored_result, pose_hand, refine, reframe, vertices_seen
+from fgs_jax.refine import mirrored_result, pose_hand, refine, reframe
 from fgs_jax.scene import mirrored
 from fgs_jax.types import Camera
 from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered

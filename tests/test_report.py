@@ -20,12 +20,13 @@ from fgs_jax import report as module
 from fgs_jax.camera import project
 from fgs_jax.config import FAST
 from fgs_jax.contact import Grasp
+from fgs_jax.contact_stage import Candidate
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import mirror_hand_model
 from fgs_jax.metrics import Surface, signed_distances
 from fgs_jax.objects import load_object
 from fgs_jax.opa import ObjectPoses
-from fgs_jax.refine import Candidate, Result, _axis_angle, mirrored_result
+from fgs_jax.refine import Result, _axis_angle, mirrored_result
 from fgs_jax.report import (
     BARE,
     CONTACT_RAMP,

@@ -1,0 +1,183 @@
+"""Back ends by kind and name, found without importing them.
+
+Another package adds its own by an entry point of the group `fgs_jax.bridges`, named "KIND.NAME", that points at a class
+whose fields are its options:
+
+    [project.entry-points."fgs_jax.bridges"]
+    "segmenter.mine" = "my_package.segment:MySegmenter"
+"""
+
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from fgs_jax.errors import BridgeUnavailable, ConfigError
+
+GROUP = "fgs_jax.bridges"
+EXTRA = 'pip install "fgs-jax[bridges]"'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a back end is, and what it needs."""
+
+    target: str
+    """"module:class"."""
+    needs: tuple[str, ...] = ()
+    """Modules that must be importable."""
+    install: str = ""
+    """The line that installs them."""
+    licence: str = ""
+    """Of code and weights."""
+    automatic: bool = True
+    """Whether `auto` may choose it: not what needs the user's files or a choice of licence."""
+
+
+TORCH = ("torch", "transformers")
+BACKENDS: dict[str, dict[str, Entry]] = {
+    "text_to_image": {
+        "diffusers": Entry(
+            "bridges.text_to_image:Diffusers", (*TORCH, "diffusers"), EXTRA, "Apache-2.0; weights by model"
+        ),
+        "files": Entry("bridges.text_to_image:Files", automatic=False),
+    },
+    "detector": {
+        "grounding-dino": Entry("bridges.detect:GroundingDino", TORCH, EXTRA, "Apache-2.0"),
+        "owlv2": Entry("bridges.detect:Owlv2", TORCH, EXTRA, "Apache-2.0"),
+        "doh100": Entry("bridges.detect:Doh100", automatic=False),
+        "manual": Entry("bridges.detect:Manual", automatic=False),
+    },
+    "segmenter": {
+        "sam2": Entry("bridges.segment:Sam2", TORCH, EXTRA, "Apache-2.0"),
+        "sam": Entry("bridges.segment:Sam", TORCH, EXTRA, "Apache-2.0"),
+        "sam3": Entry("bridges.segment:Sam3", TORCH, EXTRA, "SAM licence, gated", automatic=False),
+        "grabcut": Entry("bridges.segment:GrabCut", ("cv2",), EXTRA, "Apache-2.0", automatic=False),
+        "file": Entry("bridges.segment:MaskFile", automatic=False),
+    },
+    "hand": {
+        "hamer": Entry("bridges.hamer:Hamer", ("torch", "hamer"), "see docs/bridges/hands.md", "MIT; MANO's own"),
+        "wilor": Entry("bridges.wilor:Wilor", ("torch", "wilor_mini"), "see docs/bridges/hands.md", "CC BY-NC-ND 4.0"),
+        "mediapipe": Entry("bridges.mediapipe_hands:MediaPipe", (), "see docs/bridges/hands.md", "Apache-2.0"),
+        "command": Entry("bridges.hands:HandCommand", automatic=False),
+        "file": Entry("bridges.hands:HandFile", automatic=False),
+    },
+    "object": {
+        "michelangelo": Entry("bridges.object_commands:Michelangelo", (), "see docs/bridges/objects.md", "GPL-3.0"),
+        "triposr": Entry("bridges.object_commands:TripoSR", (), "see docs/bridges/objects.md", "MIT"),
+        "shap-e": Entry("bridges.shap_e:ShapE", (*TORCH, "diffusers"), EXTRA, "MIT"),
+        "command": Entry("bridges.object_commands:ObjectCommand", automatic=False),
+        "file": Entry("bridges.object_commands:MeshFile", automatic=False),
+    },
+}
+"""By kind and name, best first: `auto` takes the first that is installed."""
+
+
+def names(kind: str) -> list[str]:
+    """The back ends of a kind, those of other packages last."""
+    _check_kind(kind)
+    return [*BACKENDS[kind], *(name for name in _others(kind) if name not in BACKENDS[kind])]
+
+
+def missing(kind: str, name: str) -> list[str]:
+    """The modules that a back end needs and that are not installed."""
+    entry = BACKENDS[kind].get(name)
+    return [] if entry is None else [module for module in entry.needs if not _found(module)]
+
+
+def create(kind: str, name: str = "auto", **options: Any) -> Any:
+    """A back end, with its options.
+
+    "auto" takes the first of the kind that is installed, says on stderr which, and the back end's provenance records
+    it. Raises BridgeUnavailable, with the line that installs it, where it is not installed; ConfigError for an unknown
+    kind, name or option.
+    """
+    automatic = name == "auto"
+    if automatic:
+        name = _first(kind)
+        print(f"fgs: {kind}: auto chose {name}", file=sys.stderr)
+    backend = _load(kind, name)
+    check_options(f"{kind}.{name}", options, [field.name for field in fields(backend) if field.init])
+    made = backend(**options)
+    return _Recorded(made, f"auto chose {name}") if automatic else made
+
+
+def check_options(where: str, options: Mapping[str, Any], known: list[str]) -> None:
+    """Raises ConfigError for an option that is not known, with the nearest one that is."""
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{where}: expected options among {', '.join(known)}, got {option}{hint}")
+
+
+class _Recorded:
+    """A back end whose provenance says that `auto` chose it."""
+
+    def __init__(self, backend: Any, note: str) -> None:
+        self._backend, self._note = backend, note
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._backend(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def provenance(self) -> Any:
+        made = self._backend.provenance()
+        return replace(made, notes=(*made.notes, self._note))
+
+
+def _first(kind: str) -> str:
+    _check_kind(kind)
+    automatic = [name for name, entry in BACKENDS[kind].items() if entry.automatic]
+    for name in automatic:
+        if not missing(kind, name):
+            return name
+    advice = BACKENDS[kind][automatic[0]].install if automatic else f"name one of {', '.join(names(kind))}"
+    raise BridgeUnavailable(f"{kind}: expected one of {', '.join(automatic) or 'none'} installed, found none: {advice}")
+
+
+def _load(kind: str, name: str) -> type:
+    _check_kind(kind)
+    if name in BACKENDS[kind]:
+        entry = BACKENDS[kind][name]
+        if absent := missing(kind, name):
+            raise BridgeUnavailable(f"{kind}.{name}: needs {', '.join(absent)}, not installed here: {entry.install}")
+        module, _, attribute = entry.target.partition(":")
+        return getattr(import_module(module), attribute)
+    others = _others(kind)
+    if name not in others:
+        known = names(kind)
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{kind}: expected a back end among auto, {', '.join(known)}, got {name}{hint}")
+    try:
+        return others[name].load()
+    except ImportError as error:
+        raise BridgeUnavailable(
+            f"{kind}.{name}: cannot be imported ({error}): install what its package needs"
+        ) from error
+
+
+def _others(kind: str) -> dict[str, Any]:
+    prefix = f"{kind}."
+    return {
+        point.name.removeprefix(prefix): point for point in entry_points(group=GROUP) if point.name.startswith(prefix)
+    }
+
+
+def _found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in BACKENDS:
+        raise ConfigError(f"expected a kind among {', '.join(BACKENDS)}, got {kind}")

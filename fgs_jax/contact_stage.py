@@ -1,0 +1,294 @@
+"""The contact stage: both steps of `contact` on all of OPA's poses and both valleys, of one scene or many at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+from numpy import ndarray
+
+from fgs_jax.camera import inverse_depth, project
+from fgs_jax.config import ContactConfig, RefineConfig
+from fgs_jax.contact import Approach, ContactProblem, Grasp, GraspSearch, approach, begin_grasp, found, grasp_round
+from fgs_jax.errors import SceneError
+from fgs_jax.journal import Journal
+from fgs_jax.objects import distance_grid, sample_points
+from fgs_jax.opa import ObjectPoses, PictureView, picture_view
+from fgs_jax.restarts import run_blocks
+from fgs_jax.scene import Scene, confidence_of, mask_at
+from fgs_jax.types import HandModel, HandParams
+
+ROUNDS = 10
+"""Of step two between two visits to the host."""
+
+
+class Candidate(NamedTuple):
+    """One of the grasps that step two ended with."""
+
+    pose: int
+    """Which of OPA's poses it started from."""
+    valley: int
+    """Which of step one's two depths; where it found one only, 1 has started with the fingers half open."""
+    factor: float
+    """By which step one resized the hand, or an object of unknown size."""
+    energy: float
+    """Of Eq. 12, with w_dis times reach for each contact point out of reach."""
+    masked_iou: float
+    """This and the agreement are of sampled pixels and a simplified mesh."""
+    occlusion_agreement: float
+    score: float
+    """Energy, silhouette and order together; the lowest wins."""
+    grasp: Grasp
+    hand_vertices: Float[ndarray, "v 3"]
+    """Metres, camera frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContactTask:
+    """A scene before its contact stage."""
+
+    scene: Scene
+    """With a posed hand."""
+    problem: ContactProblem
+    params: HandParams
+    """Of the hand."""
+    poses: ObjectPoses
+    key: Key[Array, ""]
+    journal: Journal | None = None
+
+
+class Contact(NamedTuple):
+    """What the contact stage found."""
+
+    candidates: list[Candidate]
+    """The best first."""
+    history: Float[ndarray, "steps"]
+    """Energy of the best at each step of step two."""
+    terms: dict[str, Float[ndarray, "rounds"]]
+    """Its terms, unweighted, each `refresh` steps."""
+
+
+def contact_problem(scene: Scene, model: HandModel, config: RefineConfig, key: Key[Array, ""]) -> ContactProblem:
+    """What the contact energies need of a scene with a posed hand."""
+    seen = scene.keypoints_2d
+    hand_vertices, _ = scene.posed_hand()
+    return ContactProblem(
+        model=model,
+        object=distance_grid(scene.object, config.grid),
+        object_points=sample_points(scene.object, config.contact.object_points, key),
+        camera=scene.camera,
+        keypoints=jnp.zeros((21, 2)) if seen is None else jnp.asarray(np.nan_to_num(seen), jnp.float32),
+        confidence=jnp.zeros(21) if seen is None else jnp.asarray(confidence_of(scene), jnp.float32),
+        seen=jnp.asarray(vertices_seen(scene, hand_vertices, closed_faces(model)), jnp.float32),
+        corners=picture_view(scene).corners,
+    )
+
+
+def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:
+    """1 for hand vertices that the picture shows, -1 for those where it shows the object, 0 where it tells nothing."""
+    points = jnp.asarray(vertices, jnp.float32)
+    pixels = project(scene.camera, points)
+    nearest = np.asarray(_inverse_depth(scene.camera, points, jnp.asarray(faces), pixels))
+    foremost = vertices[:, 2] * nearest <= 1 + 0.003 * nearest  # within 3 mm
+    of_hand, of_object = (mask_at(mask, np.asarray(pixels)) for mask in (scene.hand_mask, scene.object_mask))
+    return 1.0 * (of_hand & foremost) - of_object
+
+
+def optimise_contact(tasks: Sequence[ContactTask], config: RefineConfig) -> list[Contact | SceneError]:
+    """Both steps on all poses and both valleys of each scene; step two of all scenes as one program.
+
+    The shapes of all problems must be equal. A scene where no hand comes near enough to touch, or no candidate ends
+    with a finite energy, gets a SceneError in place of its result and does not disturb the others.
+    """
+    begun: list[_Begun | SceneError] = [_tried(_begun, task, config) for task in tasks]
+    going = [(task, start) for task, start in zip(tasks, begun, strict=True) if not isinstance(start, SceneError)]
+    searches = [start.searching for _, start in going]
+    ways: list[_Way] = [_Way([], []) for _ in going]
+    for _ in range(-(-config.contact.steps // (ROUNDS * config.contact.refresh)) if going else 0):
+        results = _rounds([task for task, _ in going], searches, config.contact)
+        searches = [searching for searching, _, _ in results]
+        for way, (_, history, terms) in zip(ways, results, strict=True):
+            way.histories.append(np.asarray(history))
+            way.terms.append(jax.tree.map(np.asarray, terms))
+    ended = iter(
+        _tried(_chosen, task, start._replace(searching=searching), way, config)
+        for (task, start), searching, way in zip(going, searches, ways, strict=True)
+    )
+    return [start if isinstance(start, SceneError) else next(ended) for start in begun]
+
+
+def closed_faces(model: HandModel) -> Int[ndarray, "f 3"]:
+    """The hand's faces with those that close the wrist."""
+    return np.concatenate([np.asarray(model.faces), np.asarray(model.cap_faces)])
+
+
+def starts_of(poses: ObjectPoses, params: HandParams, count: int) -> Grasp:
+    """A lane for each pose, with the hand as it was seen; the first again where there are fewer."""
+    lanes = np.where(np.arange(count) < len(poses.scale), np.arange(count), 0)
+    fields = (jnp.asarray(x[lanes], jnp.float32) for x in (poses.rotation, poses.translation, poses.scale))
+    hands = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *np.shape(x))), params)
+    return Grasp(hands, *fields)
+
+
+class _Begun(NamedTuple):
+    factor: Float[ndarray, "lanes"]
+    real: Bool[ndarray, "lanes"]
+    """Lanes that stand for a candidate of their own."""
+    searching: GraspSearch
+
+
+class _Way(NamedTuple):
+    """What step two has left behind, by rounds."""
+
+    histories: list[Float[ndarray, "lanes steps"]]
+    terms: list[dict[str, Float[ndarray, "lanes rounds"]]]
+
+
+def _tried(function: Any, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except SceneError as error:
+        return error
+
+
+def _begun(task: ContactTask, config: RefineConfig) -> _Begun:
+    contact, lanes = config.contact, 2 * config.candidates
+    starts = starts_of(task.poses, task.params, config.candidates)
+    keys = jax.random.split(task.key, config.candidates)
+    first, searching = _begin(task.problem, starts, keys, _compiled_for(contact), task.scene.object.size == "unknown")
+    real = np.arange(lanes) // 2 < len(task.poses.scale)
+    if contact.step_one == "adam":  # both are the same
+        real &= np.arange(lanes) % 2 == 0
+    closest = np.asarray(searching.contacts.distance)[real].min()
+    if contact.contacts == "nearest" and not closest <= contact.reach:
+        raise SceneError(
+            f"hand and object: expected a distance of at most {1e3 * contact.reach:.0f} mm at some depth, got "
+            f"{1e3 * closest:.0f} mm: check the object's size, K and the hand"
+        )
+    return _Begun(np.asarray(first.factor).ravel(), real, searching)
+
+
+def _compiled_for(contact: ContactConfig) -> ContactConfig:
+    """Weights are arguments of the compiled programs, so the settings they are compiled for must not hold any."""
+    return replace(contact, **{f"w_{name}": 0.0 for name in contact.weights})
+
+
+def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -> Contact:
+    """The candidates in order: by energy, silhouette and order in depth."""
+    scene, contact, lanes, searching = task.scene, config.contact, len(ended.real), ended.searching
+    grasps: Grasp = jax.tree.map(np.asarray, _found(searching))
+    _, energy, (_, vertices) = jax.tree.map(np.asarray, searching.search.best)
+    missing = np.asarray(searching.contacts.weight == 0).sum(axis=1)
+    energy = energy + contact.w_dis * contact.reach * missing
+    view = picture_view(scene)
+    masks = (jnp.asarray(mask_at(mask, np.asarray(view.pixels))) for mask in (scene.hand_mask, scene.object_mask))
+    shared = jnp.asarray(closed_faces(task.problem.model)), _SeenView(view, *masks)
+    iou, agreement = run_blocks(_view_measures, None, shared, (grasps, vertices), lanes)
+    score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
+    usable = ended.real & np.isfinite(score)
+    # Energies never reach this: it orders those that do not match the mask behind all that do.
+    score = score + 1e4 * (iou < np.max(iou, initial=0.0, where=usable) - config.mask_tolerance)
+    score = np.where(usable, score, np.inf)
+    order = [int(k) for k in np.argsort(score, kind="stable") if np.isfinite(score[k])]
+    if not order:
+        raise SceneError("contact: no candidate ended with a finite energy: check the hand and the object's mesh")
+    candidates = [
+        Candidate(
+            pose=k // 2,
+            valley=k % 2,
+            factor=float(ended.factor[k]),
+            energy=float(energy[k]),
+            masked_iou=float(iou[k]),
+            occlusion_agreement=float(agreement[k]),
+            score=float(score[k]),
+            grasp=jax.tree.map(lambda x: x[k], grasps),  # noqa: B023
+            hand_vertices=np.asarray(vertices[k], float),
+        )
+        for k in order
+    ]
+    best = order[0]
+    terms = {name: np.concatenate([part[name][best] for part in way.terms]) for name in way.terms[0]}
+    return Contact(candidates, np.concatenate([part[best] for part in way.histories]), terms)
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _begin(
+    problem: ContactProblem, starts: Grasp, keys: Any, config: ContactConfig, unknown_size: bool
+) -> tuple[Approach, GraspSearch]:
+    """Step one of every pose and the beginning of step two in both of its valleys, as lanes of one axis.
+
+    Where there is one valley only, the second lane starts in it with the fingers half open.
+    """
+    first = jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
+    count = 2 * len(keys)
+    lanes = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), first.grasp)
+    half = jnp.where(first.distinct, 1.0, 0.5)
+    closed = jnp.stack([jnp.ones(len(keys)), half], axis=1).ravel()
+    begin = partial(begin_grasp, problem, config=config)
+    return first, jax.vmap(lambda lane, key, c: begin(lane, key, closed=c))(lanes, jnp.repeat(keys, 2, axis=0), closed)
+
+
+Round = tuple[GraspSearch, Float[Array, "lanes steps"], dict[str, Float[Array, "lanes rounds"]]]
+
+
+@partial(jax.jit, static_argnums=3)
+def _run_rounds(
+    problems: Sequence[ContactProblem],
+    searches: Sequence[GraspSearch],
+    weights: dict[str, Array],
+    config: ContactConfig,
+) -> list[Round]:
+    def lanes(problem: ContactProblem, searching: GraspSearch) -> Round:
+        return jax.vmap(lambda one: grasp_round(problem, one, weights, config, ROUNDS))(searching)
+
+    if len(problems) == 1:
+        return [lanes(problems[0], searches[0])]
+    stacked = (jax.tree.map(lambda *parts: jnp.stack(parts), *trees) for trees in (problems, searches))
+    together = jax.vmap(lanes)(*stacked)
+    return [jax.tree.map(lambda x: x[k], together) for k in range(len(problems))]  # noqa: B023
+
+
+def _rounds(tasks: Sequence[ContactTask], searches: Sequence[GraspSearch], contact: ContactConfig) -> list[Any]:
+    """`ROUNDS` rounds of every scene; none is run where all journals know what comes of them."""
+    weights = {name: jnp.asarray(value, jnp.float32) for name, value in contact.weights.items()}
+    arguments = [task.problem for task in tasks], list(searches), weights, _compiled_for(contact)
+    together = cache(lambda: _run_rounds(*arguments))
+    if all(task.journal is None for task in tasks):
+        return together()
+    like = _run_rounds.eval_shape(*arguments)
+    return [
+        together()[k] if task.journal is None else task.journal.run_tree(lambda: together()[k], like[k])  # noqa: B023
+        for k, task in enumerate(tasks)
+    ]
+
+
+_inverse_depth = jax.jit(inverse_depth)
+_found = jax.jit(jax.vmap(found))
+
+
+class _SeenView(NamedTuple):
+    view: PictureView
+    hand: Bool[Array, "p"]
+    object: Bool[Array, "p"]
+
+
+def _view_measures(
+    _: None, shared: tuple[Int[Array, "f 3"], _SeenView], drawn_pair: tuple[Grasp, Float[Array, "v 3"]]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Masked IoU and occlusion agreement (1 where no pixel tells) on the view's pixels."""
+    (faces, (view, hand_seen, object_seen)), (grasp, hand_vertices) = shared, drawn_pair
+    corners = grasp.scale * view.corners.reshape(-1, 3)
+    vertices = jnp.matmul(corners, grasp.rotation.T, precision="highest") + grasp.translation[None]
+    object_near = inverse_depth(view.camera, vertices, jnp.arange(len(vertices)).reshape(-1, 3), view.pixels)
+    hand_near = inverse_depth(view.camera, hand_vertices, faces, view.pixels)
+    drawn = (object_near > 0) & view.counted
+    iou = jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
+    both = (object_near > 0) & (hand_near > 0)
+    right = both & jnp.where(object_near > hand_near, object_seen, hand_seen)
+    wrong = both & jnp.where(object_near > hand_near, hand_seen, object_seen)
+    counted = jnp.sum(right) + jnp.sum(wrong)
+    return iou, jnp.where(counted > 0, jnp.sum(right) / jnp.maximum(counted, 1), 1.0)
