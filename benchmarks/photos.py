@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bridges.mediapipe_hands import pictured_landmarks
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.hand_fit import clearer_landmarks
 from fgs_jax.objects import load_object
@@ -40,8 +41,7 @@ def photo_scene(name: str) -> Scene:
     detected = entry["mediapipe"][0]
     mesh = next(path for base in (folder, folder.parent) if (path := base / entry["object_mesh"]).exists())
     pixels, world = np.array(detected["landmarks_px"]), np.array(detected["world_landmarks_m"])
-    pictured = np.column_stack([pixels, detected["landmarks_rel_z_px"]])
-    pictured = (pictured - pictured.mean(axis=0)) * (world.std() / pictured.std())
+    pictured = pictured_landmarks(pixels, np.array(detected["landmarks_rel_z_px"]), world)
     model = load_hand_model("open_hand", entry["appearance_hand"])
     return Scene(
         camera=camera_from_matrix(np.array(entry["K_focal480"]), integer_centres=True),

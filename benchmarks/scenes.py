@@ -134,14 +134,6 @@ def rotation_error(a: Float[ndarray, "3 3"], b: Float[ndarray, "3 3"]) -> float:
     return float(np.rad2deg((Rotation.from_matrix(a).inv() * Rotation.from_matrix(b)).magnitude()))
 
 
-def masked_iou(
-    rendered: Bool[ndarray, "h w"], object_mask: Bool[ndarray, "h w"], hand_mask: Bool[ndarray, "h w"]
-) -> float:
-    """Intersection over union of two object masks over the pixels outside the hand's; 0 where both are empty there."""
-    rendered, object_mask = rendered & ~hand_mask, object_mask & ~hand_mask
-    return float((rendered & object_mask).sum() / max((rendered | object_mask).sum(), 1))
-
-
 def transformed(points: Float[ndarray, "*n 3"], T: Float[ndarray, "4 4"]) -> Float[ndarray, "*n 3"]:
     """R p + t."""
     return points @ T[:3, :3].T + T[:3, 3]

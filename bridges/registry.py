@@ -61,14 +61,24 @@ BACKENDS: dict[str, dict[str, Entry]] = {
     },
     "hand": {
         "hamer": Entry("bridges.hamer:Hamer", ("torch", "hamer"), "see docs/bridges/hands.md", "MIT; MANO's own"),
-        "wilor": Entry("bridges.wilor:Wilor", ("torch", "wilor_mini"), "see docs/bridges/hands.md", "CC BY-NC-ND 4.0"),
-        "mediapipe": Entry("bridges.mediapipe_hands:MediaPipe", (), "see docs/bridges/hands.md", "Apache-2.0"),
+        "wilor": Entry(
+            "bridges.wilor:Wilor",
+            ("torch", "wilor_mini"),
+            "see docs/bridges/hands.md",
+            "CC BY-NC-ND 4.0",
+            automatic=False,
+        ),
+        "mediapipe": Entry(
+            "bridges.mediapipe_hands:MediaPipe", (), "see docs/bridges/hands.md", "Apache-2.0", automatic=False
+        ),
         "command": Entry("bridges.hands:HandCommand", automatic=False),
         "file": Entry("bridges.hands:HandFile", automatic=False),
     },
     "object": {
-        "michelangelo": Entry("bridges.object_commands:Michelangelo", (), "see docs/bridges/objects.md", "GPL-3.0"),
-        "triposr": Entry("bridges.object_commands:TripoSR", (), "see docs/bridges/objects.md", "MIT"),
+        "michelangelo": Entry(
+            "bridges.object_commands:Michelangelo", (), "see docs/bridges/objects.md", "GPL-3.0", automatic=False
+        ),
+        "triposr": Entry("bridges.object_commands:TripoSR", (), "see docs/bridges/objects.md", "MIT", automatic=False),
         "shap-e": Entry("bridges.shap_e:ShapE", (*TORCH, "diffusers"), EXTRA, "MIT"),
         "command": Entry("bridges.object_commands:ObjectCommand", automatic=False),
         "file": Entry("bridges.object_commands:MeshFile", automatic=False),

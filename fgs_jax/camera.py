@@ -54,20 +54,25 @@ def silhouette(
     vertices: Float[Array, "v 3"],
     faces: Int[Array, "f 3"],
     pixels: Float[Array, "p 2"],
+    *,
     count: Int[Array, ""] | int | None = None,
+    closed: Bool[Array, ""] | bool = False,
 ) -> Bool[Array, "p"]:
     """Whether each pixel sees the mesh: `inverse_depth` > 0, a third cheaper.
 
-    `count`: draw the first so many faces; it may change without compiling again.
+    `count`: draw the first so many faces. `closed`: the mesh is closed and wound one way, so that the half of its faces
+    that look this way cover all of it, and the others are left out. Both may change without compiling again.
     """
 
     def draw(triangle: Float[Array, "9"], inside: Float[Array, "p"]) -> Float[Array, "p"]:
         return jnp.maximum(inside, _inside(triangle, pixels))
 
-    triangles = _project_triangles(camera, vertices, faces)
-    return (
-        _draw_all(draw, jnp.full_like(pixels[:, 0], -1.0), triangles, faces.shape[0] if count is None else count) >= 0
-    )
+    a, b, c = (project(camera, vertices)[faces[:, k]] for k in range(3))
+    ab, ac = b - a, c - a
+    needed = ~jnp.asarray(closed) | (ab[:, 0] * ac[:, 1] > ab[:, 1] * ac[:, 0])
+    needed &= jnp.arange(faces.shape[0]) < (faces.shape[0] if count is None else count)
+    triangles = _project_triangles(camera, vertices, faces)[jnp.argsort(~needed)]
+    return _draw_all(draw, jnp.full_like(pixels[:, 0], -1.0), triangles, jnp.sum(needed)) >= 0
 
 
 _TOGETHER = 8

@@ -20,7 +20,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax import ablate, hand_files, metrics
 from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, config_values, load_config
-from fgs_jax.errors import ConfigError, FgsError, HandFileError, HandFileWarning, ResultError
+from fgs_jax.errors import BridgeUnavailable, ConfigError, FgsError, HandFileError, HandFileWarning, ResultError
 from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
 from fgs_jax.journal import Journal
 from fgs_jax.objects import load_object
@@ -32,6 +32,16 @@ from fgs_jax.scene_files import load_scene
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()
 app.command(hand, name="hand", help="Hand model files.")
+
+ELSEWHERE = {
+    "refine": "Refine scenes: find the object's pose and a grasp, and write meshes, numbers and a report.",
+    "scene": "Scenes: from a photo, checked, shown.",
+    "generate": "Pictures from a text.",
+    "dreambooth": "Tune a text-to-image model on pairs of pictures and functional texts.",
+    "text-to-grasp": "From texts to refined grasps.",
+    "doctor": "What is installed, what is missing, and the line that installs it.",
+}
+"""Commands that `main` hands on: `refine`, whose options are the configuration's, and those of the bridges."""
 
 Source = Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")]
 In = Annotated[str, tyro.conf.arg(metavar="IN")]
@@ -93,9 +103,18 @@ def hand_convert(source: Positional[In], out: Positional[Out], overwrite: FlagCr
     print(f"wrote {out}")
 
 
-@app.command(name="refine")
-def refine_help() -> None:
-    """Refine scenes: find the object's pose and a grasp, and write meshes, numbers and a report."""
+def _listed(name: str, meaning: str) -> None:
+    """Puts a command into the list of commands."""
+
+    def command() -> None:
+        raise NotImplementedError(name)
+
+    command.__doc__ = meaning
+    app.command(name=name)(command)
+
+
+for _name, _meaning in ELSEWHERE.items():
+    _listed(_name, _meaning)
 
 
 @app.command(name="ablate")
@@ -340,6 +359,17 @@ def _take_config(words: list[str]) -> tuple[RefineConfig, list[str]]:
     return base, rest
 
 
+def _bridges(words: list[str]) -> int:
+    """Hands a command over to the bridges, which may not be installed."""
+    try:
+        from bridges.cli import main as bridges_main  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BridgeUnavailable(
+            f'fgs {words[0]}: needs {error.name}, not installed here: pip install "fgs-jax[bridges]"'
+        ) from error
+    return bridges_main(words)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; the exit status: 0, or 2 for what the user can mend, said in one line."""
     words = sys.argv[1:] if argv is None else argv
@@ -354,6 +384,8 @@ def main(argv: list[str] | None = None) -> int:
                 return refine_scenes(
                     tyro.cli(Refine, prog="fgs refine [--config NAME|FILE]", args=rest, default=default)
                 )
+            if words and words[0] in ELSEWHERE:
+                return _bridges(words)
             app.cli(prog="fgs", description="Hand-object grasp refinement.", args=words)
         except FgsError as error:
             print(f"fgs: {error}", file=sys.stderr)

@@ -54,6 +54,8 @@ class OpaConfig:
     """Share of the targets on the mask's contour away from the hand; uniform ones favour small and far."""
     hand_hides: bool
     """Whether object points may lie in the hand's pixels without cost."""
+    flips: int
+    """Of so many of the best poses the last round also tries the three mirror images that look nearly the same."""
     candidates: int
     """The best starts whose silhouettes are compared with the mask."""
     distinct_angle: float
@@ -61,7 +63,7 @@ class OpaConfig:
     distinct_distance: float
     """Poses whose surfaces are on average nearer than this share of the object's diameter are one."""
     polish_evaluations: int
-    """Renderings that the last polish of a pose may take; 0 leaves it out."""
+    """Renderings that each of the three rounds of the last polish of a pose may take; 0 leaves it out."""
 
 
 PAPER_OPA = OpaConfig(  # Table 2
@@ -72,6 +74,7 @@ PAPER_OPA = OpaConfig(  # Table 2
     lambda_size=1.0,
     contour=0.0,
     hand_hides=False,
+    flips=0,
     candidates=1,
     distinct_angle=15.0,
     distinct_distance=0.05,
@@ -82,7 +85,7 @@ FAST_OPA = OpaConfig(
     phases=(
         Phase(1.0, 1, 40, 192, 192, rotation_rate=(1e-1, 2e-2), translation_rate=(2e-2, 3e-3)),
         Phase(0.25, 64, 40, 192, 192, rotation_rate=(3e-2, 1e-2), translation_rate=(5e-3, 1e-3)),
-        Phase(0.25, 64, 60, 512, 512, rotation_rate=(2e-2, 3e-3), translation_rate=(2e-3, 3e-4)),
+        Phase(0.25, 16, 60, 2048, 512, rotation_rate=(2e-2, 3e-3), translation_rate=(2e-3, 3e-4)),
     ),
     paper_form=False,
     lambda_dep=0.1,
@@ -90,10 +93,11 @@ FAST_OPA = OpaConfig(
     lambda_size=0.001,
     contour=0.75,
     hand_hides=True,
+    flips=5,
     candidates=32,
     distinct_angle=15.0,
     distinct_distance=0.05,
-    polish_evaluations=200,
+    polish_evaluations=120,
 )
 
 

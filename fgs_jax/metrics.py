@@ -17,7 +17,7 @@ from fgs_jax import hand_files
 from fgs_jax.camera import Z_NEAR
 from fgs_jax.errors import MeshError
 from fgs_jax.hand_anatomy import FINGER_JOINTS, FINGERS
-from fgs_jax.objects import ObjectMesh, _distance, _is_balanced, _lid, _winding
+from fgs_jax.objects import ObjectMesh, _distance, _lid, _winding, is_balanced
 from fgs_jax.render import _candidates, depth_map
 from fgs_jax.types import Camera
 
@@ -225,7 +225,7 @@ def solid_intersection_volume(hand: Surface, object: Surface) -> SolidIntersecti
         arrays = np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.uint32)
         solid = manifold3d.Manifold(manifold3d.Mesh(*arrays))
         if solid.status() != manifold3d.Error.NoError:
-            defect = "not a manifold" if _is_balanced(faces) else "open"
+            defect = "not a manifold" if is_balanced(faces) else "open"
             return SolidIntersection(None, f"the {name}'s mesh is {defect}, so it has no exact boolean")
         solids.append(solid)
     return SolidIntersection(float((solids[0] ^ solids[1]).volume()), None)
@@ -400,7 +400,7 @@ def _check(surface: Surface, name: str) -> None:
     if not len(faces) or not np.isfinite(vertices).all():
         raise MeshError(f"{name}: expected a mesh of finite vertices, came nan, infinity or no face; check its pose")
     a, b, c = np.moveaxis((vertices - vertices.mean(axis=0))[faces], 1, 0)
-    if _is_balanced(faces) and (a * np.cross(b, c)).sum() < 0:
+    if is_balanced(faces) and (a * np.cross(b, c)).sum() < 0:
         raise MeshError(f"{name}: expected faces wound outward, came inward ones; reverse them (a mirror turns them)")
 
 

@@ -84,7 +84,7 @@ def load_object(source: Any, size: str = "metric", name: str | None = None) -> O
             f"{where}: expected an object of 5 mm to 3 m, came {extent:.4g} m; the file may be in millimetres or "
             'centimetres: scale it to metres, or pass size="unknown"'
         )
-    return ObjectMesh(vertices, faces, name, size, tuple(repairs), _is_balanced(faces))
+    return ObjectMesh(vertices, faces, name, size, tuple(repairs), is_balanced(faces))
 
 
 def simplify(mesh: ObjectMesh, faces: int = 5000) -> ObjectMesh:
@@ -105,7 +105,7 @@ def simplify(mesh: ObjectMesh, faces: int = 5000) -> ObjectMesh:
         return mesh
     repairs = list(mesh.repairs)
     vertices, triangles = _mended(vertices, triangles.astype(np.int64), mesh.name, repairs)
-    watertight = _is_balanced(triangles)
+    watertight = is_balanced(triangles)
     deviation = _distance(vertices, triangles, mesh.vertices).max() / _extent(mesh.vertices)
     if deviation > 0.05 or mesh.watertight > watertight:
         return mesh
@@ -493,7 +493,8 @@ def _net_edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return unique, np.bincount(edge.ravel(), np.where(edges[:, 0] < edges[:, 1], 1, -1)).astype(int)
 
 
-def _is_balanced(faces: np.ndarray) -> bool:
+def is_balanced(faces: np.ndarray) -> bool:
+    """Whether faces close up: each edge is passed as often one way as the other."""
     return not _net_edges(faces)[1].any()
 
 

@@ -26,7 +26,7 @@ from fgs_jax.config import FAST_OPA, OpaConfig
 from fgs_jax.distance import nearest
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Entry, Journal, recorded
-from fgs_jax.objects import ObjectMesh, sample_points, simplify
+from fgs_jax.objects import ObjectMesh, is_balanced, sample_points, simplify
 from fgs_jax.render import depth_map
 from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
 from fgs_jax.scene import Scene, check_scene, mask_at, mask_box
@@ -37,6 +37,8 @@ GRID = 256
 """Cells along a side of the grid about the object."""
 VIEW = 96
 """Sampled pixels along a side of the picture that candidates are compared in."""
+LANE_POINTS = 512
+"""A phase of more points runs in as much narrower blocks."""
 DRAWN_FACES = 1024
 """Of the simplified mesh that is drawn there."""
 
@@ -217,9 +219,19 @@ def approximate(
         chosen = _finite_best(energies, kept(len(origin), phase.keep, phase.least), restarts)
         origin, rotations = origin[chosen], rotations[chosen]
         state, histories = jax.tree.map(lambda x: x[chosen], (state, histories))  # noqa: B023
+        if phase is config.phases[-1] and config.flips:
+            best = np.arange(min(config.flips, len(chosen)))
+            origin, histories, state = jax.tree.map(
+                lambda x: np.concatenate([x, *[x[best]] * 3]),  # noqa: B023
+                (origin, histories, state),
+            )
+            flipped = _flips(problem, rotations[best], state)
+            rotations = np.concatenate([rotations, flipped])
+            state.rotation[len(chosen) :] = 0
         settings = _PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
         inputs = _PhaseInputs(problem, weights, jnp.array(phase.rotation_rate), jnp.array(phase.translation_rate))
-        found: Solution = run_blocks(_run_phase, settings, inputs, (rotations, state), width, journal=journal)
+        lanes = max(1, width * LANE_POINTS // max(phase.points, LANE_POINTS))
+        found: Solution = run_blocks(_run_phase, settings, inputs, (rotations, state), lanes, journal=journal)
         state, energies, terms = found.value, found.energy, found.terms
         histories.append(found.history)
         lost += int((~np.isfinite(energies)).sum())
@@ -258,6 +270,22 @@ def _finite_best(energies: Float[ndarray, "n"], count: int, restarts: int) -> In
     if not len(chosen):
         raise SceneError(f"no start of {restarts} ended with a finite energy: check the camera and the object's mesh")
     return chosen
+
+
+def _flips(problem: PoseProblem, rotations: Float[ndarray, "k 3 3"], state: PoseState) -> Float[ndarray, "3*k 3 3"]:
+    """Of poses, best first: what their silhouettes would be of as well, were they seen from far away.
+
+    M R S, with M the mirror in depth along the ray to the object, and S that along one of the object's principal axes:
+    the picture keeps the outline of an object that is symmetric, or flat, along that axis.
+    """
+    turned = rotations @ Rotation.from_rotvec(np.asarray(state.rotation)[: len(rotations)]).as_matrix()
+    ray = np.asarray(state.translation)[: len(rotations)]
+    ray = ray / np.linalg.norm(ray, axis=1, keepdims=True)
+    in_depth = np.eye(3) - 2 * ray[:, :, None] * ray[:, None]
+    points = np.asarray(problem.points)
+    axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2]
+    flipped = [in_depth @ turned @ (np.eye(3) - 2 * np.outer(axis, axis)) for axis in axes]
+    return np.concatenate(flipped).astype(np.float32)
 
 
 class _PhaseSettings(NamedTuple):
@@ -397,6 +425,8 @@ class PictureView:
     corners: Float[Array, "f 3 3"]
     """Of the triangles, in the object's frame; what is left of the room for them is zero."""
     triangles: Int[Array, ""]
+    closed: Bool[Array, ""]
+    """Whether they are a closed surface, wound one way."""
 
 
 def picture_view(scene: Scene, hand_hides: bool = True) -> PictureView:
@@ -409,7 +439,7 @@ def picture_view(scene: Scene, hand_hides: bool = True) -> PictureView:
     counted = mask_at(np.ones_like(scene.hand_mask), pixels)
     if hand_hides:
         counted &= ~mask_at(scene.hand_mask, pixels)
-    corners, triangles = _drawn_triangles(scene.object)
+    corners, triangles, closed = _drawn_triangles(scene.object)
     return PictureView(
         camera=scene.camera,
         pixels=jnp.asarray(pixels, jnp.float32),
@@ -417,17 +447,18 @@ def picture_view(scene: Scene, hand_hides: bool = True) -> PictureView:
         counted=jnp.asarray(counted),
         corners=corners,
         triangles=triangles,
+        closed=closed,
     )
 
 
 @lru_cache(maxsize=8)
-def _drawn_triangles(mesh: ObjectMesh) -> tuple[Float[Array, "f 3 3"], Int[Array, ""]]:
-    """Corners of the mesh, made simple, in room for a multiple of `DRAWN_FACES`; and how many there are."""
+def _drawn_triangles(mesh: ObjectMesh) -> tuple[Float[Array, "f 3 3"], Int[Array, ""], Bool[Array, ""]]:
+    """Corners of the mesh, made simple, in room for a multiple of `DRAWN_FACES`; how many; whether they are closed."""
     simple = simplify(mesh, DRAWN_FACES)
     corners = simple.vertices[simple.faces]
     padded = np.zeros((DRAWN_FACES * -(-len(corners) // DRAWN_FACES), 3, 3))
     padded[: len(corners)] = corners
-    return jnp.asarray(padded, jnp.float32), jnp.asarray(len(corners))
+    return jnp.asarray(padded, jnp.float32), jnp.asarray(len(corners)), jnp.asarray(is_balanced(simple.faces))
 
 
 def _view_iou(_: None, view: PictureView, pose: _Poses) -> Float[Array, ""]:
@@ -435,14 +466,28 @@ def _view_iou(_: None, view: PictureView, pose: _Poses) -> Float[Array, ""]:
     corners = jnp.exp(pose.log_scale) * view.corners.reshape(-1, 3)
     vertices = jnp.matmul(corners, pose.rotation.T, precision="highest") + pose.translation[None]
     faces = jnp.arange(len(vertices)).reshape(-1, 3)
-    drawn = silhouette(view.camera, vertices, faces, view.pixels, view.triangles) & view.counted
+    seen = silhouette(view.camera, vertices, faces, view.pixels, count=view.triangles, closed=view.closed)
+    drawn = seen & view.counted
     return jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
 
 
+@jax.jit
+def _iou_of(view: PictureView, pose: _Poses) -> Float[Array, ""]:
+    return _view_iou(None, view, pose)
+
+
 def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> Entry:
-    """Nelder-Mead on the rendered masked IoU: a few degrees, pixels and percent of size around the pose."""
-    if not evaluations:
-        return _entry(pose)
+    """Nelder-Mead on the rendered masked IoU, with wide steps to one side and to the other, then with shorter ones."""
+    for reach in (4.0, -4.0, 2.0):
+        pose = _nelder_mead(pose, view, scene, reach, evaluations) if evaluations else pose
+    return _entry(pose)
+
+
+def _nelder_mead(pose: _Poses, view: PictureView, scene: Scene, reach: float, evaluations: int) -> _Poses:
+    """The best pose found from steps of `reach` times three degrees, 1.5 pixels and 1.5 percent of size and depth.
+
+    The masked IoU counts pixels: it has flat places, on which a small simplex stays.
+    """
     depth = float(pose.translation[2])
     pixel = depth / float(np.mean(np.asarray(scene.camera.focal)))
     steps = np.array([0.05, 0.05, 0.05, 1.5 * pixel, 1.5 * pixel, 0.015])
@@ -456,13 +501,11 @@ def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> 
         return _Poses(rotation, middle - rotation @ centre, pose.log_scale)
 
     def cost(x: Float[ndarray, "6"]) -> float:
-        one = jax.tree.map(lambda a: np.asarray(a, np.float32)[None], moved(x))
-        return 1.0 - float(run_blocks(_view_iou, None, view, one, 1)[0])
+        return 1.0 - float(_iou_of(view, jax.tree.map(np.float32, moved(x))))
 
-    simplex = np.concatenate([np.zeros((1, 6)), np.eye(6)])
+    simplex = reach * np.concatenate([np.zeros((1, 6)), np.eye(6)])
     options = {"maxfev": evaluations, "initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-5}
-    found = scipy.optimize.minimize(cost, np.zeros(6), method="Nelder-Mead", options=options)
-    return _entry(moved(found.x))
+    return moved(scipy.optimize.minimize(cost, np.zeros(6), method="Nelder-Mead", options=options).x)
 
 
 def _entry(pose: _Poses) -> Entry:

@@ -27,29 +27,35 @@ def least_squares(
 ) -> LeastSquares:
     """Levenberg-Marquardt with Marquardt's scaling: `steps` damped steps, of which those are kept that lower the cost.
 
-    For few unknowns and any number of residuals: the Jacobian is taken forward, one pass for each unknown. A step to
-    residuals that are not finite is refused.
+    For few unknowns and any number of residuals: the Jacobian is taken forward, one pass for each unknown, and with the
+    residuals themselves, so that they are traced once. A step to residuals that are not finite is refused;
+    a start with such residuals comes back with an infinite cost.
     """
+    linearised = jax.jacfwd(lambda x: (residuals(x),) * 2, has_aux=True)
 
-    def step(state, _):
-        value, cost, damping = state
-        residual = residuals(value)
-        jacobian = jax.jacfwd(residuals)(value)
+    def at(value: Float[Array, "p"]) -> tuple[Array, Array, Array, Array]:
+        jacobian, residual = linearised(value)
         normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
         gradient = jnp.matmul(jacobian.T, residual, precision="highest")
+        return value, 0.5 * jnp.sum(residual**2), normal, gradient
+
+    def step(state, _):
+        proposal, damping, best = state
+        new = at(proposal)
+        better = new[1] < best[1]
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, best)
+        damping = jnp.clip(jnp.where(better, damping / 4.0, damping * 4.0), 1e-7, 1e7)
+        value, cost, normal, gradient = best
         scale = jnp.diagonal(normal) + 1e-6
         factor = jax.scipy.linalg.cho_factor(normal + jnp.diag(damping * scale))
-        proposal = value - jax.scipy.linalg.cho_solve(factor, gradient)
-        new_cost = 0.5 * jnp.sum(residuals(proposal) ** 2)
-        better = new_cost < cost
-        value = jnp.where(better, proposal, value)
-        cost = jnp.where(better, new_cost, cost)
-        damping = jnp.clip(jnp.where(better, damping / 4.0, damping * 4.0), 1e-7, 1e7)
-        return (value, cost, damping), cost
+        return (value - jax.scipy.linalg.cho_solve(factor, gradient), damping, best), cost
 
-    cost = 0.5 * jnp.sum(residuals(start) ** 2)
-    (value, cost, _), history = jax.lax.scan(step, (start, cost, jnp.asarray(damping, start.dtype)), length=steps)
-    return LeastSquares(value, cost, history)
+    # The first evaluation, of the start itself, is taken as it is and counts as no step.
+    unknown = jnp.zeros((start.size, start.size), start.dtype)
+    nothing = start, jnp.asarray(jnp.inf, start.dtype), unknown, jnp.zeros_like(start)
+    begin = start, jnp.asarray(4.0 * damping, start.dtype), nothing
+    (_, _, best), history = jax.lax.scan(step, begin, length=steps + 1)
+    return LeastSquares(best[0], best[1], history[1:])
 
 
 class Solution(NamedTuple):

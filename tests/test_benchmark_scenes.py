@@ -10,11 +10,12 @@ from scipy.spatial.transform import Rotation
 
 pytest.importorskip("manifold3d", reason="the benchmark's shapes need manifold3d: pip install manifold3d")
 
-from benchmarks.scenes import OBJECT_VISIBLE, add_s, diameter, make_scene, masked_iou, rotation_error, transformed
+from benchmarks.scenes import OBJECT_VISIBLE, add_s, diameter, make_scene, rotation_error, transformed
 from benchmarks.shapes import ASYMMETRIC, SHAPES
 from fgs_jax.camera import project
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
+from fgs_jax.metrics import masked_iou
 from fgs_jax.render import depth_map
 
 SIZES = {  # mm, smallest side of the bounding box first

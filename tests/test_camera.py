@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import Z_NEAR, farthest_inverse_depth, inverse_depth, project, silhouette
 from fgs_jax.hand import hand
@@ -72,6 +73,19 @@ def test_what_is_too_near_or_flat_is_not_drawn():
     np.testing.assert_allclose(inverse_depth(PICTURE, square, faces, pixels), 1.0, rtol=1e-5)
     assert not silhouette(PICTURE, square - jnp.array([[0.0, 0.0, 2.0]]), faces, pixels).any()
     assert not silhouette(PICTURE, square * jnp.array([[1.0, 0.0, 1.0]]), faces, pixels).any()
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_half_of_a_closed_mesh_covers_all_of_it(inverted):
+    mesh = trimesh.creation.torus(0.1, 0.04)
+    turned = mesh.vertices @ Rotation.from_rotvec([0.7, 0.4, 0.2]).as_matrix().T + [0.02, 0.01, 0.5]
+    faces = mesh.faces[:, ::-1] if inverted else mesh.faces
+    arguments = PICTURE, jnp.asarray(turned, jnp.float32), jnp.asarray(faces), jnp.asarray(CENTRES, jnp.float32)
+    whole, half = silhouette(*arguments), silhouette(*arguments, closed=True)
+    np.testing.assert_array_equal(whole, half)
+    assert 0.02 < np.mean(half) < 0.9
+    fewer = silhouette(*arguments, count=len(faces) // 2, closed=jnp.asarray(True))
+    assert np.mean(fewer) < np.mean(half) and not np.any(fewer & ~half)
 
 
 nearest, farthest = jax.jit(inverse_depth), jax.jit(farthest_inverse_depth)

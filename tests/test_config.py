@@ -44,7 +44,7 @@ def test_the_file_for_people_equals_the_constant(name):
 
 
 def test_there_is_a_file_for_each_name():
-    assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == sorted(CONFIGS)
+    assert {path.stem for path in FOLDER.glob("*.yaml")} - {"dreambooth"} == set(CONFIGS)
     assert CONFIGS == {"fast": FAST, "paper": PAPER}
 
 

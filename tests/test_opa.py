@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import jaxlie
 import numpy as np
 import pytest
+import trimesh
 from jax.test_util import check_grads
 from scipy.spatial.transform import Rotation
 
 from benchmarks.scenes import add_s, diameter, make_scene
 from fgs_jax import opa
-from fgs_jax.camera import project
+from fgs_jax.camera import project, silhouette
 from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.errors import SceneError
 from fgs_jax.objects import load_object
@@ -341,3 +342,27 @@ def test_a_start_turns_about_the_centre_of_the_points(problem):
     by_state = opa_terms(problem, jnp.eye(3), state)["dist"]
     by_start = opa_terms(problem, jaxlie.SO3.exp(state.rotation).as_matrix(), state._replace(rotation=jnp.zeros(3)))
     np.testing.assert_allclose(by_state, by_start["dist"], rtol=1e-4)
+
+
+def test_flips_look_nearly_the_same_from_afar(problem):
+    """A plate has three of them beside itself; from 50 m each covers the pixels that the plate covers."""
+    plate = trimesh.creation.box((0.12, 0.07, 0.004))
+    camera = Camera(jnp.array([50000.0] * 2), jnp.array([160.0] * 2))
+    far = replace(problem, points=jnp.asarray(plate.vertices, jnp.float32), camera=camera)
+    rotation = Rotation.from_rotvec([0.9, 0.3, 0.2]).as_matrix().astype(np.float32)[None]
+    state = PoseState(np.array([[0.1, 0.0, 0.2]], np.float32), np.array([[0.01, 0.02, 50.0]], np.float32), None)
+    flips = opa._flips(far, rotation, state)
+    turned = rotation[0] @ Rotation.from_rotvec(state.rotation[0]).as_matrix()
+    assert flips.shape == (3, 3, 3)
+    np.testing.assert_allclose(np.linalg.det(flips), 1, atol=1e-5)
+
+    def covered(matrix):
+        placed = plate.vertices @ matrix.T + np.asarray(state.translation[0])
+        pixels = jnp.asarray(np.stack(np.meshgrid(*[np.arange(90, 260) + 0.5] * 2), -1).reshape(-1, 2), jnp.float32)
+        return np.asarray(silhouette(far.camera, jnp.asarray(placed, jnp.float32), jnp.asarray(plate.faces), pixels))
+
+    before = covered(turned)
+    for flip in flips:
+        after = covered(flip)
+        assert np.linalg.norm(flip - turned) > 0.3
+        assert (before & after).sum() / (before | after).sum() > 0.98

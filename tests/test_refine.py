@@ -1,6 +1,7 @@
 """The main job on a small rendered scene: a good grasp from each form of hand, mirrored, of unknown size, from afar."""
 
 import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -18,7 +19,8 @@ from fgs_jax.contact_stage import closed_faces, vertices_seen
 from fgs_jax.errors import FgsError, SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
-from fgs_jax.refine import mirrored_result, pose_hand, refine, reframe
+from fgs_jax.journal import Journal
+from fgs_jax.refine import Result, mirrored_result, pose_hand, refine, refine_many, reframe
 from fgs_jax.scene import mirrored
 from fgs_jax.types import Camera
 from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
@@ -317,3 +319,39 @@ def test_the_second_scene_of_a_run_compiles_nothing(result, caplog):
     with compilations(caplog) as compiled:  # and it would be noticed
         jax.jit(lambda x: x + 1)(jnp.zeros(17))
     assert any("lambda" in name for name in compiled)
+
+
+def test_many_scenes_run_as_one_and_a_bad_one_does_not_disturb_them(result, scene):
+    away = replace(result.before.hand, translation=result.before.hand.translation + np.array([3.0, 0, 0], np.float32))
+    left = mirrored(scene)
+    told = []
+    found = refine_many(
+        [scene, replace(scene, hand_params=away), replace(scene, object_mask=scene.hand_mask), left],
+        SMALL,
+        progress=lambda index, stage, _: told.append((index, stage)),
+    )
+    assert isinstance(found[1], SceneError) and "expected a distance of at most" in str(found[1])
+    assert isinstance(found[2], SceneError) and "identical" in str(found[2])
+    assert [stage for index, stage in told if index == 3] == ["hand", "object pose", "contact", "metrics"]
+    for outcome, sign in ((found[0], 1), (found[3], -1)):
+        assert isinstance(outcome, Result)
+        assert [c.pose for c in outcome.candidates] == [c.pose for c in result.candidates]
+        np.testing.assert_array_equal(outcome.poses.translation * [sign, 1, 1], result.poses.translation)
+        np.testing.assert_allclose(outcome.hand_vertices[1] * [sign, 1, 1], result.hand_vertices[1], atol=2e-4)
+        for key in ("mpd_mm", "siv_cm3", "fingers_in_contact", "masked_iou"):
+            assert outcome.metrics[1][key] == pytest.approx(result.metrics[1][key], abs=0.2)
+
+
+def test_a_batch_goes_on_from_journals_of_different_lengths(scene, result, tmp_path):
+    journals = [Journal(tmp_path / name) for name in "ab"]
+    whole = refine_many([scene, scene], SMALL, journals=journals)
+    for journal in journals:
+        journal.close()
+    shutil.rmtree(tmp_path / "b")
+    again = [Journal(tmp_path / name) for name in "ab"]
+    assert [journal.recovered for journal in again] == [13, 0]
+    for first, second in zip(whole, refine_many([scene, scene], SMALL, journals=again), strict=True):
+        assert isinstance(first, Result) and isinstance(second, Result)
+        np.testing.assert_array_equal(first.hand_vertices[1], second.hand_vertices[1])
+    for journal in again:
+        journal.close()

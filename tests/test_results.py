@@ -432,3 +432,12 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(fgs, out, capsys, writte
     for name in set(FILES) - {"result.json", "report.html"}:
         assert (out / name).read_bytes() == (written / name).read_bytes()
     assert sorted(path.name for path in out.iterdir()) == FILES and not records.exists()
+
+
+def test_a_scene_that_is_finished_is_left_as_it_is(fgs, written, capsys):
+    before = {path: path.stat().st_mtime_ns for path in written.iterdir()}
+    assert fgs("scene", "--out", written.name, "--resume") == 0
+    assert "scene: is finished, in " in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in written.iterdir()} == before
+    assert fgs("scene", "--out", written.name, "--resume", "--seed", "3") == 2
+    assert "is there already" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bridges.mediapipe_hands import pictured_landmarks
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.hand_fit import clearer_landmarks
 from fgs_jax.objects import load_object
@@ -51,8 +52,7 @@ def tumbler_scene(source: Path, frame: int) -> Scene:
         "object": "examples/tumbler.py: revolved from a profile, in metres",
     }
     world = np.array(detected["world_landmarks_m"])
-    pictured = np.column_stack([detected["landmarks_px"], detected["landmarks_rel_z_px"]])
-    pictured = (pictured - pictured.mean(axis=0)) * (world.std() / pictured.std())
+    pictured = pictured_landmarks(np.array(detected["landmarks_px"]), np.array(detected["landmarks_rel_z_px"]), world)
     landmarks = clearer_landmarks(load_hand_model("open_hand"), world, pictured)
     if np.allclose(landmarks, world):
         del provenance["world_landmarks"]
