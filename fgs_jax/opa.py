@@ -219,7 +219,7 @@ def approximate(
         chosen = _finite_best(energies, kept(len(origin), phase.keep, phase.least), restarts)
         origin, rotations = origin[chosen], rotations[chosen]
         state, histories = jax.tree.map(lambda x: x[chosen], (state, histories))  # noqa: B023
-        if phase is config.phases[-1] and config.flips:
+        if histories and phase is config.phases[-1] and config.flips:
             best = np.arange(min(config.flips, len(chosen)))
             origin, histories, state = jax.tree.map(
                 lambda x: np.concatenate([x, *[x[best]] * 3]),  # noqa: B023
