@@ -9,15 +9,17 @@ import time
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
+from jaxtyping import Array, Key
 
 from benchmarks.photos import DATA
 from benchmarks.scenes import RenderedScene, add_s, diameter, make_scene, rotation_error
 from benchmarks.shapes import ASYMMETRIC, SHAPES, Mesh
 from fgs_jax.config import FAST_OPA, PAPER_OPA, OpaConfig
 from fgs_jax.objects import load_object, sample_points, simplify
-from fgs_jax.opa import ObjectPoses, approximate
+from fgs_jax.opa import ObjectPoses, PoseState, approximate, opa_terms, pose_problem
 from fgs_jax.scene import Scene
 
 SOLVERS = {"fast": FAST_OPA, "paper": PAPER_OPA}
@@ -38,6 +40,8 @@ class Row:
     iou: float
     seconds: float
     """Warm."""
+    why: str = ""
+    """Of a miss: what the truth costs, and what was found instead."""
 
 
 def as_scene(rendered: RenderedScene, *, size: str, factor: float) -> Scene:
@@ -91,18 +95,34 @@ def run(case: Case, config: OpaConfig, poses: int, restarts: int, objects: dict[
             scene = as_scene(rendered, size="unknown" if case == "unknown" else "metric", factor=factor)
             start = time.perf_counter()
             found = approximate(scene, jax.random.key(seed), restarts, config=config)
-            rows.append(judge(rendered, found, case, factor, time.perf_counter() - start))
+            row = judge(rendered, found, case, factor, time.perf_counter() - start)
+            missed = row.best >= 0.1 and case == "metric"
+            why = reason(rendered, scene, found, key=jax.random.key(seed), config=config) if missed else ""
+            rows.append(dataclasses.replace(row, name=f"{name} {seed}", why=why))
     return rows
+
+
+def reason(rendered: RenderedScene, scene: Scene, found: ObjectPoses, *, key: Key[Array, ""], config: OpaConfig) -> str:
+    """Loss and masked IoU of the truth and of what was found; what could be seen of the object."""
+    problem, centre = pose_problem(scene, jax.random.split(key)[0], config)
+    T = rendered.T_camera_object
+    state = PoseState(np.zeros(3, np.float32), (T[:3, 3] + T[:3, :3] @ centre).astype(np.float32), None)
+    terms = opa_terms(problem, jnp.asarray(T[:3, :3], jnp.float32), state, paper_form=config.paper_form)
+    truth = terms["dist"] + config.lambda_dep * terms["dep"] + config.lambda_cam * terms["cam"]
+    return (
+        f"loss {float(truth):.5f} at the truth, {found.energy[0]:.5f} found; masked IoU 1.000 and "
+        f"{found.masked_iou[0]:.3f}; {rendered.object_visible:.0%} of it seen, {int(rendered.object_mask.sum())} pixels"
+    )
 
 
 def summary(solver: str, case: str, rows: list[Row], restarts: int) -> str:
     best, first = (np.array([getattr(row, field) for row in rows]) for field in ("best", "first"))
     iou, turn, seconds = (np.array([getattr(row, field) for row in rows]) for field in ("iou", "rotation", "seconds"))
-    asymmetric = np.array([row.name in ASYMMETRIC for row in rows])
+    asymmetric = np.array([row.name.rsplit(" ", 1)[0] in ASYMMETRIC for row in rows])
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return (
         f"| {solver} | {case} | {100 * (best < 0.1).mean():.0f} % | {100 * (first < 0.1).mean():.0f} % "
-        f"| {100 * np.median(best):.1f} / {100 * np.median(first):.1f} | {np.median(turn[asymmetric]):.1f} "
+        f"| {100 * np.median(best):.1f} / {100 * np.median(first):.1f} | {np.median(turn[asymmetric]) if asymmetric.any() else np.nan:.1f} "
         f"| {np.median(iou):.3f} | {np.median(seconds):.2f} | {restarts / np.median(seconds):.0f} | {memory:.1f} |"
     )
 
@@ -129,7 +149,8 @@ def main(
             print(summary(solver, case, rows, restarts), flush=True)
             for row in rows if verbose else [row for row in rows if row.best >= 0.1]:
                 print(
-                    f"  {row.name}: ADD-S {100 * row.best:.0f} / {100 * row.first:.0f} %, IoU {row.iou:.3f}", flush=True
+                    f"  {row.name}: ADD-S {100 * row.best:.0f} / {100 * row.first:.0f} %, IoU {row.iou:.3f} {row.why}",
+                    flush=True,
                 )
 
 
