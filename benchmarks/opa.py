@@ -119,10 +119,11 @@ def summary(solver: str, case: str, rows: list[Row], restarts: int) -> str:
     best, first = (np.array([getattr(row, field) for row in rows]) for field in ("best", "first"))
     iou, turn, seconds = (np.array([getattr(row, field) for row in rows]) for field in ("iou", "rotation", "seconds"))
     asymmetric = np.array([row.name.rsplit(" ", 1)[0] in ASYMMETRIC for row in rows])
+    spin = np.median(turn[asymmetric]) if asymmetric.any() else np.nan
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return (
         f"| {solver} | {case} | {100 * (best < 0.1).mean():.0f} % | {100 * (first < 0.1).mean():.0f} % "
-        f"| {100 * np.median(best):.1f} / {100 * np.median(first):.1f} | {np.median(turn[asymmetric]) if asymmetric.any() else np.nan:.1f} "
+        f"| {100 * np.median(best):.1f} / {100 * np.median(first):.1f} | {spin:.1f} "
         f"| {np.median(iou):.3f} | {np.median(seconds):.2f} | {restarts / np.median(seconds):.0f} | {memory:.1f} |"
     )
 
