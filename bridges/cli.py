@@ -48,8 +48,8 @@ Side = Literal["right", "left"]
 def scene_from_photo(
     photo: Positional[Photo],
     *,
-    object: str,
-    out: Path,
+    object: str | None = None,
+    out: Path | None = None,
     object_mesh: Path | None = None,
     object_size: Literal["metric", "unknown"] | None = None,
     side: Side | None = None,
@@ -69,14 +69,15 @@ def scene_from_photo(
     set_: Assignments = (),
     prompt: str = "",
     seed: int | None = None,
+    trust_pickle: Flag = False,
     overwrite: Flag = False,
 ) -> None:
     """A scene from a photo: what is given is used, what is not is made by back ends.
 
     Args:
         photo: The picture of a hand and an object.
-        object: The object's name, such as mug.
-        out: Folder of the scene to write.
+        object: The object's name, such as mug; that of the file OBJECT-MESH unless given.
+        out: Folder of the scene to write; the photo's name, where fgs is run, unless given.
         object_mesh: The object's mesh, in place of a back end's.
         object_size: metric where the mesh is in metres; unknown, the default, where it is right up to its scale.
         side: right or left, the hand's; needed where no back end tells it.
@@ -96,6 +97,7 @@ def scene_from_photo(
         set_: An option of a back end, such as hand.checkpoint=hamer.ckpt; may be given several times.
         prompt: What the picture shows, for the record.
         seed: Of what is random.
+        trust_pickle: Let the hand's tool run its files as pickles, which can run any program.
         overwrite: Replace OUT if it is a scene.
     """
     from bridges.from_photo import read_estimate
@@ -104,13 +106,17 @@ def scene_from_photo(
     from bridges.text_to_image import read_picture
     from fgs_jax.scene_files import save_scene
 
+    name = object or (object_mesh.stem if object_mesh else "")
+    if not name:
+        raise ConfigError("--object: expected the object's name, such as mug, got none; say it, or give --object-mesh")
+    out = out or Path(photo.stem)
     _check_out(out, overwrite)
     names = {"detector": detector, "segmenter": segmenter, "hand": hand, "object": object_from}
-    stack = _stack(config, names, set_)
+    stack = _stack(config, names, set_, trust_pickle)
     image = read_picture(photo)
     made = make(
         image,
-        object_name=object,
+        object_name=name,
         object_mesh=object_mesh,
         object_size=object_size or stack.object_size,
         side=side,
@@ -213,11 +219,13 @@ def dreambooth(data: Positional[Data], resume: Flag = False) -> None:
         data: YAML file with pictures, texts and options (docs/bridges/text_to_image.md).
         resume: Go on with a run that was killed.
     """
-    from bridges.dreambooth import read_config, train
+    from bridges.dreambooth import train
+    from bridges.dreambooth_config import read_config
 
     chosen = read_config(data)
     output = Path(chosen.output).expanduser()
-    if not resume and output.is_dir() and any(output.iterdir()):
+    # A configuration alone is one that was refused before anything was made.
+    if not resume and output.is_dir() and {path.name for path in output.iterdir()} - {"config.json"}:
         raise ConfigError(f"{output}: is there already; go on with --resume, or write another output into {data}")
     print(f"wrote {train(chosen)}")
 
@@ -236,6 +244,7 @@ def run_text_to_grasp(
     focal: float | None = None,
     seed: int | None = None,
     until: Literal["images", "boxes", "hand", "masks", "object", "scene", "grasp"] = "grasp",
+    trust_pickle: Flag = False,
     in_process: Flag = False,
 ) -> int:
     """A functional text to pictures, to a scene, to a refined grasp and its report; run it again to go on.
@@ -252,11 +261,12 @@ def run_text_to_grasp(
         focal: Focal length in pixels, where the hand's back end gives no camera.
         seed: Of what is random.
         until: Last stage to make.
+        trust_pickle: Let the hand's tool run its files as pickles, which can run any program.
         in_process: All stages in this process, with the same results; torch then keeps its share of the GPU.
     """
     if (text is None) == (prompts is None) or (text is None) != (object is None):
         raise ConfigError("text-to-grasp: expected TEXT and --object NAME, or --prompts FILE, got another choice")
-    stack = _stack(config, {}, set_)
+    stack = _stack(config, {}, set_, trust_pickle)
     changes = {"refine": refine, "focal": focal, "seed": seed}
     stack = replace(stack, **{name: value for name, value in changes.items() if value is not None})
     if prompts is None:
@@ -304,7 +314,9 @@ def main(words: Sequence[str]) -> int:
         return stop.code if isinstance(stop.code, int) else 2
 
 
-def _stack(config: Path | None, names: dict[str, str | None], assignments: Sequence[str]) -> GenerateConfig:
+def _stack(
+    config: Path | None, names: dict[str, str | None], assignments: Sequence[str], trust_pickle: bool = False
+) -> GenerateConfig:
     """The configuration of a file, with back ends named and options set on the command line."""
     stack = GenerateConfig() if config is None else load_generate_config(config)
     for kind, name in names.items():
@@ -312,7 +324,7 @@ def _stack(config: Path | None, names: dict[str, str | None], assignments: Seque
             stack = with_backend(stack, kind, name)
     for assignment in assignments:
         stack = with_option(stack, assignment)
-    return stack
+    return with_option(stack, "hand.trust_pickle=true") if trust_pickle else stack
 
 
 def _matrix(camera: Numbers4) -> Float[ndarray, "3 3"]:

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -86,15 +86,8 @@ def load_generate_config(path: str | Path) -> GenerateConfig:
 
     Raises ConfigError for a file that is missing or no YAML, for an unknown key, and for a value that means nothing.
     """
-    path = Path(path).expanduser()
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        advice = "see configs/generate for two to copy"
-        raise ConfigError(f"{path}: expected a YAML file, there is none; check the path, {advice}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected YAML, got {' '.join(str(error).split())}; mend the file") from error
-    return generate_config(values or {}, str(path))
+    values = read_yaml(path, ", see configs/generate for two to copy")
+    return generate_config(values or {}, str(Path(path).expanduser()))
 
 
 def generate_config(values: Any, where: str = "configuration") -> GenerateConfig:
@@ -108,7 +101,7 @@ def generate_config(values: Any, where: str = "configuration") -> GenerateConfig
         elif name in _OTHERS:
             others[name] = _other(name, value, where)
         else:
-            raise ConfigError(f"{where}: unknown key {name}; {_hint(name, (*KEYS, *_OTHERS))}")
+            raise ConfigError(f"{where}: unknown key {name}; {hint(name, (*KEYS, *_OTHERS))}")
     return GenerateConfig(chosen, **others)
 
 
@@ -152,7 +145,7 @@ def _choice(kind: str, value: Any, where: str) -> Choice:
     name = options.pop("backend", "auto")
     known = ("auto", *registry.names(KEYS[kind]))
     if name not in known:
-        raise ConfigError(f"{where}: {kind}: unknown back end {name}; {_hint(name, known)}")
+        raise ConfigError(f"{where}: {kind}: unknown back end {name}; {hint(name, known)}")
     if name == "auto" and options:
         raise ConfigError(
             f"{where}: {kind}: expected backend: NAME beside {next(iter(options))}; auto takes no options"
@@ -174,6 +167,18 @@ def _other(name: str, value: Any, where: str) -> Any:
     return value
 
 
-def _hint(name: Any, known: tuple[str, ...]) -> str:
+def read_yaml(path: str | Path, advice: str = "") -> Any:
+    """What a YAML file holds. Raises ConfigError for a file that is missing, with advice, or no YAML."""
+    path = Path(path).expanduser()
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: expected a YAML file, there is none; check the path{advice}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: expected YAML, got {' '.join(str(error).split())}; mend the file") from error
+
+
+def hint(name: Any, known: Sequence[str]) -> str:
+    """The known name that is nearest, else all of them."""
     near = difflib.get_close_matches(str(name), known, 1)
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"

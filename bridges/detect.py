@@ -16,6 +16,7 @@ import PIL.Image
 from jaxtyping import Float
 from numpy import ndarray
 
+from bridges.geometry import box_iou, is_box
 from bridges.pretrained import (
     check_picture,
     load_model,
@@ -26,7 +27,7 @@ from bridges.pretrained import (
     torch_device,
 )
 from bridges.provenance import versions, weight_hashes
-from bridges.types import Box, Detected, Detection, Image, Provenance
+from bridges.types import Detected, Detection, Image, Provenance
 from fgs_jax.errors import BridgeError, ConfigError
 
 HELD = 3
@@ -253,13 +254,6 @@ def without_duplicates(detections: Sequence[Detection], overlap: float) -> list[
     return kept
 
 
-def box_iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
-    inside = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
-    union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - inside
-    return float(inside / union)
-
-
 def from_doh100_hand(row: Float[ndarray, "10"]) -> Detection:
     """A row of `hand_dets`.
 
@@ -417,7 +411,7 @@ def _from_json(entry: Any, where: str) -> Detection:
         box, score = np.array(entry["box"], float), float(entry.get("score", 1.0))
     except (TypeError, ValueError):
         box, score = np.empty(0), 0.0
-    if box.shape != (4,) or not np.isfinite([*box, score]).all() or not (box[:2] < box[2:]).all():
+    if not is_box(box) or not np.isfinite(score):
         came = entry["box"]
         raise BridgeError(f"{where}: expected [left, top, right, bottom] with left < right, top < bottom, got {came}")
     side = entry.get("side")

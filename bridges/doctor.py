@@ -14,6 +14,10 @@ from bridges.registry import BACKENDS, Entry
 from fgs_jax.errors import FgsError
 
 PACKAGES = ("fgs-jax", "jax", "jaxlib", "torch", "torchvision", "transformers", "diffusers", "accelerate", "peft")
+PLACES = {
+    "FGS_MANO_DIR": "the folder of MANO_RIGHT.pkl, for hamer, wilor and MANO meshes",
+    "FGS_MEDIAPIPE_PYTHON": "the interpreter of MediaPipe's environment, for mediapipe",
+}
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 
 
@@ -58,7 +62,7 @@ def doctor_table() -> str:
 
 
 def machine() -> list[str]:
-    """Python, packages and GPUs, a line each."""
+    """Python, packages, GPUs and the places that the environment names, a line each."""
     found = versions(*PACKAGES)
     absent = [package for package in ("torch", "transformers", "diffusers") if package not in found]
     lines = [
@@ -70,6 +74,10 @@ def machine() -> list[str]:
     plugins = versions("jax-cuda13-plugin", "jax-cuda12-plugin")
     on_gpu = ", ".join(f"{name} {version}" for name, version in plugins.items())
     lines.append(f"JAX runs on: {on_gpu or 'the CPU alone'}" + ("" if on_gpu else ': pip install "fgs-jax[cuda]"'))
+    for name, what in PLACES.items():
+        place = os.environ.get(name, "")
+        there = f"{place}{'' if Path(place).expanduser().exists() else ', where there is nothing'}"
+        lines.append(f"${name}: {there if place else f'not set; {what}'}")
     return lines
 
 

@@ -13,11 +13,12 @@ from numpy import ndarray
 
 from bridges.config import HAND_MASKS
 from bridges.detect import choose
-from bridges.geometry import camera_matrix, points_box, reframe_camera
+from bridges.geometry import camera_matrix, is_box, mask_box, points_box, reframe_camera
 from bridges.hands import HandFile, check_hand
+from bridges.images import check_mask
 from bridges.provenance import sha256
 from bridges.segment import silhouette_mask, visible_masks
-from bridges.types import Box, Detection, HandEstimate, Image, Mask, Mesh, mask_box
+from bridges.types import Box, Detection, HandEstimate, Image, Mask, Mesh
 from fgs_jax.config import FAST
 from fgs_jax.errors import BridgeError, ConfigError, HandFileError
 from fgs_jax.hand import hand
@@ -76,7 +77,8 @@ def scene_from_photo(
         if box is not None:
             check_box(name, box)
     for name, mask in (("hand", hand_mask), ("object", object_mask)):
-        _check_mask(name, mask, image)
+        if mask is not None:
+            check_mask(name, mask, image)
     tools, made = backends or {}, dict[str, Any](provenance or {})
     made.setdefault("image", "given")
 
@@ -172,7 +174,12 @@ def estimate_hand(
 
 def read_estimate(path: Path, image: Image, side: str | None = None) -> HandEstimate:
     """The hand of a file that `bridges.hands.HandFile` reads; of several the one of the side. Raises BridgeError."""
-    found = HandFile(str(path), side="")(image)
+    try:
+        found = HandFile(str(path))(image)
+    except BridgeError:
+        if side is None:
+            raise
+        found = HandFile(str(path), side=side)(image)  # of a file that does not say
     of_this_side = [estimate for estimate in found if side in (None, estimate.side)]
     if len(found) > 1 and len(of_this_side) != 1:
         raise BridgeError(
@@ -229,7 +236,7 @@ def find_masks(
         hand_mask, object_mask = (mask, object_mask) if name == "hand" else (hand_mask, mask)
     assert hand_mask is not None and object_mask is not None
     for name, mask in (("hand", hand_mask), ("object", object_mask)):
-        _check_mask(name, mask, image)
+        check_mask(name, mask, image)
     if given:
         hand_mask, object_mask = (
             (hand_mask, object_mask & ~hand_mask) if "hand" in given else (hand_mask & ~object_mask, object_mask)
@@ -279,9 +286,9 @@ def noted(backend: Any, notes: Sequence[str]) -> dict[str, Any]:
 
 def check_box(name: str, box: Any) -> None:
     """Raises BridgeError for what is not (left, top, right, bottom)."""
-    box = np.asarray(box, float)
-    if box.shape != (4,) or not np.isfinite(box).all() or not (box[:2] < box[2:]).all():
-        raise BridgeError(f"{name}: expected left top right bottom with left < right, top < bottom, got {box.tolist()}")
+    if not is_box(box):
+        came = np.asarray(box).tolist()
+        raise BridgeError(f"{name}: expected left top right bottom with left < right, top < bottom, got {came}")
 
 
 def _check_options(side: Any, K: Any, focal: Any, object_size: str, hand_mask_from: str) -> None:
@@ -295,12 +302,6 @@ def _check_options(side: Any, K: Any, focal: Any, object_size: str, hand_mask_fr
         raise ConfigError("camera: expected K or a focal length, got both; leave one out")
     if focal is not None and not (np.isfinite(focal) and focal > 0):
         raise ConfigError(f"focal: expected a positive number of pixels, got {focal}; correct it")
-
-
-def _check_mask(name: str, mask: Mask | None, image: Image) -> None:
-    if mask is not None and (mask.shape != image.shape[:2] or mask.dtype != bool):
-        came = f"{mask.dtype} {mask.shape}"
-        raise BridgeError(f"{name} mask: expected booleans of the picture's size, {image.shape[:2]}, got {came}")
 
 
 def _known(box: Box | None, mask: Mask | None, estimate: HandEstimate | None = None) -> Detection | None:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from bridges.types import Box, HandEstimate
+from bridges.types import Box, HandEstimate, Mask
 from fgs_jax.errors import BridgeError
 
 HAMER_FOCAL = 5000.0
@@ -214,6 +214,24 @@ def match_boxes(boxes: list[Box], found: list[Box]) -> list[int | None]:
     return matches
 
 
+def is_box(box: Any) -> bool:
+    """Whether it is (left, top, right, bottom), finite, with an area."""
+    box = np.asarray(box, float)
+    return bool(box.shape == (4,) and np.isfinite(box).all() and (box[:2] < box[2:]).all())
+
+
+def mask_box(mask: Mask) -> Box:
+    """The box about a mask's pixels."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    shared = _shared(a, b)
+    return shared / max(_area(a) + _area(b) - shared, 1e-12)
+
+
 def points_box(points: Float[ndarray, "n 2"]) -> Box:
     """The box about points."""
     return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(float)
@@ -221,10 +239,15 @@ def points_box(points: Float[ndarray, "n 2"]) -> Box:
 
 def _overlap(a: Box, b: Box) -> float:
     """Intersection over union; 0 where neither holds half of the other."""
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    shared = float(np.prod(np.maximum(sides, 0)))
-    areas = [float(np.prod(box[2:] - box[:2])) for box in (a, b)]
-    return 0.0 if shared < 0.5 * min(areas) else shared / max(sum(areas) - shared, 1e-12)
+    return 0.0 if _shared(a, b) < 0.5 * min(_area(a), _area(b)) else box_iou(a, b)
+
+
+def _shared(a: Box, b: Box) -> float:
+    return float(np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)))
+
+
+def _area(box: Box) -> float:
+    return float(np.prod(box[2:] - box[:2]))
 
 
 def _matrices(quaternions: Float[ndarray, "*n 4"]) -> Float[ndarray, "*n 3 3"]:

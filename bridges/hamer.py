@@ -28,7 +28,7 @@ from bridges.geometry import (
     mirror_estimate,
     project,
 )
-from bridges.pretrained import check_picture, options_of, torch_device
+from bridges.pretrained import check_picture, first_line, options_of, torch_device
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable
@@ -156,8 +156,7 @@ class Hamer:
                 from hamer.datasets.vitdet_dataset import ViTDetDataset
                 from hamer.models import HAMER
         except Exception as error:  # OpenGL and compiled packages have errors of their own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BridgeUnavailable(f"hamer: cannot be imported ({reason}): {INSTALL}") from error
+            raise BridgeUnavailable(f"hamer: cannot be imported ({first_line(error)}): {INSTALL}") from error
 
         cfg = get_config(str(config))
         cfg.defrost()
@@ -277,7 +276,7 @@ def load_weights(model: Any, weights: Mapping[str, Any], path: Path) -> None:
         missing = model.load_state_dict(weights, strict=False).missing_keys
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
-        reason = lines[0][:160] if lines else str(error).splitlines()[0]
+        reason = lines[0][:160] if lines else first_line(error)
         raise BridgeError(f"{path}: expected the weights of this configuration, got others ({reason})") from error
     if lost := [name for name in missing if name.startswith(("backbone.", "mano_head."))]:
         raise BridgeError(

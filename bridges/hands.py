@@ -26,7 +26,7 @@ from bridges.geometry import (
     rotation_vectors,
 )
 from bridges.hamer import hamer_estimates
-from bridges.pretrained import check_picture, options_of
+from bridges.pretrained import check_picture, first_line, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from bridges.wilor import wilor_estimate
@@ -401,7 +401,7 @@ def _read(path: Path) -> dict[str, Any]:
                 return content
             raise ValueError("neither an object nor a list")
     except Exception as error:  # zipfile, json and numpy each have their own for a damaged file
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         todo = _conversion(path) if "pickle" in reason.lower() else "write it again"
         raise BridgeError(f"{path}: expected plain arrays or JSON, it cannot be read ({reason}): {todo}") from error
     raise BridgeError(f"{path}: expected a name that ends in .npz, .json, .obj or .ply: choose the right file")
@@ -470,7 +470,7 @@ def _read_mesh(path: Path) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]:
         mesh = trimesh.load_mesh(path, process=False, maintain_order=True)
         vertices, faces = np.array(mesh.vertices, float), np.array(mesh.faces, np.int32)
     except Exception as error:  # each format's reader has its own
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise BridgeError(f"{path}: expected a mesh, it cannot be read ({reason}): write it again") from error
     if not len(vertices) or not np.isfinite(vertices).all():
         raise BridgeError(f"{path}: expected finite vertices, got none or NaN: write it again")

@@ -1,12 +1,16 @@
 """Pictures of an object alone, as the image-to-3D tools want them: on one colour, in the middle of a square."""
 
 import numpy as np
+from scipy.ndimage import label
 
-from bridges.types import Image, Mask, mask_box
+from bridges.geometry import mask_box
+from bridges.types import Image, Mask
 from fgs_jax.errors import BridgeError, ConfigError
 
 BACKGROUNDS = {"white": 255, "grey": 127}
 """Grey is the half that TripoSR's own pre-processing fills in."""
+LEAST_PLAIN = 0.1
+"""Share of a plain border that may be of other colours."""
 
 
 def matted(image: Image, mask: Mask, background: str = "white") -> Image:
@@ -55,6 +59,27 @@ def object_picture(
     return square(image, mask, margin, background)
 
 
+def on_plain_background(image: Image, tolerance: int = 24) -> Mask | None:
+    """The mask of a thing in front of one colour, white as a rule: all but specks and the pixels of that colour that
+    are joined to the picture's border. None where the border is not of one colour, or nothing is in front of it.
+    """
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(int)
+    colour = np.median(border, axis=0)
+    if (np.abs(border - colour).max(axis=1) > tolerance).mean() > LEAST_PLAIN:
+        return None
+    alike = np.pad(np.abs(image - colour).max(axis=2) <= tolerance, 1, constant_values=True)
+    parts = np.asarray(label(alike)[0])  # pyright: ignore[reportIndexIssue]
+    mask = large_parts((parts != parts[0, 0])[1:-1, 1:-1])
+    return mask if mask.any() else None
+
+
+def large_parts(mask: Mask, least: float = 0.05) -> Mask:
+    """The connected parts that have at least `least` of the largest one's pixels."""
+    parts = np.asarray(label(mask, np.ones((3, 3)))[0])  # pyright: ignore[reportIndexIssue]
+    areas = np.bincount(parts.ravel())[1:]
+    return np.isin(parts, 1 + np.flatnonzero(areas >= least * areas.max(initial=0)))
+
+
 def background_colour(name: str) -> int:
     """Raises ConfigError for a background that is not known."""
     if name not in BACKGROUNDS:
@@ -62,9 +87,14 @@ def background_colour(name: str) -> int:
     return BACKGROUNDS[name]
 
 
-def _check_mask(image: Image, mask: Mask) -> None:
+def check_mask(name: str, mask: Mask, image: Image) -> None:
+    """Raises BridgeError for what is not booleans of the picture's size."""
     if mask.dtype != bool or mask.shape != image.shape[:2]:
         came = f"{mask.dtype} {mask.shape}"
-        raise BridgeError(f"object mask: expected booleans of the picture's size, {image.shape[:2]}, got {came}")
+        raise BridgeError(f"{name} mask: expected booleans of the picture's size, {image.shape[:2]}, got {came}")
+
+
+def _check_mask(image: Image, mask: Mask) -> None:
+    check_mask("object", mask, image)
     if not mask.any():
         raise BridgeError("object mask: expected visible pixels of the object, got none: check the segmentation")

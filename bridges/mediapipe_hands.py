@@ -26,6 +26,7 @@ from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 SIDES = {"Left": "right", "Right": "left"}
 """By MediaPipe's label: it expects mirrored pictures, and so says the other hand."""
 LANDMARKS_3D = ("clearer", "world", "pictured")
+PYTHON = "FGS_MEDIAPIPE_PYTHON"
 INSTALL = "python3.11 -m venv mediapipe && mediapipe/bin/pip install mediapipe==0.10.21"
 
 
@@ -55,6 +56,11 @@ class MediaPipe:
         if self.landmarks_3d not in LANDMARKS_3D:
             raise ConfigError(
                 f"mediapipe: landmarks_3d: expected {', '.join(LANDMARKS_3D)}, got {self.landmarks_3d}: choose one"
+            )
+        if not self.landmarks and not self._python():
+            raise BridgeUnavailable(
+                "mediapipe: expected the option python, the interpreter of MediaPipe's environment, or "
+                f"${PYTHON}, got neither: {INSTALL}, then python: mediapipe/bin/python"
             )
 
     def __call__(self, image: Image, hands: tuple[Detection, ...]) -> list[HandEstimate]:
@@ -115,12 +121,7 @@ class MediaPipe:
         return (world, "world") if is_world else (pictured, "pictured")
 
     def _run(self, image: Image, hands: tuple[Detection, ...]) -> dict[str, Any]:
-        python = self.python or os.environ.get("FGS_MEDIAPIPE_PYTHON", "")
-        if not python:
-            raise BridgeUnavailable(
-                "mediapipe: expected the option python, the interpreter of MediaPipe's environment, or "
-                f"$FGS_MEDIAPIPE_PYTHON, got neither: {INSTALL}, then python: mediapipe/bin/python"
-            )
+        python = self._python()
         # A link to the interpreter is what makes the environment, so it is not followed.
         program = str(Path(python).expanduser().absolute()) if "/" in python else python
         with tempfile.TemporaryDirectory(prefix="fgs_mediapipe_") as name:
@@ -150,6 +151,9 @@ class MediaPipe:
                 # The log goes with the folder, and the line already has its end.
                 raise type(error)(f"mediapipe: {str(error).partition('; log:')[0]}: {INSTALL}") from error
             return read_landmarks(out[0], "", image)
+
+    def _python(self) -> str:
+        return self.python or os.environ.get(PYTHON, "")
 
     def _recorded(self, image: Image) -> dict[str, Any]:
         return read_landmarks(Path(self.landmarks).expanduser(), self.entry, image)

@@ -1,9 +1,10 @@
-"""What the back ends on transformers share: loading that leaves no weight random, one-line failures, provenance."""
+"""What back ends share: loading that leaves no weight random, one-line failures, provenance."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,35 @@ def check_picture(image: Any, backend: str) -> None:
 
 
 def torch_device(device: str, backend: str) -> Any:
-    """The torch device of a name; "auto" is CUDA where it is there, else the CPU. Raises ConfigError."""
+    """The torch device of a name; "auto" is the GPU where there is one, else the CPU.
+
+    Raises ConfigError for a name that is none, BridgeError for a GPU that there is not.
+    """
     import torch
 
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = torch.cuda.is_available()
     try:
-        return torch.device(device)
+        found = torch.device(("cuda" if there else "cpu") if device == "auto" else device)
     except RuntimeError as error:
         raise ConfigError(f"{backend}: device: expected auto, cpu, cuda or cuda:N, got {device}") from error
+    if found.type == "cuda" and not there:
+        raise BridgeError(
+            f"{backend}: device: expected a GPU that torch finds, got {device} and none: take auto or cpu"
+        )
+    return found
+
+
+def quiet() -> None:
+    """No notes, retries and bars of loading from the libraries that load models; bars of downloads stay."""
+    for package in ("bitsandbytes", "huggingface_hub"):
+        logging.getLogger(package).setLevel(logging.ERROR)
+    for package in ("diffusers", "transformers"):
+        try:
+            told: Any = import_module(f"{package}.utils.logging")
+        except ImportError:
+            continue
+        told.set_verbosity_error()
+        told.disable_progress_bar()
 
 
 def load_model(class_name: str, model: str, revision: str | None, device: Any, backend: str) -> Any:
@@ -75,7 +96,13 @@ def one_line(backend: str, what: str, advice: str) -> Iterator[None]:
     except FgsError:
         raise
     except Exception as error:
-        raise BridgeError(f"{backend}: {what}: {_first_line(error)}: {advice}") from error
+        raise BridgeError(f"{backend}: {what}: {_described(error)}: {advice}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Of an error's message, its kind where it has none."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300].rstrip(".:") if lines else type(error).__name__
 
 
 def made_by(backend: Any, packages: tuple[str, ...], licence: str) -> Provenance:
@@ -86,7 +113,7 @@ def made_by(backend: Any, packages: tuple[str, ...], licence: str) -> Provenance
         model=backend.model,
         revision=revision,
         versions=versions(*packages),
-        weights=dict(_hashes(tuple(file for file in files if file.suffix == ".safetensors"))),
+        weights=weight_hashes(file for file in files if file.suffix == ".safetensors"),
         options=options_of(backend),
         licence=licence if backend.model == type(backend).model else "",
     )
@@ -100,13 +127,12 @@ def options_of(backend: Any) -> dict[str, Any]:
 def _from_hub(class_name: str, method: str, model: str, revision: str | None, backend: str, **options: Any) -> Any:
     import transformers
 
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    quiet()
     name = str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model
     try:
         return getattr(getattr(transformers, class_name), method)(name, revision=revision or "main", **options)
     except Exception as error:
-        why = _first_line(error)
+        why = _described(error)
         if Path(name).is_dir():
             raise BridgeError(
                 f"{backend}: {model}: expected a folder that {class_name} loads, got {why}: check its files"
@@ -119,11 +145,7 @@ def _from_hub(class_name: str, method: str, model: str, revision: str | None, ba
         ) from error
 
 
-@cache
-def _hashes(files: tuple[Path, ...]) -> dict[str, str]:
-    return weight_hashes(files)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__} ({lines[0].strip().rstrip('.:')})" if lines else type(error).__name__
+def _described(error: BaseException) -> str:
+    """Its kind too: of some, such as KeyError, the message alone says nothing."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind} ({line})"

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,9 +19,9 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's bytes, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of a file's bytes, read in pieces; a large file is read again only when it has changed."""
+    status = path.stat()
+    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns)
 
 
 def weight_hashes(files: Iterable[Path]) -> dict[str, str]:
@@ -48,3 +49,9 @@ def model_files(model: str, revision: str | None = None) -> tuple[str, list[Path
         revision = folder.name
     patterns = ("**/*.safetensors", "**/*.bin", "**/*.pt", "**/*.pth", "**/*.ckpt")
     return revision or "", [file for pattern in patterns for file in folder.glob(pattern)]
+
+
+@cache
+def _sha256(path: Path, size: int, time: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

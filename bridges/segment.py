@@ -15,7 +15,8 @@ import PIL.Image
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from bridges.detect import box_iou
+from bridges.geometry import box_iou, is_box
+from bridges.images import large_parts
 from bridges.pretrained import (
     check_picture,
     load_model,
@@ -311,7 +312,7 @@ def checked_prompt(
     """Box cut to the picture, points and their labels (1, inside, where none are given). Raises BridgeError."""
     check_picture(image, backend)
     box = np.asarray(box, float)
-    if box.shape != (4,) or not np.isfinite(box).all() or not (box[:2] < box[2:]).all():
+    if not is_box(box):
         raise BridgeError(
             f"{backend}: box: expected [left, top, right, bottom], got {box.tolist()}: check the detector"
         )
@@ -383,15 +384,6 @@ def grabcut_seeds(
     seeds[within & _covered(shape, inside, band / 2, radius)] = 1
     seeds[_covered(shape, outside, band / 2, radius)] = 0
     return seeds
-
-
-def large_parts(mask: Mask, least: float) -> Mask:
-    """The connected parts that have at least `least` of the largest one's pixels."""
-    import cv2
-
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    areas = statistics[1:, cv2.CC_STAT_AREA]
-    return np.isin(labels, 1 + np.flatnonzero(areas >= least * areas.max(initial=0)))
 
 
 def read_mask(path: str) -> Mask:

@@ -9,7 +9,7 @@ from PIL import Image as Picture
 
 from bridges.images import background_colour, object_picture
 from bridges.meshes import clean
-from bridges.pretrained import check_picture, one_line, options_of, torch_device
+from bridges.pretrained import check_picture, one_line, options_of, quiet, torch_device
 from bridges.provenance import model_files, versions, weight_hashes
 from bridges.types import Image, Mask, Mesh, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
@@ -42,7 +42,6 @@ class ShapE:
     pipeline: Any = field(init=False, repr=False, default=None)
     seed: int | None = field(init=False, repr=False, default=None)
     notes: tuple[str, ...] = field(init=False, repr=False, default=())
-    hashes: dict[str, str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         background_colour(self.background)
@@ -75,14 +74,12 @@ class ShapE:
 
     def provenance(self) -> Provenance:
         revision, files = model_files(self.model, self.revision)
-        if self.pipeline is not None and not self.hashes:
-            self.hashes = weight_hashes(files)
         return Provenance(
             "shap-e",
             model=self.model,
             revision=revision,
             versions=versions("torch", "diffusers", "transformers"),
-            weights=self.hashes,
+            weights=weight_hashes(files if self.pipeline is not None else []),
             options=options_of(self),
             seed=self.seed,
             licence="MIT",
@@ -94,10 +91,7 @@ class ShapE:
         import torch
         import transformers
 
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        diffusers.utils.logging.set_verbosity_error()
-        diffusers.utils.logging.disable_progress_bar()
+        quiet()
         device = torch_device(self.device, NAME)
         folder = Path(self.model).expanduser()
         model = str(folder) if folder.is_dir() else self.model

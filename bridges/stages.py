@@ -11,10 +11,7 @@ import io
 import json
 import os
 import shutil
-import signal
-import stat
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,16 +19,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from PIL import Image as Pictures
 
 from bridges import from_photo
 from bridges.config import Backends, GenerateConfig, generate_config
 from bridges.hands import write_hands
+from bridges.images import on_plain_background
+from bridges.object_commands import ObjectCommand
+from bridges.pretrained import first_line
+from bridges.process import end_with_parent, logged, on_host
 from bridges.provenance import sha256, versions
 from bridges.segment import read_mask
-from bridges.text_to_image import first_line, generate, read_picture
+from bridges.text_to_image import generate, read_picture
 from bridges.types import Detection, HandEstimate, Image
 from fgs_jax import cli
 from fgs_jax.config import config_values, load_config
@@ -149,7 +149,7 @@ def run_stage(run: Run, stage: str, backends: Mapping[str, Any]) -> None:
         shutil.rmtree(work / name, ignore_errors=True)
     try:
         work.mkdir(parents=True, exist_ok=True)
-        with _on_host() if stage != "grasp" else contextlib.nullcontext():
+        with on_host() if stage != "grasp" else contextlib.nullcontext():
             made = _WORK[stage](run, out, backends)
         _write_json(work / "record.json", {
             "stage": stage,
@@ -181,7 +181,7 @@ def run_stages(stage: str, folders: Sequence[Path], *, log: bool = False) -> Non
     cached: dict[str, Backends] = {}
     for folder in folders:
         failed = folder / RECORDS / f"{stage}.failed"
-        with _logged(folder / RECORDS / f"{stage}.log") if log else contextlib.nullcontext():
+        with logged(folder / RECORDS / f"{stage}.log") if log else contextlib.nullcontext():
             try:
                 failed.unlink(missing_ok=True)
                 run = read_run(folder)
@@ -239,12 +239,21 @@ def _masks(run: Run, out: Path, backends: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _object(run: Run, out: Path, backends: Mapping[str, Any]) -> dict[str, Any]:
-    mesh = backends["object"](read_picture(run.stage("images") / "object.png"), seed=run.config.seed)
+    backend, path = backends["object"], run.stage("images") / "object.png"
+    picture = read_picture(path)
+    mask = on_plain_background(picture)
+    if mask is None and getattr(backend, "background", "white") != "white":
+        raise BridgeError(
+            f"{path}: expected an object before a plain background, for {run.config.backends['object'].backend} takes "
+            "it on another one; take another seed, or put it on white there"
+        )
+    with _kept_in(run.folder / RECORDS / "object", backend):
+        mesh = backend(picture, mask, seed=run.config.seed)
     out.mkdir()
     lines = [f"v {x!r} {y!r} {z!r}" for x, y, z in np.asarray(mesh.vertices, float).tolist()]
     lines += [f"f {a} {b} {c}" for a, b, c in (np.asarray(mesh.faces) + 1).tolist()]
     _write_text(out / "object.obj", "\n".join(lines))
-    return backends["object"].provenance().as_dict()
+    return backend.provenance().as_dict()
 
 
 def _scene(run: Run, out: Path, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,6 +301,19 @@ _WORK: dict[str, Callable[[Run, Path, Mapping[str, Any]], dict[str, Any]]] = {
     "scene": _scene,
     "grasp": _grasp,
 }
+
+
+@contextlib.contextmanager
+def _kept_in(folder: Path, backend: Any) -> Iterator[None]:
+    """A program's picture, files and log stay with the run, where its user names no other folder."""
+    if not isinstance(backend, ObjectCommand) or backend.folder:
+        yield
+        return
+    backend.folder = str(folder)
+    try:
+        yield
+    finally:
+        backend.folder = ""  # the run's place is no part of what made the mesh
 
 
 # --- files
@@ -398,54 +420,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-# --- the process
-
-
-def _on_host() -> Any:
-    """What JAX there is in a stage runs on the CPU, so that the same files come of it in any process."""
-    return jax.default_device(jax.local_devices(backend="cpu")[0])
-
-
-@contextlib.contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    """All that the process and its libraries print goes to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [os.dup(stream) for stream in (1, 2)]
-    with path.open("wb", buffering=0) as file:
-        try:
-            _redirected([file.fileno()] * 2)
-            yield
-        finally:
-            _redirected(kept)
-            for stream in kept:
-                os.close(stream)
-
-
-def _redirected(targets: Sequence[int]) -> None:
-    """Output and errors go to these files from now on."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    for stream, target in zip((1, 2), targets, strict=True):
-        os.dup2(target, stream)
-
-
-def _end_with_parent() -> None:
-    """Ends this process, as SIGTERM does, when the one that holds the other end of its input ends."""
-    if not stat.S_ISFIFO(os.fstat(0).st_mode):
-        return
-
-    def wait() -> None:
-        os.read(0, 1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def main(words: list[str]) -> int:
     """STAGE RUN...: the exit status is 0 where all runs were tried; which of them failed, their records say."""
     if len(words) < 2 or words[0] not in STAGES:
         raise ConfigError(f"expected one of {', '.join(STAGES)}, and folders of runs, got {' '.join(words) or 'none'}")
-    _end_with_parent()
+    end_with_parent()
     cli.compilation_cache()
     run_stages(words[0], [Path(word) for word in words[1:]], log=True)
     return 0

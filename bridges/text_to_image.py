@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image as Pictures
 from PIL import ImageOps
 
+from bridges.pretrained import first_line, options_of, quiet, torch_device
 from bridges.provenance import model_files, versions, weight_hashes
 from bridges.types import Image, Provenance, TextToImage
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
@@ -61,7 +62,6 @@ class Diffusers:
     """False leaves out the model's filter of unsafe pictures, which also takes some pictures of skin for such."""
     _pipe: Any = field(init=False, repr=False, default=None)
     _lora_file: Path | None = field(init=False, repr=False, default=None)
-    _weights: dict[str, str] | None = field(init=False, repr=False, default=None)
     _seed: int | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -85,17 +85,15 @@ class Diffusers:
 
     def provenance(self) -> Provenance:
         revision, files = model_files(self.model, self.revision or None)
-        if self._weights is None and self._pipe is not None:
-            self._weights = weight_hashes(files) | weight_hashes([self._lora_file] if self._lora_file else [])
-        options = {name: getattr(self, name) for name in self.__dataclass_fields__ if not name.startswith("_")}
-        dropped = ("model", "revision")
+        lora = [self._lora_file] if self._lora_file else []
+        options = {name: value for name, value in options_of(self).items() if value not in ("", None)}
         return Provenance(
             backend="diffusers",
             model=self.model,
             revision=revision,
             versions=versions(*PACKAGES),
-            weights=self._weights or {},
-            options={name: value for name, value in options.items() if name not in dropped and value not in ("", None)},
+            weights={} if self._pipe is None else weight_hashes(files) | weight_hashes(lora),
+            options={name: value for name, value in options.items() if name not in ("model", "revision")},
             seed=self._seed,
             licence=licence(self.model),
             notes=() if self._pipe is None else (f"{type(self._pipe).__name__}, {self._pipe.dtype}, {self._device()}",),
@@ -132,7 +130,7 @@ class Diffusers:
         return pipe
 
     def _device(self) -> str:
-        return chosen_device(self.device)
+        return str(torch_device(self.device, "diffusers"))
 
     def _picture(self, prompt: str, seed: int) -> Image:
         import torch
@@ -278,17 +276,6 @@ def read_picture(path: Path) -> Image:
         raise BridgeError(f"{path}: expected a picture, cannot be read ({first_line(error)}); convert it") from error
 
 
-def chosen_device(device: str) -> str:
-    """ "auto" is the GPU where there is one. Raises BridgeError for a GPU that there is not."""
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BridgeError(f"device: expected a GPU that torch finds, got {device} and none; take auto or cpu")
-    return device
-
-
 def load_pipeline(
     model: str, *, revision: str = "", variant: str = "", dtype: str = "float32", safety_checker: bool = True
 ) -> Any:
@@ -343,20 +330,6 @@ def licence(model: str) -> str:
     if with_record.is_file():
         return json.loads(with_record.read_text(encoding="utf-8")).get("licence", "")
     return LICENCES.get(model, "see the model's page")
-
-
-def quiet() -> None:
-    """No notes and no bars of loading from diffusers and transformers; those of downloads stay."""
-    for package in ("diffusers", "transformers"):
-        logging: Any = import_module(f"{package}.utils.logging")
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    """Of an error's message, its name where it has none."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300].rstrip(".:") if lines else type(error).__name__
 
 
 def _text_encoders(source: str, config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
@@ -151,9 +150,3 @@ class ObjectReconstructor(Backend, Protocol):
     def __call__(self, image: Image, mask: Mask | None = None, *, seed: int) -> Mesh:
         """Mesh of the object in a picture, masked where a mask is given. BridgeError where it has no surface."""
         ...
-
-
-def mask_box(mask: Mask) -> Box:
-    """The box about a mask's pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)

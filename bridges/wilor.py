@@ -14,7 +14,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from bridges.geometry import camera_matrix, match_boxes, mirror_faces, rotation_matrices
-from bridges.pretrained import check_picture, one_line, options_of, torch_device
+from bridges.pretrained import check_picture, first_line, one_line, options_of, torch_device
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
@@ -96,8 +96,9 @@ class Wilor:
             import torch
             from wilor_mini.pipelines.wilor_hand_pose3d_estimation_pipeline import WiLorHandPose3dEstimationPipeline
         except Exception as error:  # compiled packages have errors of their own
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise BridgeUnavailable(f"wilor: cannot be imported ({reason}): see docs/bridges/hands.md") from error
+            raise BridgeUnavailable(
+                f"wilor: cannot be imported ({first_line(error)}): see docs/bridges/hands.md"
+            ) from error
         options: dict[str, Any] = {"wilor_pretrained_dir": str(self._folder())}
         with one_line("wilor", "cannot be loaded", "download its files, and give their folder"):
             self._pipeline = WiLorHandPose3dEstimationPipeline(

@@ -9,8 +9,9 @@ import yaml
 from PIL import Image
 
 from bridges.cli import WORDS, main
+from bridges.geometry import mask_box
 from bridges.hands import write_hands
-from bridges.types import HandEstimate, mask_box
+from bridges.types import HandEstimate
 from fgs_jax.scene_files import load_scene
 
 TUMBLER = Path(__file__).parents[2] / "examples" / "scenes" / "tumbler"
@@ -113,6 +114,30 @@ def test_back_ends_by_name_and_option(words, tmp_path, capsys):
     assert status == 2 and len(errors) == 1 and "--set: expected KIND.OPTION=VALUE" in errors[0]
 
 
+def test_name_and_folder_come_from_the_files_unless_given(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    at = words.index("--object")
+    words = [*words[:at], *words[at + 2 : words.index("--out")]]
+    assert run(words, capsys)[0] == 0
+    assert load_scene(tmp_path / "image").object.name == "object"
+    at = words.index("--object-mesh")
+    status, _, errors = run([*words[:at], *words[at + 2 :], "--out", "other"], capsys)
+    assert status == 2 and errors == [
+        "fgs: --object: expected the object's name, such as mug, got none; say it, or give --object-mesh"
+    ]
+
+
+def test_pickles_are_trusted_by_one_word(words, tmp_path, capsys):
+    """WiLoR's pipeline unpickles; file's reader never does, and says so."""
+    status, _, errors = run([*words, "--hand", "file", "--trust-pickle"], capsys)
+    assert status == 0 and not errors  # the estimate is given, so the back end is not made
+    at = words.index("--hand-estimate")
+    asked = [*words[:at], *words[at + 2 :], "--overwrite", "--hand", "file", "--trust-pickle"]
+    status, _, errors = run([*asked, "--hand-box", "140", "190", "350", "340"], capsys)
+    assert status == 2 and len(errors) == 1 and "hand.file: expected options among" in errors[0]
+    assert "got trust_pickle" in errors[0]
+
+
 def test_failures_leave_no_scene(words, tmp_path, capsys):
     at = words.index("--hand-estimate")
     status, _, errors = run([*words[: at + 1], tmp_path / "none.json", *words[at + 2 :]], capsys)
@@ -194,9 +219,13 @@ def test_mistakes_are_one_line(words, message, capsys, tmp_path, monkeypatch):
 def test_a_training_that_is_there_goes_on_only_with_resume(tmp_path, capsys):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     kind = {"class_prompt": "a hand", "pairs": [{"image": "a.png", "text": "a hand drinks"}]}
-    data = {"interaction": kind, "object": kind, "output": str(tmp_path / "out"), "steps": 1}
+    data = {"interaction": kind, "object": kind, "output": str(tmp_path / "out"), "steps": 1, "model": str(tmp_path)}
     (tmp_path / "data.yaml").write_text(yaml.safe_dump(data))
     (tmp_path / "out").mkdir()
+    # A run that was refused leaves its configuration alone; this one is refused too, by its model.
+    (tmp_path / "out" / "config.json").write_text("{}")
+    status, _, errors = run(["dreambooth", tmp_path / "data.yaml"], capsys)
+    assert status == 2 and len(errors) == 1 and "is there already" not in errors[0]
     (tmp_path / "out" / "checkpoint").write_text("")
     status, _, errors = run(["dreambooth", tmp_path / "data.yaml"], capsys)
     assert status == 2 and len(errors) == 1 and "is there already; go on with --resume" in errors[0]

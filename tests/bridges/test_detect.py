@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from bridges import detect
+from bridges.geometry import box_iou, mask_box
 from bridges.registry import create
-from bridges.types import Detected, Detection, mask_box
+from bridges.types import Detected, Detection
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from tests.bridges.tiny_vision import SAVERS, picture, tumbler
 
@@ -123,7 +124,7 @@ def test_threshold_and_duplicates(folders, name):
     assert min(entry.score for entry in (*best.hands, *best.objects)) > least
     apart = create("detector", name, model=folders[name], threshold=0.0, overlap=0.0)(image, "tumbler travel")
     for entries in (apart.hands, apart.objects):
-        assert all(detect.box_iou(a.box, b.box) == 0 for i, a in enumerate(entries) for b in entries[:i])
+        assert all(box_iou(a.box, b.box) == 0 for i, a in enumerate(entries) for b in entries[:i])
 
 
 @pytest.mark.parametrize("name", ["grounding-dino", "owlv2"])
@@ -136,7 +137,7 @@ def test_few_rows_are_not_taken_for_colours(folders, name, shape):
 
 def test_without_duplicates_keeps_the_best():
     entries = [Detection(np.array([0.0, 0, 10, 10]), 0.5), Detection(np.array([0.0, 0, 10, 9]), 0.9)]
-    assert detect.box_iou(entries[0].box, entries[1].box) == pytest.approx(0.9)
+    assert box_iou(entries[0].box, entries[1].box) == pytest.approx(0.9)
     assert [entry.score for entry in detect.without_duplicates(entries, 0.8)] == [0.9]
     assert [entry.score for entry in detect.without_duplicates(entries, 0.95)] == [0.9, 0.5]
 
@@ -369,4 +370,4 @@ def test_published_weights_find_the_tumbler(name):
     except BridgeUnavailable as error:
         pytest.skip(str(error))
     _, thing = detect.choose(found)
-    assert detect.box_iou(thing.box, mask_box(object_mask)) > 0.5
+    assert box_iou(thing.box, mask_box(object_mask)) > 0.5

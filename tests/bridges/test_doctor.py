@@ -47,6 +47,18 @@ def test_what_needs_an_option_says_which():
     assert " by option " in line and line.endswith(found.needs)
 
 
+def test_places_that_the_environment_names(tmp_path, monkeypatch):
+    for name in ("FGS_MANO_DIR", "FGS_MEDIAPIPE_PYTHON"):
+        monkeypatch.delenv(name, raising=False)
+    assert row("hand", "mediapipe").needs.startswith("mediapipe: expected the option python, the interpreter of")
+    assert any(line.startswith("$FGS_MEDIAPIPE_PYTHON: not set; the interpreter of") for line in machine())
+    assert any(line.startswith("$FGS_MANO_DIR: not set; the folder of MANO_RIGHT.pkl") for line in machine())
+    monkeypatch.setenv("FGS_MEDIAPIPE_PYTHON", sys.executable)
+    assert row("hand", "mediapipe").needs == "" and f"$FGS_MEDIAPIPE_PYTHON: {sys.executable}" in machine()
+    monkeypatch.setenv("FGS_MANO_DIR", str(tmp_path / "no"))
+    assert f"$FGS_MANO_DIR: {tmp_path / 'no'}, where there is nothing" in machine()
+
+
 def test_weights_on_this_machine(own_cache):
     pytest.importorskip("diffusers", reason=EXTRA)
     assert (row("object", "shap-e").model, row("object", "shap-e").weights) == ("openai/shap-e-img2img", "not here")

@@ -13,9 +13,9 @@ from PIL import Image
 
 from bridges.config import Backends, generate_config
 from bridges.from_photo import estimate_hand, find_masks, of_side, read_estimate, scene_from_photo
-from bridges.geometry import camera_matrix, mirror_estimate, project, rotation_matrices
+from bridges.geometry import camera_matrix, mask_box, mirror_estimate, project, rotation_matrices
 from bridges.hands import write_hands
-from bridges.types import Detection, HandEstimate, Mesh, mask_box
+from bridges.types import Detection, HandEstimate, Mesh
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, MeshError, SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
@@ -307,6 +307,14 @@ def test_of_a_file_with_two_hands_the_side_chooses(tumbler, tmp_path):
     assert read_estimate(path, tumbler.image, "left").score == 0.5
     with pytest.raises(BridgeError, match="expected one right or left hand, got 2; say --side, or keep one"):
         read_estimate(path, tumbler.image)
+
+
+def test_of_a_file_that_does_not_say_the_user_says(tumbler, tmp_path):
+    path = tmp_path / "hand.json"
+    path.write_text(json.dumps({"keypoints_2d": tumbler.keypoints_2d.tolist()}))
+    with pytest.raises(BridgeError, match='expected side "right" or "left", got none: say which hand it is'):
+        read_estimate(path, tumbler.image)
+    assert read_estimate(path, tumbler.image, "left").side == "left"
 
 
 def test_a_generated_mesh_is_of_unknown_size_unless_the_user_says_metric(tumbler, given):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bridges.images import matted, object_picture, square
+from bridges.images import matted, object_picture, on_plain_background, square
 from fgs_jax.errors import BridgeError, ConfigError
 
 RNG = np.random.default_rng(0)
@@ -67,6 +67,21 @@ def test_the_picture_given_is_left_as_it_is():
     picture, _ = object_picture(IMAGE, MASK, 0.1, "white")
     picture[:] = 0
     np.testing.assert_array_equal(IMAGE, before)
+
+
+def test_a_plain_background():
+    image = np.full((40, 60, 3), 245, np.uint8)
+    image[:, :, 0] -= np.arange(20, dtype=np.uint8).repeat(3)  # a soft shade
+    thing = np.zeros((40, 60), bool)
+    thing[10:30, 20:40] = True
+    image[thing] = (10, 80, 200)
+    image[15:20, 25:30] = 245  # a hole in it, which is not joined to the border
+    np.testing.assert_array_equal(on_plain_background(image), thing)
+    image[0, :3] = 0  # a speck on the border, which would put the thing beside the middle
+    np.testing.assert_array_equal(on_plain_background(image), thing)
+    image[:, :20] = (90, 60, 30)
+    assert on_plain_background(image) is None
+    assert on_plain_background(np.full((4, 4, 3), 250, np.uint8)) is None
 
 
 def test_errors():

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from bridges import segment
+from bridges.geometry import mask_box
+from bridges.images import large_parts
 from bridges.registry import create
-from bridges.types import mask_box
 from fgs_jax.errors import BridgeError, BridgeUnavailable
 from tests.bridges.tiny_vision import IMAGE_SIZE, SAVERS, picture, tumbler
 
@@ -307,7 +308,7 @@ def test_grabcut_seeds():
 def test_large_parts_stay():
     mask = np.zeros((40, 40), bool)
     mask[0:20, 0:20] = mask[30:36, 0:6] = mask[30:33, 30:33] = True
-    kept = segment.large_parts(mask, 0.05)
+    kept = large_parts(mask, 0.05)
     assert kept[31, 1] and not kept[31, 31] and kept.sum() == 436
 
 

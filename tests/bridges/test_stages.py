@@ -16,12 +16,15 @@ from PIL import Image
 
 from bridges import stages
 from bridges.config import Backends, Choice, generate_config
+from bridges.geometry import mask_box
 from bridges.hands import write_hands
 from bridges.stages import RECORDS, STAGES, WORK, Run, read_run, run_stage, state, write_run
 from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
-from bridges.types import HandEstimate, mask_box
+from bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.scene_files import load_scene
+from tests.bridges import stub_object_tools
+from tests.bridges.tiny_vision import picture
 
 TUMBLER = Path(__file__).parents[2] / "examples" / "scenes" / "tumbler"
 UNTIL_SCENE = STAGES[:-1]
@@ -355,6 +358,46 @@ def test_names_of_folders():
     assert folder_name(prompt).startswith("a-hand-drinks-water-from-a-mug-nd-more-")
     assert folder_name(prompt) == folder_name(prompt) != folder_name(replace(prompt, object_name="cup"))
     assert len(folder_name(Prompt("水を飲む", "mug"))) == 6 and len(folder_name(Prompt(90 * "a ", "mug"))) <= 55
+
+
+@pytest.fixture
+def triposr(config, tmp_path):
+    """The stack with TripoSR, which takes its object on grey, and a picture of a red block on not quite white."""
+    picture = np.full((64, 48, 3), 250, np.uint8)
+    picture[0, :2] = 40  # a speck on the border
+    picture[20:50, 10:30] = (200, 20, 20)
+    Image.fromarray(picture).save(tmp_path / "block.png")
+    tool = Choice("triposr", stub_object_tools.triposr(tmp_path / "tool", "good"))
+    files = Choice("files", {"images": [str(tmp_path / "block.png")]})
+    return replace(config, backends=config.backends | {"object": tool, "object_picture": files})
+
+
+def test_an_object_s_program_gets_the_object_alone_and_its_files_stay_with_the_run(triposr, tmp_path):
+    run, other = a_run(tmp_path / "run", triposr), a_run(tmp_path / "elsewhere", triposr)
+    assert make(run)[0] == {} and make(other)[0] == {}
+    kept = run.folder / RECORDS / "object"
+    assert {path.name for path in kept.iterdir()} == {"image.png", "output", "log.txt"}
+    shown = np.asarray(Image.open(kept / "image.png"))
+    assert (shown == (200, 20, 20)).all(axis=2).sum() == 30 * 20 and len(np.unique(shown.reshape(-1, 3), axis=0)) == 2
+    assert (shown[0] == 127).all()
+    made = load_scene(run.stage("scene")).provenance["object"]
+    assert "about the object's mask, on grey" in made["notes"][0] and made["options"]["folder"] == ""
+    assert files(run.stage("scene")) == files(other.stage("scene"))
+
+
+def test_a_program_that_needs_the_object_alone_does_not_get_its_background(triposr, tmp_path):
+    Image.fromarray(picture(64, 48)).save(tmp_path / "block.png")
+    run = a_run(tmp_path / "run", triposr)
+    failed, _ = make(run, until="object")
+    assert failed[run.folder].startswith("object: ") and "expected an object before a plain background" in str(failed)
+    whole = replace(triposr, backends=triposr.backends | {"object": Choice("michelangelo", michelangelo(tmp_path))})
+    run = a_run(tmp_path / "whole", whole)
+    assert make(run, until="object")[0] == {}
+    assert "about the whole picture, on white" in json.loads(run.record("object").read_text())["provenance"]["notes"][0]
+
+
+def michelangelo(folder: Path):
+    return stub_object_tools.michelangelo(folder / "michelangelo", "good")
 
 
 def test_records_say_what_made_a_stage(config, tmp_path):
