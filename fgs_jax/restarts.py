@@ -1,22 +1,29 @@
-"""Many starts of one problem: the one place with vmap over starts.
+"""Many starts, of one problem or of many: the one place with vmap over starts, and the one that deals out to devices.
 
 Work runs in blocks of one fixed width, padded where the last one is short, so that a start's result depends on itself
-alone, to the bit: alone, among a thousand, beside a NaN and in any lane.
+alone, to the bit: alone, among a thousand, beside a NaN and in any lane. Each device runs whole blocks by the program
+that a single device runs, so their number changes no bit either. (Of one program over a mesh that cannot be said: XLA
+simplifies a program for several partitions in other ways, and the contact stage's sums end in other bits.)
 """
 
 import math
-from collections.abc import Callable, Hashable
-from functools import partial
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import cache, lru_cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jaxlie
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
 from fgs_jax.journal import Journal
+
+AHEAD = 2
+"""Programs on their way before the results of the first are fetched: a device neither waits nor keeps many."""
 
 
 @partial(jax.jit, static_argnames="count")
@@ -29,6 +36,12 @@ def random_rotations(key: Key[Array, ""], first: int | Int[Array, ""], count: in
     return jax.vmap(rotation)(first + jnp.arange(count))
 
 
+class _Block(NamedTuple):
+    scene: int
+    lanes: Int[ndarray, "w"]
+    """Starts; the last one again where there are fewer."""
+
+
 def run_blocks(
     function: Callable[..., Any],
     settings: Hashable,
@@ -36,26 +49,98 @@ def run_blocks(
     starts: Any,
     width: int,
     *,
+    scene: Int[ndarray, "n"] | None = None,
     journal: Journal | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> Any:
     """`function(settings, shared, start)` for every start (the leading axis of `starts`), in blocks of `width` lanes.
 
-    Compiled once for a function, its settings and the shapes of `shared`, whatever the number of starts. The results
-    come back as numpy arrays. With a `journal` each block is an entry of it.
+    Compiled once for a function, its settings and the shapes of `shared`, whatever the number of starts and scenes. The
+    results come back as numpy arrays.
+
+    `scene`: start k is given `shared[scene[k]]`, of trees of equal shapes. A block is of one scene, which its lanes
+    share: nothing of it is copied for each of them.
+    `journal`: each block is an entry of it, whatever the devices.
+    `devices`: what the blocks are dealt out to; all that there are unless given. Where they are those of several
+    processes, equally many of each, every process makes the same calls with all the starts and gets all the results.
     """
+    devices = jax.devices() if devices is None else devices
+    several = len({device.process_index for device in devices}) > 1
     starts = jax.tree.map(np.asarray, starts)
     count = len(jax.tree.leaves(starts)[0])
-    results: list[Any] = []
-    for first in range(0, count, width):
-        lanes = np.minimum(np.arange(first, first + width), count - 1)
-        block = jax.tree.map(lambda x: x[lanes], starts)  # noqa: B023
+    scenes, owner = ([shared], np.zeros(count, int)) if scene is None else (shared, np.asarray(scene))
 
-        def part(block: Any = block) -> Any:
-            return _run_block(function, settings, shared, block)
+    def lanes_of(block: _Block) -> Any:
+        return jax.tree.map(lambda x: x[block.lanes], starts)
 
-        like = None if journal is None else _run_block.eval_shape(function, settings, shared, block)
-        results.append(part() if journal is None else journal.run_tree(part, like))
-    return jax.tree.map(lambda *parts: np.concatenate([np.asarray(part) for part in parts])[:count], *results)
+    @lru_cache(maxsize=len(devices))
+    def scene_on(device: Any, scene: int) -> Any:
+        return jax.device_put(scenes[scene], device)
+
+    def begin(group: list[_Block]) -> Callable[[], list[Any]]:
+        """Starts the blocks, one on each device; what comes back waits for their results."""
+        if len(devices) == 1:
+            result = _run_block(function, settings, scenes[group[0].scene], lanes_of(group[0]))
+            return lambda: [jax.tree.map(np.asarray, result)]
+        results = []
+        for k, device in enumerate(devices):
+            block = group[min(k, len(group) - 1)]
+            if device.process_index == jax.process_index() and (k < len(group) or several):
+                lanes = jax.device_put(lanes_of(block), device)
+                results.append(_run_block(function, settings, scene_on(device, block.scene), lanes))
+        return lambda: _gathered(results, devices)[: len(group)]
+
+    def recorded(journal: Journal, group: list[_Block]) -> Callable[[], list[Any]]:
+        like = _run_block.eval_shape(function, settings, scenes[group[0].scene], lanes_of(group[0]))
+
+        @cache
+        def values() -> list[Any]:
+            return begin(group)()
+
+        return lambda: [journal.run_tree(lambda: values()[k], like) for k in range(len(group))]  # noqa: B023
+
+    groups, results = _groups(owner, width, len(devices)), None
+    started = map(begin if journal is None else partial(recorded, journal), groups)
+    for group, values in zip(groups, _some_ahead(started), strict=True):
+        if results is None:
+            results = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), values[0])
+        for block, value in zip(group, values, strict=True):
+            for into, part in zip(jax.tree.leaves(results), jax.tree.leaves(value), strict=True):
+                into[block.lanes] = part
+    return results
+
+
+def _groups(scene: Int[ndarray, "n"], width: int, size: int) -> list[list[_Block]]:
+    """Blocks of one scene each, scenes in order; of them as many together as run at once."""
+    blocks = []
+    for one in np.unique(scene):
+        of_scene = np.flatnonzero(scene == one)
+        for first in range(0, len(of_scene), width):
+            lanes = np.minimum(np.arange(first, first + width), len(of_scene) - 1)
+            blocks.append(_Block(int(one), of_scene[lanes]))
+    return [blocks[first : first + size] for first in range(0, len(blocks), size)]
+
+
+def _some_ahead(started: Iterator[Callable[[], list[Any]]]) -> Iterator[list[Any]]:
+    """The results in order, each fetched when the programs of the next `AHEAD` are on their way."""
+    waiting: deque[Callable[[], list[Any]]] = deque()
+    for fetch in started:
+        waiting.append(fetch)
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()()
+    while waiting:
+        yield waiting.popleft()()
+
+
+def _gathered(results: list[Any], devices: Sequence[Any]) -> list[Any]:
+    """The results of every device, in their order, from those of this process's devices."""
+    results = [jax.tree.map(np.asarray, result) for result in results]
+    processes = [device.process_index for device in devices]
+    if len(set(processes)) == 1:
+        return results
+    everyone = process_allgather(jax.tree.map(lambda *parts: np.stack(parts), *results))
+    places = [(process, processes[:k].count(process)) for k, process in enumerate(processes)]
+    return [jax.tree.map(lambda x: x[place], everyone) for place in places]  # noqa: B023
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -23,9 +23,13 @@ from fgs_jax.opa import PoseProblem, PoseState, _PhaseInputs, _PhaseSettings, _r
 from fgs_jax.restarts import random_rotations, run_blocks
 from fgs_jax.types import Camera, HandParams
 
-CAMERA = Camera(focal=jnp.array([400.0, 400.0]), principal=jnp.array([160.0, 120.0]))
 COUNTS = (1, 7, 32, 50)
 WIDTH = 4
+
+
+def camera() -> Camera:
+    """Not a constant: `jax.distributed` must be the first to ask JAX for anything."""
+    return Camera(focal=jnp.array([400.0, 400.0]), principal=jnp.array([160.0, 120.0]))
 
 
 def sums(_: None, shared: dict, start: jax.Array) -> dict:
@@ -39,7 +43,7 @@ def pose_starts() -> tuple[tuple, Any, tuple]:
     rng = np.random.default_rng(0)
     side = np.stack(np.meshgrid(np.arange(32.0), np.arange(32.0)), axis=-1)
     problem = PoseProblem(
-        camera=CAMERA,
+        camera=camera(),
         points=jnp.asarray(rng.normal(size=(64, 3)) * 0.03, jnp.float32),
         targets=jnp.asarray(rng.uniform(120, 200, size=(64, 2)), jnp.float32),
         nearest_pixel=jnp.asarray(120 + 2.5 * np.clip(side, 4, 28), jnp.float32),
@@ -73,7 +77,7 @@ def grasp_starts() -> tuple[list[ContactProblem], Grasp, list[int]]:
                 model=model,
                 object=DistanceGrid(values, jnp.full(3, -0.08), jnp.asarray(0.01)),
                 object_points=jnp.asarray(radius * points / np.linalg.norm(points, axis=1)[:, None], jnp.float32),
-                camera=CAMERA,
+                camera=camera(),
                 keypoints=jnp.zeros((21, 2)),
                 confidence=jnp.zeros(21),
                 seen=jnp.zeros(len(model.v_template)),
@@ -107,7 +111,9 @@ def answers(contact: bool) -> dict[str, Any]:
     if contact:
         problems, grasps, scenes = grasp_starts()
         config = replace(FAST_CONTACT, steps=10, refresh=5, reach=0.06)
-        found["grasps"] = refine_grasps(problems, grasps, jax.random.key(0), config, scene=scenes, width=2)
+        found["grasps"] = refine_grasps(
+            problems, grasps, jax.random.key(0), config, scene=scenes, width=2, devices=jax.devices()[:2]
+        )  # each compiles it
     return found
 
 
@@ -184,7 +190,7 @@ def run_eight(file: str, folder: str) -> None:
     killed.close()
     journal = Journal(Path(folder))
     found["resumed"] = run_blocks(function, settings, inputs, starts, WIDTH, journal=journal)
-    np.savez(file, recovered=journal.recovered, **flat(found))
+    np.savez(file, allow_pickle=False, **flat(found), recovered=journal.recovered)
     journal.close()
 
 
@@ -192,7 +198,7 @@ def run_two(file: str, process: str, port: str) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(process))
     assert len(jax.devices()) == 4 and len(jax.local_devices()) == 2
-    np.savez(file, **flat(answers(contact=False)))
+    np.savez(file, allow_pickle=False, **flat(answers(contact=False)))
 
 
 if __name__ == "__main__":

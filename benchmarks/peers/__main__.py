@@ -1,0 +1,384 @@
+"""The same work by us and by others, on the same cores, in one process, turn by turn.
+
+python -m benchmarks.peers [--parts opa contact hand distances] [--markdown FILE] [--figure FILE]
+
+What is timed is first compared: the program ends where a peer's energies, gradients, steps or distances differ from
+ours. PyTorch's forms, chunk sizes and torch.compile are tried on a few steps, and the fastest eager and the fastest
+compiled one are timed. Its long runs are timed on 20 steps and scaled linearly.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+import torch
+import tyro
+
+from benchmarks.hand import measure
+from benchmarks.opa_speed import bare, judged
+from benchmarks.peers import distances, torch_opa
+from benchmarks.peers.jobs import (
+    CONTACT_STEPS,
+    GRASPS,
+    HISTORY,
+    PAPER_STEPS,
+    RESTARTS,
+    SHAPE,
+    STARTS,
+    STEPS,
+    ContactStarts,
+    Variant,
+    check,
+    check_contact,
+    check_opa,
+    contact_starts,
+    opa_energy,
+    opa_starts,
+    our_contact_call,
+    our_paper,
+    prepare_contact,
+    prepare_opa,
+    relative,
+    scene_of,
+    torch_contact_call,
+    torch_opa_call,
+)
+from benchmarks.scenes import make_scene
+from benchmarks.shapes import SHAPES
+from benchmarks.timing import machine, peak_memory, write_section
+from fgs_jax.config import FAST_OPA, PAPER_OPA
+from fgs_jax.objects import distance_grid, load_object, sample_points
+from fgs_jax.opa import ObjectPoses, approximate, pose_problem
+from fgs_jax.scene import Scene
+from tests.synthetic_mano import synthetic_mano, write_npz
+
+Part = Literal["opa", "contact", "hand", "distances"]
+
+
+class Cost(NamedTuple):
+    """Medians, in seconds."""
+
+    wall: float
+    cpu: float
+    """Of all threads: what other jobs on the machine disturb least."""
+
+
+class Bar(NamedTuple):
+    """Of the figure."""
+
+    label: str
+    seconds: float
+    """Of all threads on a CPU, of the clock elsewhere."""
+    times: float
+    """Ours on the same work."""
+
+
+def bar_of(label: str, cost: Cost, ours: Cost) -> Bar:
+    kind = int(jax.default_backend() == "cpu")
+    return Bar(label, cost[kind], cost[kind] / ours[kind])
+
+
+def scaled(cost: Cost, factor: float) -> Cost:
+    return Cost(factor * cost.wall, factor * cost.cpu)
+
+
+def costs(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Cost]:
+    """As `timing.interleaved_medians`, with the seconds of all threads beside those of the clock."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            before = time.perf_counter(), time.process_time()
+            call()
+            seen[name].append((time.perf_counter() - before[0], time.process_time() - before[1]))
+    return {name: Cost(*np.median(values, axis=0).tolist()) for name, values in seen.items()}
+
+
+def fastest(variants: Iterable[Variant], prepare: Callable[[Variant], Callable[[], object]]) -> list[Variant]:
+    """The fastest eager and the fastest compiled variant, by the best of three calls after a first one."""
+    best: dict[bool, tuple[float, Variant]] = {}
+    for variant in variants:
+        torch.compiler.reset()
+        torch.set_num_threads(variant.threads)  # compiled code keeps the number that it was compiled with
+        try:
+            call = prepare(variant)
+            begin = time.perf_counter()
+            call()
+            first = time.perf_counter() - begin
+        except Exception as error:  # torch.compile needs a C++ compiler and does not take everything
+            print(f"  {variant}: does not run here: {str(error).splitlines()[0]}", flush=True)
+            continue
+        seconds = min(costs({"": call}, 1)[""].wall for _ in range(2))
+        print(f"  {variant}: {seconds:.3g} s, the first call {first:.3g} s", flush=True)
+        best[variant.compiled] = min(
+            best.get(variant.compiled, (np.inf, variant)), (seconds, variant), key=lambda pair: pair[0]
+        )
+    torch.compiler.reset()
+    return [best[compiled][1] for compiled in sorted(best)]
+
+
+# Object pose
+
+
+def paper_loss(scene: Scene, found: ObjectPoses) -> float:
+    """Eq. 11 of the paper's form at the best pose, over the mask's area and on samples that no solver has seen."""
+    problem, centre = pose_problem(scene, jax.random.key(99), PAPER_OPA)
+    rotation = np.asarray(found.rotation[:1], np.float32)
+    translation = np.asarray(found.translation[:1] + found.rotation[:1] @ centre, np.float32)
+    energy, _ = opa_energy(problem, rotation, np.zeros((1, 3), np.float32), translation, True)
+    return float(energy[0]) / float(problem.mask_area)
+
+
+def losses(shapes: tuple[str, ...]) -> list[str]:
+    """A row for each scene: what both of our solvers reach from the same starts, and the true pose."""
+    rows = []
+    lines = [
+        "| scene | paper's loss, fast | paper solver | true pose | default's loss, fast | paper solver | true pose |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for shape in shapes:
+        scene, truth = scene_of(shape), make_scene(shape, 0).T_camera_object
+        found = [approximate(scene, jax.random.key(0), RESTARTS, config=bare(c)) for c in (FAST_OPA, PAPER_OPA)]
+        found.append(found[0]._replace(rotation=truth[None, :3, :3], translation=truth[None, :3, 3]))
+        rows.append([loss(scene, poses) for loss in (paper_loss, judged) for poses in found])
+        lines.append(f"| {shape} | {' | '.join(f'{value:.3g}' for value in rows[-1])} |")
+        print(lines[-1], flush=True)
+    return [*lines, f"| median | {' | '.join(f'{value:.3g}' for value in np.median(rows, axis=0))} |"]
+
+
+def opa_part(rounds: int, shapes: tuple[str, ...], threads: tuple[int, ...]) -> tuple[list[str], list[Bar]]:
+    scene = scene_of(SHAPE)
+    given = opa_starts(scene, STARTS)
+    for form in torch_opa.FORMS:
+        check_opa(given, form)
+    ours = our_paper(given)
+    for form in torch_opa.FORMS:
+        history = torch_opa_call(given, Variant(form, False, STARTS, 1))().history.numpy()
+        differences = np.abs(history / ours.history[:, :STEPS] - 1)
+        check(f"OPA, {form}, {STEPS} steps of {STARTS} starts", np.median(differences, axis=0).max(), HISTORY)
+
+    ways = product(torch_opa.FORMS, (False, True), (8, 64), threads)
+    # Through the compiler the gradient through all pairs gains nothing, and takes a minute to compile.
+    variants = [variant for way in ways if not ((variant := Variant(*way)).compiled and variant.form == "cdist")]
+    best = fastest(variants, lambda variant: torch_opa_call(given, variant, 3))
+    names = {f"PyTorch, paper's loop, {variant}": variant for variant in best}
+    run = partial(approximate, scene, jax.random.key(0), RESTARTS)
+    calls: dict[str, Callable[[], object]] = {name: torch_opa_call(given, v) for name, v in names.items()}
+    calls["fgs_jax, the paper's solver"] = partial(our_paper, given, STEPS)
+    calls["fgs_jax, FAST_OPA"] = partial(run, config=bare(FAST_OPA))
+    calls["fgs_jax, FAST_OPA with choice and polish by silhouette"] = run
+    measured = costs(calls, rounds)
+    lines = [
+        "### Object pose, 1000 starts\n",
+        "| solver | s | CPU s | times ours | CPU | memory, MB |\n|---|--:|--:|--:|--:|--:|",
+    ]
+    reference, bars = measured["fgs_jax, FAST_OPA"], []
+    for name, cost in measured.items():
+        scale = PAPER_STEPS / STEPS * RESTARTS / STARTS if "paper" in name else 1.0
+        cells = [scale * cost.wall, scale * cost.cpu, scale * cost.wall / reference.wall]
+        cells += [scale * cost.cpu / reference.cpu]
+        memory = ""
+        if name in names or name == "fgs_jax, FAST_OPA":
+            memory = f"{peak_memory(prepare_opa, names.get(name)):.0f}"
+        lines.append(f"| {name} | {' | '.join(f'{value:.3g}' for value in cells)} | {memory} |")
+        bars.append(bar_of(name, scaled(cost, scale), reference))
+    lines += [
+        "",
+        f"Scene {SHAPE}. The paper's loop: timed on {STEPS} steps of {STARTS} starts and scaled linearly to "
+        f"{PAPER_STEPS} steps of {RESTARTS}. FAST_OPA: the whole call, warm, with making the problem. Memory: of a "
+        "chunk of PyTorch's, of all 1000 of ours, compilation included.  ",
+        "",
+        *losses(shapes),
+        "",
+        "Best of the same 1000 starts, on samples that no solver has seen. Paper: our solver of the paper's form; "
+        f"the energies of its first {STEPS} steps are those of PyTorch's loop. The paper's loss is over the mask's "
+        "area.  ",
+    ]
+    return lines, bars
+
+
+# Contact
+
+
+def contact_part(rounds: int, grasps: int, threads: tuple[int, ...]) -> tuple[list[str], list[Bar]]:
+    given = contact_starts(grasps)
+    small = jax.tree.map(lambda x: x[:16], (given.grasps, given.searching))
+    few = ContactStarts(given.problem, *small)
+    for form in ("cdist", "difference"):
+        check_contact(few, form)
+        for refresh in (1, 10):
+            theirs = torch_contact_call(few, Variant(form, False, 16, 1), refresh)()
+            name = f"contact, {form}, {STEPS} steps, neighbours every {refresh}"
+            check(name, relative(theirs, our_contact_call(few, refresh)()), HISTORY)
+
+    # Written out, the pairs are three times slower than cdist without the compiler, and faster with it.
+    ways = (("cdist", False), ("difference", True))
+    variants = [Variant(*way, chunk, count) for way in ways for chunk in (4, 16) for count in threads]
+    best = fastest(variants, lambda variant: torch_contact_call(given, variant, 1, 1))
+    calls: dict[str, Callable[[], object]] = {}
+    for refresh in (1, 10):
+        every = "every step" if refresh == 1 else f"every {refresh} steps"
+        for variant in best:
+            steps = 2 if refresh == 1 else 10
+            calls[f"PyTorch, {variant}; neighbours {every}"] = torch_contact_call(given, variant, refresh, steps)
+        calls[f"fgs_jax; neighbours {every}"] = our_contact_call(given, refresh)
+    measured = costs(calls, rounds)
+    lines = [
+        f"### Contact, {grasps} grasps, {CONTACT_STEPS} steps\n",
+        "| | s | CPU s | times ours, same work | CPU | times ours, neighbours every 10 steps | memory, MB |\n"
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    bars = []
+    default = per_step("fgs_jax; neighbours every 10 steps", measured)
+    for name in measured:
+        cost, same = per_step(name, measured), per_step(f"fgs_jax; {name.split('; ')[1]}", measured)
+        cells = [CONTACT_STEPS * cost.wall, CONTACT_STEPS * cost.cpu, cost.wall / same.wall, cost.cpu / same.cpu]
+        cells += [cost.wall / default.wall]
+        memory = ""
+        if name.endswith("10 steps"):
+            variant = next((v for v in best if f"PyTorch, {v};" in name), None)
+            memory = f"{peak_memory(prepare_contact, variant, grasps):.0f}"
+        lines.append(f"| {name} | {' | '.join(f'{value:.3g}' for value in cells)} | {memory} |")
+        bars.append(bar_of(name, scaled(cost, CONTACT_STEPS), scaled(same, CONTACT_STEPS)))
+    lines += [
+        "",
+        f"Timed on {STEPS} steps of ours, 2 or 10 of PyTorch's, and scaled linearly to {CONTACT_STEPS}, all counted as "
+        "steps of step two. DexGraspNet finds the neighbours at every step. Ours also records the keypoint and order "
+        "terms, whose weight is zero.  ",
+    ]
+    return lines, bars
+
+
+def per_step(name: str, measured: dict[str, Cost]) -> Cost:
+    steps = STEPS if name.startswith("fgs_jax") else 2 if name.endswith("every step") else 10
+    return Cost(*(seconds / steps for seconds in measured[name]))
+
+
+# Hand and distances
+
+
+def hand_part() -> list[str]:
+    lines = [
+        "### Hand, 1024 of them\n",
+        "| layer | forward, ms | times ours | forward + backward, ms | times ours |\n|---|--:|--:|--:|--:|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "MANO_RIGHT.npz"
+        write_npz(path, synthetic_mano())
+        names = ["fgs_jax", "body-models JAX", "body-models torch", "body-models torch.compile"]
+        medians, _ = measure(path, names, 1024)
+    for name in names:
+        cells = []
+        for kind in ("forward", "backward"):
+            cells += [1e3 * medians[name, kind], medians[name, kind] / medians["fgs_jax", kind]]
+        lines.append(f"| {name} | {' | '.join(f'{value:.3g}' for value in cells)} |")
+    return lines
+
+
+def distances_part(rounds: int) -> list[str]:
+    mesh = load_object(SHAPES["mug"](), name="mug")
+    grid = distance_grid(mesh)
+    given = contact_starts(64)
+    vertices = np.asarray(given.searching.vertices)
+    queries = np.asarray(sample_points(mesh, 2000, jax.random.key(0)))
+    calls = distances.nearest_calls(queries, vertices)
+    check("nearest, distances", distances.nearest_error(calls, queries, vertices), 1e-3)
+    measured = costs(calls, rounds)
+    lines = [
+        "### Distances\n",
+        "| nearest of 778 vertices to 2000 points, 64 hands | ms | times ours | CPU |\n|---|--:|--:|--:|",
+    ]
+    lines += _compared(measured, "fgs_jax")
+
+    points = np.asarray(vertices.reshape(-1, 3), float)
+    calls = distances.signed_calls(mesh, grid, points)
+    exact, ours = distances.signed_errors(calls)
+    voxel = float(grid.voxel)
+    check("signed distance, libigl and Open3D, metres", exact, 1e-5)
+    low, high = np.asarray(grid.origin), np.asarray(grid.origin) + voxel * (grid.values.shape[0] - 1)
+    within = ((points >= low) & (points <= high)).all(axis=1)
+    check("signed distance in the grid, voxels from exact", ours[within].max() / voxel, 0.87)
+    measured = costs(calls, rounds)
+    lines += [
+        "",
+        f"| signed distance of {len(points)} points to a mesh of {len(mesh.faces)} faces | ms | times ours | CPU |",
+        "|---|--:|--:|--:|",
+        *_compared(measured, "fgs_jax grid"),
+        "",
+        f"Ours is interpolated in a grid of 64 nodes a side: in its cube off by {1e3 * ours[within].mean():.2f} mm on "
+        f"average and {1e3 * ours[within].max():.2f} mm at most (voxel {1e3 * voxel:.2f} mm); the others are exact and "
+        "have no gradient. Making the grid is not counted, nor is Open3D's tree.  ",
+    ]
+    return lines
+
+
+def _compared(measured: dict[str, Cost], ours: str) -> list[str]:
+    reference = measured[ours]
+    return [
+        f"| {name} | {1e3 * cost.wall:.3g} | {cost.wall / reference.wall:.3g} | {cost.cpu / reference.cpu:.3g} |"
+        for name, cost in measured.items()
+    ]
+
+
+def draw(path: Path, opa_bars: list[Bar], contact_bars: list[Bar]) -> None:
+    """The seconds of both jobs, ours and PyTorch's, on a logarithmic axis."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    titles = f"Object pose, {RESTARTS} starts", f"Contact, {GRASPS} grasps, {CONTACT_STEPS} steps"
+    both = figure.subplots(2, 1)
+    for axes, bars, title in zip(both, (opa_bars, contact_bars), titles, strict=True):
+        colours = ["#d95f02" if bar.label.startswith("fgs_jax") else "#9aa5b1" for bar in bars]
+        drawn = axes.barh([bar.label for bar in bars], [bar.seconds for bar in bars], color=colours)
+        axes.bar_label(drawn, [f" {bar.seconds:.3g} s, {bar.times:.3g}x" for bar in bars], fontsize=8)
+        axes.set_xscale("log")
+        axes.set_xlim(right=12 * max(bar.seconds for bar in bars))
+        axes.invert_yaxis()
+        axes.tick_params(labelsize=8)
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+    both[1].set_xlabel("CPU seconds (on a GPU: of the clock), logarithmic; times ours on the same work", fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def main(
+    *,
+    parts: tuple[Part, ...] = ("opa", "contact", "hand", "distances"),
+    rounds: int = 5,
+    scenes: tuple[str, ...] = ("spray_bottle", "mug", "hammer", "pan", "camera"),
+    grasps: int = GRASPS,
+    threads: tuple[int, ...] = (len(os.sched_getaffinity(0)),),
+    markdown: Path | None = None,
+    figure: Path | None = None,
+) -> None:
+    """Prints a table for each part, and writes them between the markers `peers` of a file."""
+    footer = machine("jax", "torch", "open3d", "libigl", "scipy", "body-models")
+    lines, bars = ["## Against peers"], {}
+    if "opa" in parts:
+        found, bars["opa"] = opa_part(rounds, scenes, threads)
+        lines += ["", *found]
+    if "contact" in parts:
+        found, bars["contact"] = contact_part(rounds, grasps, threads)
+        lines += ["", *found]
+    if "hand" in parts:
+        lines += ["", *hand_part()]
+    if "distances" in parts:
+        lines += ["", *distances_part(rounds)]
+    lines += ["", f"Medians of {rounds} rounds. {footer}, load {os.getloadavg()[0]:.1f} at the end"]
+    print("\n".join(lines))
+    if markdown:
+        write_section(markdown, "peers", "\n".join(lines))
+    if figure and len(bars) == 2:
+        draw(figure, bars["opa"], bars["contact"])
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

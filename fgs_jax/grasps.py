@@ -1,0 +1,101 @@
+"""Thousands of grasps at once: step two of `contact` from any number of starts, of one scene or of many."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+from numpy import ndarray
+
+from fgs_jax.config import ContactConfig
+from fgs_jax.contact import ContactProblem, Grasp, begin_grasp, found, grasp_round
+from fgs_jax.errors import SceneError
+from fgs_jax.journal import Journal
+from fgs_jax.restarts import run_blocks
+
+
+class Grasps(NamedTuple):
+    """What `refine_grasps` found: entry k of each array is start k's."""
+
+    grasp: Grasp
+    """The best iterate."""
+    energy: Float[Array | ndarray, "n"]
+    """Of Eq. 12, with w_dis times reach for each contact point out of reach, so that starts may be compared; infinite
+    for a start that never had a finite one."""
+    terms: dict[str, Float[Array | ndarray, "n"]]
+    """Unweighted."""
+    hand_vertices: Float[Array | ndarray, "n v 3"]
+    """Metres, camera frame."""
+
+
+def refine_grasps(
+    problems: ContactProblem | Sequence[ContactProblem],
+    starts: Grasp,
+    key: Key[Array, ""],
+    config: ContactConfig,
+    *,
+    scene: Int[ndarray, "n"] | Sequence[int] | None = None,
+    width: int = 64,
+    journal: Journal | None = None,
+    devices: Sequence[Any] | None = None,
+) -> Grasps:
+    """Step two from each start: fingers close on the object without entering it; the best iterate is kept.
+
+    `starts`: fields with a leading axis; start k is in problem `scene[k]`, in the only one unless given. The shapes of
+    all problems must be equal. `key`: start k draws from `fold_in(key, k)`.
+    `width`: starts of one scene that run at once, in memory that grows with it and not with the number of starts.
+    `journal`, `devices`: as `run_blocks` takes them. A start's result depends on nothing but itself, to the bit.
+
+    Raises SceneError for problems of unequal shapes and for starts without a problem.
+    """
+    problems = [problems] if isinstance(problems, ContactProblem) else list(problems)
+    count = len(starts.scale)
+    scene = _checked(problems, np.zeros(count, int) if scene is None else np.asarray(scene), count)
+    # Weights are arguments of the compiled program, so that others need no other program.
+    settings = _Settings(
+        replace(config, **{f"w_{name}": 0.0 for name in config.weights}), str(jax.random.key_impl(key))
+    )
+    weights = {name: np.float32(value) for name, value in config.weights.items()}
+    shared = [(problem, weights, np.asarray(jax.random.key_data(key))) for problem in problems]
+    lanes = starts, np.arange(count)
+    return run_blocks(_refined, settings, shared, lanes, width, scene=scene, journal=journal, devices=devices)
+
+
+class _Settings(NamedTuple):
+    config: ContactConfig
+    """Without weights."""
+    random: str
+    """The key's implementation."""
+
+
+def _refined(
+    settings: _Settings,
+    shared: tuple[ContactProblem, dict[str, Float[Array, ""]], Array],
+    start: tuple[Grasp, Int[Array, ""]],
+) -> Grasps:
+    (config, random), (problem, weights, key), (grasp, index) = settings, shared, start
+    key = jax.random.fold_in(jax.random.wrap_key_data(key, impl=random), index)
+    searching = begin_grasp(problem, grasp, key, config)
+    searching, _, _ = grasp_round(problem, searching, weights, config, -(-config.steps // config.refresh))
+    _, energy, (terms, vertices) = searching.search.best
+    missing = jnp.sum(searching.contacts.weight == 0)
+    return Grasps(found(searching), energy + weights["dis"] * config.reach * missing, terms, vertices)
+
+
+def _checked(problems: list[ContactProblem], scene: Int[ndarray, "n"], count: int) -> Int[ndarray, "n"]:
+    """The scene of each start. Raises SceneError where there is none, and for problems of unequal shapes."""
+    if not count or scene.shape != (count,) or scene.min() < 0 or scene.max() >= len(problems):
+        raise SceneError(
+            f"grasps: expected for each start a scene from 0 to {len(problems) - 1}, got {count} starts and "
+            f"{'none' if not scene.size else f'{len(scene)} from {scene.min()} to {scene.max()}'}: check scene"
+        )
+    shapes = [jax.tree.map(jnp.shape, problem) for problem in problems]
+    if unequal := [k for k, shape in enumerate(shapes) if shape != shapes[0]]:
+        raise SceneError(
+            f"grasps: expected problems of equal shapes, number {unequal[0]} differs from the first: use the same hand "
+            "model, grid and object points, and equally many corners"
+        )
+    return scene

@@ -1,0 +1,103 @@
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from fgs_jax import restarts
+from fgs_jax.config import FAST_CONTACT
+from fgs_jax.errors import SceneError
+from fgs_jax.grasps import Grasps, _refined, _Settings, refine_grasps
+from tests.test_devices import grasp_starts
+
+CONFIG = replace(FAST_CONTACT, steps=10, refresh=5, reach=0.06)
+KEY = jax.random.key(0)
+WIDTH = 2
+
+
+@pytest.fixture(scope="module")
+def found() -> Grasps:
+    problems, starts, scene = grasp_starts()
+    return refine_grasps(problems, starts, KEY, CONFIG, scene=scene, width=WIDTH)
+
+
+def assert_same(ours: Grasps, expected: Grasps, chosen: np.ndarray) -> None:
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b[chosen])
+
+
+def test_a_grasp_has_the_same_bits_alone_and_in_company(found):
+    problems, starts, scene = grasp_starts()
+    for k in (0, 4, 8):
+        one = jax.tree.map(lambda x: x[k : k + 1], starts)  # noqa: B023
+        assert_same(refine_grasps(problems[scene[k]], one, KEY, CONFIG, width=WIDTH), found, np.array([k]))
+    order = np.random.default_rng(0).permutation(len(scene))
+    shuffled = jax.tree.map(lambda x: x[order], starts)
+    ours = refine_grasps(problems, shuffled, KEY, CONFIG, scene=np.array(scene)[order], width=WIDTH)
+    assert_same(ours, found, order)
+
+
+def test_a_lost_grasp_loses_alone(found):
+    problems, starts, scene = grasp_starts()
+    spoiled = replace(starts, hand=replace(starts.hand, pose=starts.hand.pose.at[4, 2, 0].set(np.nan)))
+    beside = refine_grasps(problems, spoiled, KEY, CONFIG, scene=scene, width=WIDTH)
+    assert beside.energy[4] == np.inf and np.isfinite(found.energy).all()
+    others = np.flatnonzero(np.arange(len(scene)) != 4)
+    assert_same(jax.tree.map(lambda x: x[others], beside), found, others)
+
+
+def test_each_grasp_is_of_its_own_scene(found):
+    """The balls differ: a hand's deepest vertex is as deep as the ball of its own scene says."""
+    _, starts, scene = grasp_starts()
+    reach = np.linalg.norm(found.hand_vertices - np.asarray(starts.translation)[:, None], axis=-1)
+    radius = np.array([0.03, 0.045])[np.array(scene)]
+    depth = np.maximum(radius[:, None] - reach, 0).sum(axis=1) * 778 / reach.shape[1]
+    # On nodes 1 cm apart a ball is 0.4 mm too small in the middle of a cell.
+    assert (found.terms["pen"] >= 0.8 * depth - 1e-3).all()
+    problems, starts, scene = grasp_starts()
+    swapped = refine_grasps(problems[::-1], starts, KEY, CONFIG, scene=1 - np.array(scene), width=WIDTH)
+    assert_same(swapped, found, np.arange(len(scene)))
+
+
+def test_energies_of_starts_out_of_reach_are_comparable(found):
+    problems, starts, scene = grasp_starts()
+    away = replace(starts, translation=starts.translation + np.array([[0.0, 0.0, 1.0]], np.float32))
+    lost = refine_grasps(problems, away, KEY, CONFIG, scene=scene, width=WIDTH)
+    assert (lost.terms["dis"] == 0).all()
+    rest = sum(CONFIG.weights[name] * values for name, values in lost.terms.items())
+    np.testing.assert_allclose(lost.energy, rest + 12 * CONFIG.w_dis * CONFIG.reach, rtol=1e-5)
+
+
+def test_other_weights_and_more_starts_compile_nothing(found):
+    problems, starts, scene = grasp_starts()
+    programs: Any = restarts._run_block
+    compiled = programs._cache_size()
+    more = jax.tree.map(lambda x: np.concatenate([x, x]), starts)
+    heavier = replace(CONFIG, w_pen=10 * CONFIG.w_pen)
+    ours = refine_grasps(problems, more, KEY, heavier, scene=scene * 2, width=WIDTH)
+    assert programs._cache_size() == compiled
+    assert not np.array_equal(ours.energy[: len(scene)], found.energy)
+    np.testing.assert_array_equal(ours.energy[: len(scene)], ours.energy[len(scene) :])
+
+
+def test_no_lane_copies_its_scene_s_grid():
+    problems, starts, _ = grasp_starts()
+    settings = _Settings(CONFIG, "threefry2x32")
+    shared = problems[0], CONFIG.weights, np.zeros(2, np.uint32)
+    lanes = jax.tree.map(lambda x: x[:7], starts), np.arange(7)
+    text = restarts._run_block.lower(_refined, settings, shared, lanes).as_text()
+    assert "tensor<17x17x17xf32>" in text and "tensor<7x" in text
+    for copy in ("7x17x17x17x", "7x4913x", "4913x7x"):
+        assert copy not in text
+
+
+def test_what_cannot_be_refined_is_said_in_one_line():
+    problems, starts, scene = grasp_starts()
+    with pytest.raises(SceneError, match="expected for each start a scene from 0 to 0"):
+        refine_grasps(problems[0], starts, KEY, CONFIG, scene=scene)
+    with pytest.raises(SceneError, match="number 1 differs from the first"):
+        other = replace(problems[1], object_points=problems[1].object_points[:50])
+        refine_grasps([problems[0], other], starts, KEY, CONFIG, scene=scene)
+    with pytest.raises(SceneError, match="got 0 starts"):
+        refine_grasps(problems[0], jax.tree.map(lambda x: x[:0], starts), KEY, CONFIG)
