@@ -10,7 +10,7 @@ demo: .venv/.installed-core
 	$(BIN)/fgs refine examples/scenes/tumbler --out out/demo --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

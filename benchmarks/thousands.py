@@ -31,7 +31,6 @@ from fgs_jax.hand_files import load_hand_model
 from fgs_jax.objects import load_object
 from fgs_jax.opa import approximate
 from fgs_jax.restarts import random_rotations, run_blocks
-from fgs_jax.scene import Scene
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
