@@ -60,7 +60,7 @@ def run_blocks(
 
     `scene`: start k is given `shared[scene[k]]`, of trees of equal shapes. A block is of one scene, which its lanes
     share: nothing of it is copied for each of them.
-    `journal`: each block is an entry of it, whatever the devices.
+    `journal`: each block is an entry of it, whatever the devices; for one process.
     `devices`: what the blocks are dealt out to; all that there are unless given. Where they are those of several
     processes, equally many of each, every process makes the same calls with all the starts and gets all the results.
     """

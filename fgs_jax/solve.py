@@ -23,7 +23,7 @@ def least_squares(
     residuals: Callable[[Float[Array, "p"]], Float[Array, "r"]],
     start: Float[Array, "p"],
     steps: int,
-    damping: float = 1.0,
+    damping: float | Float[Array, ""] = 1.0,
 ) -> LeastSquares:
     """Levenberg-Marquardt with Marquardt's scaling: `steps` damped steps, of which those are kept that lower the cost.
 
