@@ -194,10 +194,13 @@ def test_no_grandchild_outlives_a_program(tmp_path, end):
 def test_our_own_interruption_stops_the_program(tmp_path, number):
     (tmp_path / "tool.py").write_text(GRANDCHILD + "time.sleep(600)")
     (tmp_path / "cwd").mkdir()
+    # A shell that starts the tests in the background has them ignore the keyboard's interrupt.
     ours = f"""
+import signal
 import sys
 from pathlib import Path
 from bridges.command import run_command
+signal.signal(signal.SIGINT, signal.default_int_handler)
 here = Path({str(tmp_path)!r})
 argv = [sys.executable, "-I", "-S", str(here / "tool.py")]
 run_command(argv, {{}}, cwd=here / "cwd", timeout=600, outputs=["*"], log=here / "log")
