@@ -21,7 +21,7 @@ from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from fgs_jax import metrics
-from fgs_jax.camera import Z_NEAR, inverse_depth, silhouette
+from fgs_jax.camera import Z_NEAR, silhouette
 from fgs_jax.config import FAST_OPA, OpaConfig
 from fgs_jax.distance import nearest
 from fgs_jax.errors import SceneError
@@ -363,14 +363,9 @@ def pose_problem(
         )
         nearest_pixel = np.where(beyond[..., None], cells, nearest_pixel)
 
-    seen = jax.jit(inverse_depth)(
-        scene.camera,
-        jnp.asarray(hand_vertices, jnp.float32),
-        jnp.asarray(hand_faces),
-        jnp.asarray(cells.reshape(-1, 2), jnp.float32),
-    )
-    seen = np.asarray(seen).reshape(GRID, GRID)
-    hand_depth = np.where(mask_at(scene.hand_mask, cells) & (seen > 0), 1 / np.maximum(seen, 1e-6), 0.0)
+    grid_camera = Camera(focal=scene.camera.focal / cell, principal=(scene.camera.principal - origin) / cell)
+    seen = depth_map(grid_camera, (GRID, GRID), hand_vertices, hand_faces)
+    hand_depth = np.where(mask_at(scene.hand_mask, cells) & np.isfinite(seen), seen, 0.0)
     targets = mask_targets(scene.object_mask, scene.hand_mask, sizes[1], config.contour, target_key)
     arrays = {
         "points": points - centre,

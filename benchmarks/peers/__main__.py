@@ -168,9 +168,10 @@ def opa_part(rounds: int, shapes: tuple[str, ...], threads: tuple[int, ...]) -> 
         differences = np.abs(history / ours.history[:, :STEPS] - 1)
         check(f"OPA, {form}, {STEPS} steps of {STARTS} starts", np.median(differences, axis=0).max(), HISTORY)
 
-    ways = product(torch_opa.FORMS, (False, True), (4, 8, 16, 32, 64), threads)
-    # Through the compiler the gradient through all pairs gains nothing, and takes a minute to compile.
-    variants = [variant for way in ways if not ((variant := Variant(*way)).compiled and variant.form == "cdist")]
+    eager = product(torch_opa.FORMS, (False,), (1, 2, 4, 8, 16, 32, 64), threads)
+    # The compiler unrolls chunks. The gradient through all pairs gains nothing by it and takes a minute to compile.
+    through_compiler = product(torch_opa.FORMS[1:], (True,), (8, 16, 32, 64), threads)
+    variants = [Variant(*way) for way in (*eager, *through_compiler)]
     best = fastest(variants, lambda variant: torch_opa_call(given, variant, 3))
     names = {f"PyTorch, paper's loop, {variant}": variant for variant in best}
     run = partial(approximate, scene, jax.random.key(0), RESTARTS)
@@ -196,8 +197,8 @@ def opa_part(rounds: int, shapes: tuple[str, ...], threads: tuple[int, ...]) -> 
     lines += [
         "",
         f"Scene {SHAPE}. The paper's loop: timed on {STEPS} steps of {STARTS} starts and scaled linearly to "
-        f"{PAPER_STEPS} steps of {RESTARTS}. FAST_OPA: the whole call, warm, with making the problem. Memory: of a "
-        "chunk of PyTorch's, of all 1000 of ours, compilation included.  ",
+        f"{PAPER_STEPS} steps of {RESTARTS}. FAST_OPA: the whole call, warm, with making the problem. Memory: of "
+        f"{STARTS} starts of PyTorch's, of all 1000 of ours, compilation included.  ",
         "",
         *losses(shapes),
         "",
@@ -224,7 +225,7 @@ def contact_part(rounds: int, grasps: int, threads: tuple[int, ...]) -> tuple[li
 
     # Written out, the pairs are three times slower than cdist without the compiler, and faster with it.
     ways = (("cdist", False), ("difference", True))
-    variants = [Variant(*way, chunk, count) for way in ways for chunk in (1, 2, 4, 16) for count in threads]
+    variants = [Variant(*way, chunk, count) for way in ways for chunk in (1, 2, 4, 16, 64, 256) for count in threads]
     best = fastest(variants, lambda variant: torch_contact_call(given, variant, 1, 1))
     calls: dict[str, Callable[[], object]] = {}
     for refresh in (1, 10):

@@ -60,7 +60,7 @@ class Variant:
     form: Any
     compiled: bool
     chunk: int
-    """Starts, or grasps in the search for neighbours, at a time."""
+    """Starts or grasps at a time in the search for what is nearest."""
     threads: int
 
     def __str__(self) -> str:
@@ -137,19 +137,16 @@ def our_paper(given: OpaStarts, steps: int = PAPER_STEPS) -> Any:
 
 
 def torch_opa_call(given: OpaStarts, variant: Variant, steps: int = STEPS) -> Callable[[], torch_opa.Found]:
-    """`steps` steps of the paper's loop on all starts, a chunk after the other."""
+    """`steps` steps of the paper's loop on all starts."""
     device = torch_device()
     problem = torch_opa.torch_problem(given.problem, 512, 512, device)
-    function = torch_opa.energy_function(PAPER_OPA, variant.form, compiled=variant.compiled)
-    parts = [torch.tensor(x, device=device).split(variant.chunk) for x in (given.rotations, given.translations)]
+    function = torch_opa.energy_function(PAPER_OPA, variant.form, variant.chunk, compiled=variant.compiled)
+    rotations, translations = (torch.tensor(x, device=device) for x in (given.rotations, given.translations))
 
     def call() -> torch_opa.Found:
         torch.set_num_threads(variant.threads)
-        found = [
-            torch_opa.minimise(function, problem, start, translation, PAPER_OPA, steps=steps)
-            for start, translation in zip(*parts, strict=True)
-        ]
-        return torch_opa.Found(*(torch.cat(fields).cpu() for fields in zip(*found, strict=True)))
+        found = torch_opa.minimise(function, problem, rotations, translations, PAPER_OPA, steps=steps)
+        return torch_opa.Found(*(field.cpu() for field in found))
 
     return call
 
@@ -163,7 +160,7 @@ def prepare_opa(variant: Variant | None) -> Callable[[], object]:
     scene = scene_of(SHAPE)
     if variant is None:
         return lambda: approximate(scene, jax.random.key(0), RESTARTS, config=bare(FAST_OPA))
-    return torch_opa_call(opa_starts(scene, variant.chunk), variant, 2)
+    return torch_opa_call(opa_starts(scene, STARTS), variant, 2)
 
 
 class ContactStarts(NamedTuple):

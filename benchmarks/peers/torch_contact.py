@@ -7,6 +7,7 @@ vertices at every step.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -177,7 +178,10 @@ def joint_angles(layer: Layer, local: Tensor) -> Tensor:
     return torch.stack([twist, spread, torch.atan2(turned[..., 1, 0], turned[..., 0, 0])], -1)
 
 
-def neighbours(problem: Problem, vertices: Tensor, form: Form = "cdist", chunk: int = 16) -> Held:
+Nearest = Callable[[Tensor, Tensor], Tensor]
+
+
+def neighbours(problem: Problem, vertices: Tensor, nearest: Nearest, chunk: int = 16) -> Held:
     """For `chunk` grasps at a time, so that the distances of all pairs stay small. Without a gradient."""
     with torch.no_grad():
         faces = problem.layer.faces
@@ -187,14 +191,16 @@ def neighbours(problem: Problem, vertices: Tensor, form: Form = "cdist", chunk: 
         for k in range(3):
             normals.index_add_(1, faces[:, k], across)
         normals = functional.normalize(normals, dim=2, eps=1e-12)
-        index = torch.cat([_nearest(problem.points, part, form) for part in vertices.split(chunk)])
+        index = torch.cat([nearest(problem.points, part) for part in vertices.split(chunk)])
         return Held(index, normals.gather(1, index[..., None].expand(-1, -1, 3)))
 
 
-def _nearest(points: Tensor, vertices: Tensor, form: Form) -> Tensor:
+def _by_cdist(points: Tensor, vertices: Tensor) -> Tensor:
     """(p, 3), (b, v, 3) to (b, p)."""
-    if form == "cdist":
-        return torch.cdist(points[None].expand(len(vertices), -1, -1), vertices).argmin(2)
+    return torch.cdist(points[None].expand(len(vertices), -1, -1), vertices).argmin(2)
+
+
+def _by_differences(points: Tensor, vertices: Tensor) -> Tensor:
     x, y, z = (points[:, k, None] - vertices[:, None, :, k] for k in range(3))
     return (x * x + y * y + z * z).argmin(2)
 
@@ -228,7 +234,7 @@ def energies(problem: Problem, state: State, held: Held, weights: dict[str, floa
 
 
 class Functions(NamedTuple):
-    """The two parts of a step, as they are or through torch.compile."""
+    """The two parts of a step, as they are or, but for the normals, through torch.compile."""
 
     energy: Callable[[Problem, State, Held], tuple[Tensor, Tensor]]
     neighbours: Callable[[Problem, Tensor], Held]
@@ -242,12 +248,10 @@ def functions(config: ContactConfig, form: Form = "cdist", chunk: int = 16, *, c
     def energy(problem: Problem, state: State, held: Held) -> tuple[Tensor, Tensor]:
         return energies(problem, state, held, config.weights)
 
-    def find(problem: Problem, vertices: Tensor) -> Held:
-        return neighbours(problem, vertices, form, chunk)
-
-    if not compiled:
-        return Functions(energy, find)
-    return Functions(*(cast(Any, torch.compile(each, dynamic=False)) for each in (energy, find)))
+    nearest = _by_cdist if form == "cdist" else _by_differences
+    if compiled:
+        energy, nearest = (cast(Any, torch.compile(each, dynamic=False)) for each in (energy, nearest))
+    return Functions(energy, partial(neighbours, nearest=nearest, chunk=chunk))
 
 
 def begin_state(problem: Problem, config: ContactConfig) -> State:

@@ -78,9 +78,16 @@ def rotation_matrix(vector: Tensor) -> Tensor:
 
 
 def energies(
-    problem: Problem, start: Tensor, rotation: Tensor, translation: Tensor, config: OpaConfig, *, form: Form
+    problem: Problem,
+    start: Tensor,
+    rotation: Tensor,
+    translation: Tensor,
+    config: OpaConfig,
+    *,
+    form: Form,
+    chunk: int = 64,
 ) -> Tensor:
-    """Eq. 11 of each start: (b, 3, 3), (b, 3), (b, 3) to (b,)."""
+    """Eq. 11 of each start: (b, 3, 3), (b, 3), (b, 3) to (b,). All pairs are made for `chunk` starts at a time."""
     placed = problem.points @ (start @ rotation_matrix(rotation)).mT + translation[:, None]
     depth = placed[..., 2]
     pixels = problem.focal * placed[..., :2] / depth.clamp(min=Z_NEAR)[..., None] + problem.principal
@@ -92,7 +99,8 @@ def energies(
     beyond = (pixels - problem.nearest_pixel[cell]).abs() - problem.cell.clamp(min=1.0) / 2
     dist = beyond.relu().square().sum((1, 2))
     share = problem.mask_area / len(problem.targets)
-    dist = dist + share * _target_distances(problem.targets, pixels, form).sum(1)
+    near = torch.cat([_target_distances(problem.targets, part, form) for part in pixels.split(chunk)])
+    dist = dist + share * near.sum(1)
     dep = (problem.hand_depth[cell] - depth).relu().sum(1)
     cam = (Z_NEAR - depth).relu().mean(1)
     return dist + config.lambda_dep * dep + config.lambda_cam * cam
@@ -113,11 +121,11 @@ def _target_distances(targets: Tensor, pixels: Tensor, form: Form) -> Tensor:
     return (matched - targets).square().sum(2)
 
 
-def energy_function(config: OpaConfig, form: Form, *, compiled: bool = False) -> Callable[..., Tensor]:
-    """`energies` of a configuration and form, through torch.compile where asked."""
+def energy_function(config: OpaConfig, form: Form, chunk: int = 64, *, compiled: bool = False) -> Callable[..., Tensor]:
+    """`energies` of a configuration, form and chunk, through torch.compile where asked."""
 
     def function(problem: Problem, start: Tensor, rotation: Tensor, translation: Tensor) -> Tensor:
-        return energies(problem, start, rotation, translation, config, form=form)
+        return energies(problem, start, rotation, translation, config, form=form, chunk=chunk)
 
     return cast(Any, torch.compile(function, dynamic=False)) if compiled else function
 
