@@ -20,7 +20,7 @@ from fgs_jax.objects import distance_grid, sample_points
 from fgs_jax.opa import ObjectPoses, PictureView, picture_view
 from fgs_jax.restarts import run_blocks
 from fgs_jax.scene import Scene, confidence_of, mask_at
-from fgs_jax.types import HandModel, HandParams
+from fgs_jax.types import Camera, HandModel, HandParams, on_device
 
 ROUNDS = 10
 """Of step two between two visits to the host."""
@@ -81,20 +81,18 @@ def contact_problem(scene: Scene, model: HandModel, config: RefineConfig, key: K
         object=distance_grid(scene.object, config.grid),
         object_points=sample_points(scene.object, config.contact.object_points, key),
         camera=scene.camera,
-        keypoints=jnp.zeros((21, 2)) if seen is None else jnp.asarray(np.nan_to_num(seen), jnp.float32),
-        confidence=jnp.zeros(21) if seen is None else jnp.asarray(confidence_of(scene), jnp.float32),
-        seen=jnp.asarray(vertices_seen(scene, hand_vertices, closed_faces(model)), jnp.float32),
+        keypoints=on_device(np.zeros((21, 2)) if seen is None else np.nan_to_num(seen)),
+        confidence=on_device(np.zeros(21) if seen is None else confidence_of(scene)),
+        seen=on_device(vertices_seen(scene, hand_vertices, closed_faces(model))),
         corners=picture_view(scene).corners,
     )
 
 
 def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:
     """1 for hand vertices that the picture shows, -1 for those where it shows the object, 0 where it tells nothing."""
-    points = jnp.asarray(vertices, jnp.float32)
-    pixels = project(scene.camera, points)
-    nearest = np.asarray(_inverse_depth(scene.camera, points, jnp.asarray(faces), pixels))
+    pixels, nearest = map(np.asarray, _inverse_depths(scene.camera, on_device(vertices), on_device(faces, np.int32)))
     foremost = vertices[:, 2] * nearest <= 1 + 0.003 * nearest  # within 3 mm
-    of_hand, of_object = (mask_at(mask, np.asarray(pixels)) for mask in (scene.hand_mask, scene.object_mask))
+    of_hand, of_object = (mask_at(mask, pixels) for mask in (scene.hand_mask, scene.object_mask))
     return 1.0 * (of_hand & foremost) - of_object
 
 
@@ -129,8 +127,8 @@ def closed_faces(model: HandModel) -> Int[ndarray, "f 3"]:
 def starts_of(poses: ObjectPoses, params: HandParams, count: int) -> Grasp:
     """A lane for each pose, with the hand as it was seen; the first again where there are fewer."""
     lanes = np.where(np.arange(count) < len(poses.scale), np.arange(count), 0)
-    fields = (jnp.asarray(x[lanes], jnp.float32) for x in (poses.rotation, poses.translation, poses.scale))
-    hands = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *np.shape(x))), params)
+    fields: Any = (np.asarray(x[lanes], np.float32) for x in (poses.rotation, poses.translation, poses.scale))
+    hands = jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), params)
     return Grasp(hands, *fields)
 
 
@@ -158,8 +156,8 @@ def _tried(function: Any, *arguments: Any) -> Any:
 def _begun(task: ContactTask, config: RefineConfig) -> _Begun:
     contact, lanes = config.contact, 2 * config.candidates
     starts = starts_of(task.poses, task.params, config.candidates)
-    keys = jax.random.split(task.key, config.candidates)
-    first, searching = _begin(task.problem, starts, keys, _compiled_for(contact), task.scene.object.size == "unknown")
+    unknown_size = task.scene.object.size == "unknown"
+    first, searching = _begin(task.problem, starts, task.key, _compiled_for(contact), unknown_size)
     real = np.arange(lanes) // 2 < len(task.poses.scale)
     if contact.step_one == "adam":  # both are the same
         real &= np.arange(lanes) % 2 == 0
@@ -180,14 +178,14 @@ def _compiled_for(contact: ContactConfig) -> ContactConfig:
 def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -> Contact:
     """The candidates in order: by energy, silhouette and order in depth."""
     scene, contact, lanes, searching = task.scene, config.contact, len(ended.real), ended.searching
-    grasps: Grasp = jax.tree.map(np.asarray, _found(searching))
-    _, energy, (_, vertices) = jax.tree.map(np.asarray, searching.search.best)
-    missing = np.asarray(searching.contacts.weight == 0).sum(axis=1)
+    searching = jax.tree.map(np.asarray, searching)
+    _, energy, (_, vertices) = searching.search.best
+    missing = (searching.contacts.weight == 0).sum(axis=1)
     energy = energy + contact.w_dis * contact.reach * missing
     view = picture_view(scene)
-    masks = (jnp.asarray(mask_at(mask, np.asarray(view.pixels))) for mask in (scene.hand_mask, scene.object_mask))
-    shared = jnp.asarray(closed_faces(task.problem.model)), _SeenView(view, *masks)
-    iou, agreement = run_blocks(_view_measures, None, shared, (grasps, vertices), lanes)
+    masks = (on_device(mask_at(mask, np.asarray(view.pixels)), bool) for mask in (scene.hand_mask, scene.object_mask))
+    shared = on_device(closed_faces(task.problem.model), np.int32), _SeenView(view, *masks)
+    grasps, iou, agreement = run_blocks(_measured, None, shared, searching, lanes)
     score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
     usable = ended.real & np.isfinite(score)
     # Energies never reach this: it orders those that do not match the mask behind all that do.
@@ -217,12 +215,13 @@ def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -
 
 @partial(jax.jit, static_argnums=(3, 4))
 def _begin(
-    problem: ContactProblem, starts: Grasp, keys: Any, config: ContactConfig, unknown_size: bool
+    problem: ContactProblem, starts: Grasp, key: Key[Array, ""], config: ContactConfig, unknown_size: bool
 ) -> tuple[Approach, GraspSearch]:
     """Step one of every pose and the beginning of step two in both of its valleys, as lanes of one axis.
 
     Where there is one valley only, the second lane starts in it with the fingers half open.
     """
+    keys = jax.random.split(key, len(starts.scale))
     first = jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
     count = 2 * len(keys)
     lanes = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), first.grasp)
@@ -254,7 +253,7 @@ def _run_rounds(
 
 def _rounds(tasks: Sequence[ContactTask], searches: Sequence[GraspSearch], contact: ContactConfig) -> list[Any]:
     """`ROUNDS` rounds of every scene; none is run where all journals know what comes of them."""
-    weights = {name: jnp.asarray(value, jnp.float32) for name, value in contact.weights.items()}
+    weights = {name: on_device(value) for name, value in contact.weights.items()}
     arguments = [task.problem for task in tasks], list(searches), weights, _compiled_for(contact)
     together = cache(lambda: _run_rounds(*arguments))
     if all(task.journal is None for task in tasks):
@@ -266,8 +265,13 @@ def _rounds(tasks: Sequence[ContactTask], searches: Sequence[GraspSearch], conta
     ]
 
 
-_inverse_depth = jax.jit(inverse_depth)
-_found = jax.jit(jax.vmap(found))
+@jax.jit
+def _inverse_depths(
+    camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]
+) -> tuple[Float[Array, "v 2"], Float[Array, "v"]]:
+    """The pixel of each vertex, and the inverse depth of what is seen there."""
+    pixels = project(camera, vertices)
+    return pixels, inverse_depth(camera, vertices, faces, pixels)
 
 
 class _SeenView(NamedTuple):
@@ -276,11 +280,12 @@ class _SeenView(NamedTuple):
     object: Bool[Array, "p"]
 
 
-def _view_measures(
-    _: None, shared: tuple[Int[Array, "f 3"], _SeenView], drawn_pair: tuple[Grasp, Float[Array, "v 3"]]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Masked IoU and occlusion agreement (1 where no pixel tells) on the view's pixels."""
-    (faces, (view, hand_seen, object_seen)), (grasp, hand_vertices) = shared, drawn_pair
+def _measured(
+    _: None, shared: tuple[Int[Array, "f 3"], _SeenView], searching: GraspSearch
+) -> tuple[Grasp, Float[Array, ""], Float[Array, ""]]:
+    """The best grasp, its masked IoU and occlusion agreement (1 where no pixel tells) on the view's pixels."""
+    (faces, (view, hand_seen, object_seen)), grasp = shared, found(searching)
+    hand_vertices = searching.search.best[2].vertices
     corners = grasp.scale * view.corners.reshape(-1, 3)
     vertices = jnp.matmul(corners, grasp.rotation.T, precision="highest") + grasp.translation[None]
     object_near = inverse_depth(view.camera, vertices, jnp.arange(len(vertices)).reshape(-1, 3), view.pixels)
@@ -291,4 +296,4 @@ def _view_measures(
     right = both & jnp.where(object_near > hand_near, object_seen, hand_seen)
     wrong = both & jnp.where(object_near > hand_near, hand_seen, object_seen)
     counted = jnp.sum(right) + jnp.sum(wrong)
-    return iou, jnp.where(counted > 0, jnp.sum(right) / jnp.maximum(counted, 1), 1.0)
+    return grasp, iou, jnp.where(counted > 0, jnp.sum(right) / jnp.maximum(counted, 1), 1.0)

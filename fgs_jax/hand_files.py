@@ -19,7 +19,7 @@ from jax import Array
 from fgs_jax import hand_anatomy
 from fgs_jax.errors import HandFileError, HandFileWarning
 from fgs_jax.safe_pickle import first_line, read_pickled_arrays
-from fgs_jax.types import HandModel
+from fgs_jax.types import HandModel, on_device
 
 HAND_NAMES = ("open_hand", "open_hand_full", "mano")
 
@@ -169,24 +169,25 @@ def hand_model(arrays: Mapping[str, np.ndarray], name: str) -> HandModel:
     """A HandModel of the arrays of `read_hand_file`, in JAX's default float type."""
     regressor, template, shapedirs = arrays["J_regressor"], arrays["v_template"], arrays["shapedirs"]
     joints, tips, side = regressor @ template, arrays["tip_vertex_ids"], str(arrays["side"])
+    number = jnp.result_type(float)
     return HandModel(
-        v_template=jnp.asarray(template),
-        blend_directions=jnp.asarray(np.concatenate([shapedirs, arrays["posedirs"]], axis=2).T),
-        weights=jnp.asarray(arrays["weights"]),
-        joint_regressor=jnp.asarray(regressor),
-        joint_template=jnp.asarray(joints),
-        joint_shapedirs=jnp.asarray(np.tensordot(regressor, shapedirs, 1)),
-        faces=jnp.asarray(arrays["f"], jnp.int32),
-        cap_faces=jnp.asarray(arrays["f_cap"], jnp.int32),
-        wrist_loop=jnp.asarray(arrays["wrist_loop"], jnp.int32),
-        tip_vertex_ids=jnp.asarray(tips, jnp.int32),
-        regions=jnp.asarray(arrays["regions"], jnp.int32),
-        bone_frames=jnp.asarray(hand_anatomy.bone_frames(joints, template[tips], side)),
-        joint_limits=jnp.asarray(arrays["joint_limits"]),
-        pose_mean=jnp.asarray(arrays["hands_mean"].reshape(15, 3)),
-        pose_std=jnp.asarray(arrays["pose_std"]),
-        pose_components=jnp.asarray(arrays["hands_components"]),
-        pose_component_std=jnp.asarray(arrays["hands_components_std"]),
+        v_template=on_device(template, number),
+        blend_directions=on_device(np.concatenate([shapedirs, arrays["posedirs"]], axis=2).T, number),
+        weights=on_device(arrays["weights"], number),
+        joint_regressor=on_device(regressor, number),
+        joint_template=on_device(joints, number),
+        joint_shapedirs=on_device(np.tensordot(regressor, shapedirs, 1), number),
+        faces=on_device(arrays["f"], np.int32),
+        cap_faces=on_device(arrays["f_cap"], np.int32),
+        wrist_loop=on_device(arrays["wrist_loop"], np.int32),
+        tip_vertex_ids=on_device(tips, np.int32),
+        regions=on_device(arrays["regions"], np.int32),
+        bone_frames=on_device(hand_anatomy.bone_frames(joints, template[tips], side), number),
+        joint_limits=on_device(arrays["joint_limits"], number),
+        pose_mean=on_device(arrays["hands_mean"].reshape(15, 3), number),
+        pose_std=on_device(arrays["pose_std"], number),
+        pose_components=on_device(arrays["hands_components"], number),
+        pose_component_std=on_device(arrays["hands_components_std"], number),
         name=name,
         side=side,
     )

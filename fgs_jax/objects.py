@@ -25,6 +25,7 @@ from scipy.spatial import ConvexHull, KDTree, QhullError
 from fgs_jax.distance import DistanceGrid
 from fgs_jax.errors import MeshError
 from fgs_jax.safe_pickle import first_line
+from fgs_jax.types import on_device
 
 FORMATS = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
 
@@ -132,8 +133,8 @@ def sample_points(mesh: ObjectMesh, count: int, key: Key[Array, ""] | UInt32[Arr
     # More only where nearly all of a mesh is within itself: then its winding says nothing.
     if np.count_nonzero(hidden) <= 9 * count:
         points[hidden] = np.nan  # never the farthest; left in place, for each new shape is a new compilation
-    on_surface = jnp.asarray(points, jnp.float32)
-    return on_surface[farthest_points(on_surface, count)]
+    points = points.astype(np.float32)
+    return on_device(points[np.asarray(farthest_points(points, count))])
 
 
 @partial(jax.jit, static_argnames="count")
@@ -202,7 +203,7 @@ def distance_grid(mesh: ObjectMesh, resolution: int = 64, margin: float = 2.0) -
     nodes = np.indices(shape).reshape(3, -1).T * np.float64(voxel) + origin
     distance = _distance(mesh.vertices, mesh.faces, nodes)
     values = np.where(_inside_nodes(mesh, nodes, distance, float(voxel)), -distance, distance).reshape(shape)
-    return DistanceGrid(values=jnp.asarray(values, jnp.float32), origin=jnp.asarray(origin), voxel=jnp.asarray(voxel))
+    return DistanceGrid(values=on_device(values), origin=on_device(origin), voxel=on_device(voxel))
 
 
 def exact_signed_distance(mesh: ObjectMesh, points: Float[np.ndarray | Array, "p 3"]) -> Float64[np.ndarray, "p"]:

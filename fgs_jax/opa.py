@@ -31,7 +31,7 @@ from fgs_jax.render import depth_map
 from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
 from fgs_jax.scene import Scene, check_scene, mask_at, mask_box
 from fgs_jax.solve import Solution, minimise
-from fgs_jax.types import Camera, pytree
+from fgs_jax.types import Camera, on_device, pytree
 
 GRID = 256
 """Cells along a side of the grid about the object."""
@@ -207,7 +207,7 @@ def approximate(
     sample_key, rotation_key = jax.random.split(key)
     problem, centre = pose_problem(scene, sample_key, config)
     rotations = np.asarray(random_rotations(rotation_key, 0, restarts))
-    translation = np.asarray(start_translation(problem))
+    translation = start_translation(problem)
     log_scale = np.zeros(restarts, np.float32) if scene.object.size == "unknown" else None
     state = PoseState(np.zeros((restarts, 3), np.float32), np.tile(translation, (restarts, 1)), log_scale)
 
@@ -229,7 +229,7 @@ def approximate(
             rotations = np.concatenate([rotations, flipped])
             state.rotation[len(chosen) :] = 0
         settings = _PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
-        inputs = _PhaseInputs(problem, weights, jnp.array(phase.rotation_rate), jnp.array(phase.translation_rate))
+        inputs = _PhaseInputs(problem, weights, on_device(phase.rotation_rate), on_device(phase.translation_rate))
         lanes = max(1, width * LANE_POINTS // max(phase.points, LANE_POINTS))
         found: Solution = run_blocks(_run_phase, settings, inputs, (rotations, state), lanes, journal=journal)
         state, energies, terms = found.value, found.energy, found.terms
@@ -241,7 +241,7 @@ def approximate(
     shift = np.exp(log_scale)[:, None] * np.einsum("kab,b->ka", rotations, centre)
     candidates = _Poses(rotations, state.translation[chosen] - shift, log_scale)
     view = picture_view(scene, config.hand_hides)
-    overlap = run_blocks(_view_iou, None, view, jax.tree.map(np.float32, candidates), 1, journal=journal)
+    overlap = recorded(journal, lambda: _overlaps(view, candidates))["overlap"]
     order = np.argsort(-overlap, kind="stable")
     points = np.asarray(problem.points) + centre
     distinct = _distinct(candidates, order, points, config)[:count]
@@ -363,8 +363,9 @@ def pose_problem(
         )
         nearest_pixel = np.where(beyond[..., None], cells, nearest_pixel)
 
-    grid_camera = Camera(focal=scene.camera.focal / cell, principal=(scene.camera.principal - origin) / cell)
-    seen = depth_map(grid_camera, (GRID, GRID), hand_vertices, hand_faces)
+    focal, principal = (np.asarray(array, float) for array in (scene.camera.focal, scene.camera.principal))
+    of_grid = Camera(on_device(focal / cell), on_device((principal - origin) / cell))
+    seen = depth_map(of_grid, (GRID, GRID), hand_vertices, hand_faces)
     hand_depth = np.where(mask_at(scene.hand_mask, cells) & np.isfinite(seen), seen, 0.0)
     targets = mask_targets(scene.object_mask, scene.hand_mask, sizes[1], config.contour, target_key)
     arrays = {
@@ -377,8 +378,7 @@ def pose_problem(
         "mask_area": scene.object_mask.sum(),
         "depth": np.mean(hand_vertices[:, 2]),
     }
-    fields = {name: jnp.asarray(value, jnp.float32) for name, value in arrays.items()}
-    return PoseProblem(camera=scene.camera, **fields), centre
+    return PoseProblem(camera=scene.camera, **{name: on_device(value) for name, value in arrays.items()}), centre
 
 
 def mask_targets(
@@ -402,10 +402,11 @@ def mask_targets(
     return drawn[rng.permutation(count)]
 
 
-def start_translation(problem: PoseProblem) -> Float[Array, "3"]:
+def start_translation(problem: PoseProblem) -> Float[ndarray, "3"]:
     """The middle of the mask's samples, at the hand's depth."""
-    ray = (jnp.mean(problem.targets, axis=0) - problem.camera.principal) / problem.camera.focal
-    return jnp.append(ray, 1.0) * problem.depth
+    camera = problem.camera
+    ray = (np.asarray(problem.targets).mean(axis=0) - np.asarray(camera.principal)) / np.asarray(camera.focal)
+    return np.append(ray, np.float32(1.0)) * np.asarray(problem.depth)
 
 
 @pytree
@@ -437,9 +438,9 @@ def picture_view(scene: Scene, hand_hides: bool = True) -> PictureView:
     corners, triangles, closed = _drawn_triangles(scene.object)
     return PictureView(
         camera=scene.camera,
-        pixels=jnp.asarray(pixels, jnp.float32),
-        in_mask=jnp.asarray(mask_at(scene.object_mask, pixels) & counted),
-        counted=jnp.asarray(counted),
+        pixels=on_device(pixels),
+        in_mask=on_device(mask_at(scene.object_mask, pixels) & counted, bool),
+        counted=on_device(counted, bool),
         corners=corners,
         triangles=triangles,
         closed=closed,
@@ -453,10 +454,11 @@ def _drawn_triangles(mesh: ObjectMesh) -> tuple[Float[Array, "f 3 3"], Int[Array
     corners = simple.vertices[simple.faces]
     padded = np.zeros((DRAWN_FACES * -(-len(corners) // DRAWN_FACES), 3, 3))
     padded[: len(corners)] = corners
-    return jnp.asarray(padded, jnp.float32), jnp.asarray(len(corners)), jnp.asarray(is_balanced(simple.faces))
+    return on_device(padded), on_device(len(corners), np.int32), on_device(is_balanced(simple.faces), bool)
 
 
-def _view_iou(_: None, view: PictureView, pose: _Poses) -> Float[Array, ""]:
+@jax.jit
+def _iou_of(view: PictureView, pose: _Poses) -> Float[Array, ""]:
     """Masked IoU on the view's pixels."""
     corners = jnp.exp(pose.log_scale) * view.corners.reshape(-1, 3)
     vertices = jnp.matmul(corners, pose.rotation.T, precision="highest") + pose.translation[None]
@@ -466,9 +468,9 @@ def _view_iou(_: None, view: PictureView, pose: _Poses) -> Float[Array, ""]:
     return jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
 
 
-@jax.jit
-def _iou_of(view: PictureView, pose: _Poses) -> Float[Array, ""]:
-    return _view_iou(None, view, pose)
+def _overlaps(view: PictureView, poses: _Poses) -> Entry:
+    each = (jax.tree.map(np.float32, _take(poses, k)) for k in range(len(poses.log_scale)))
+    return {"overlap": np.array([_iou_of(view, pose) for pose in each])}
 
 
 def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> Entry:

@@ -34,10 +34,10 @@ from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
 from fgs_jax.objects import convex_hull
 from fgs_jax.opa import ObjectPoses, approximate
-from fgs_jax.scale import align
+from fgs_jax.scale import ScaleAlignment, align
 from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored
 from fgs_jax.solve import least_squares
-from fgs_jax.types import Camera, HandModel, HandParams
+from fgs_jax.types import Camera, HandModel, HandParams, on_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +207,7 @@ def finish(
     candidates = [
         c._replace(grasp=replace(c.grasp, scale=np.float32(factor) * c.grasp.scale)) for c in contact.candidates
     ]
-    posed = [_posed(prepared.model, jax.tree.map(jnp.asarray, grasp.hand)) for grasp in grasps]
+    posed = [_posed(prepared.model, grasp.hand) for grasp in grasps]
     result = Result(
         scene=scene,
         camera=scene.camera,
@@ -253,7 +253,7 @@ def pose_hand(scene: Scene, model: HandModel) -> HandParams:
     if scene.keypoints_2d is not None:
         params, cost = _fitted(scene, model)
         if scene.world_landmarks is not None:
-            warn_of_side(model, float(_fitted(mirrored(scene), model)[1] / cost))
+            warn_of_side(model, float(_fitted(mirrored(scene), model)[1]) / float(cost))
         return params
     if scene.hand_vertices is not None and scene.hand_vertices.shape == model.v_template.shape:
         return _fit_to_mesh(model, jnp.asarray(scene.hand_vertices, jnp.float32))
@@ -272,7 +272,7 @@ def reframe(
     """
     height, width = scene.object_mask.shape
     left, top, right, bottom = mask_box(scene.object_mask)
-    depth = float(_posed(model, params).joints[0, 2])
+    depth = float(np.asarray(_posed(model, params).joints)[0, 2])
     shift = 0.01 * max(right - left, bottom - top) / 2 / max(depth, 1e-6)
     focal = np.asarray(scene.camera.focal, float)
     ratio = config.ordinary_focal * max(width, height) / float(focal.mean())
@@ -307,11 +307,9 @@ def with_hand(scene: Scene, model: HandModel, params: HandParams) -> Scene:
 def align_scale(scene: Scene) -> dict[str, float]:
     """k2D, k3D, k_scale (Eq. 4-6) of a scene with a posed hand; the object's box is the detector's if there is one."""
     vertices, _ = scene.posed_hand()
-    pixels = np.asarray(project(scene.camera, jnp.asarray(vertices, jnp.float32)))
-    hand_box = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
     object_box = mask_box(scene.object_mask) if scene.object_box is None else scene.object_box
-    hulls = [_hull(vertices), _hull(scene.object.vertices)]
-    found = _align(jnp.asarray(hand_box), jnp.asarray(object_box, jnp.float32), hulls[0], hulls[1])
+    hulls = _hull(vertices), _hull(scene.object.vertices)
+    found = _aligned(scene.camera, on_device(vertices), on_device(object_box), *hulls)
     return {name: float(value) for name, value in found._asdict().items()}
 
 
@@ -396,7 +394,7 @@ def _axis_angle(params: HandParams) -> HandParams:
 def _fitted(scene: Scene, model: HandModel) -> tuple[HandParams, Float[Array, ""]]:
     """Parameters and cost of a fit to the scene's keypoints, whatever its side."""
     given = (scene.keypoints_2d, confidence_of(scene), scene.world_landmarks)
-    return _fit_to_keypoints(model, scene.camera, *(None if x is None else jnp.asarray(x, jnp.float32) for x in given))
+    return _fit_to_keypoints(model, scene.camera, *(None if x is None else on_device(x) for x in given))
 
 
 @jax.jit
@@ -443,7 +441,7 @@ def _hull(vertices: Float[ndarray, "v 3"]) -> tuple[Float[Array, "w 3"], Int[Arr
     corners = vertices[convex_hull(vertices)].reshape(-1, 3)
     room = 3072 * -(-len(corners) // 3072)
     padded = np.concatenate([corners, np.repeat(corners[:1], room - len(corners), axis=0)])
-    return jnp.asarray(padded, jnp.float32), jnp.arange(room).reshape(-1, 3)
+    return on_device(padded), on_device(np.arange(room).reshape(-1, 3), np.int32)
 
 
 def _done(seconds: dict[str, float], stage: str, spent: float, journal: Journal | None, progress: Progress) -> None:
@@ -453,5 +451,17 @@ def _done(seconds: dict[str, float], stage: str, spent: float, journal: Journal 
     progress(stage, spent)
 
 
-_align = jax.jit(align)
+@jax.jit
+def _aligned(
+    camera: Camera,
+    hand_vertices: Float[Array, "v 3"],
+    object_box: Float[Array, "4"],
+    hand_hull: tuple[Float[Array, "a 3"], Int[Array, "f 3"]],
+    object_hull: tuple[Float[Array, "b 3"], Int[Array, "g 3"]],
+) -> ScaleAlignment:
+    """Eq. 4-6 with the box of the projected hand."""
+    pixels = project(camera, hand_vertices)
+    return align(jnp.concatenate([pixels.min(axis=0), pixels.max(axis=0)]), object_box, hand_hull, object_hull)
+
+
 _posed = jax.jit(hand)

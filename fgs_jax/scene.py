@@ -12,7 +12,7 @@ from numpy import ndarray
 from fgs_jax.camera import Z_NEAR
 from fgs_jax.errors import SceneError
 from fgs_jax.objects import ObjectMesh
-from fgs_jax.types import Camera, HandParams
+from fgs_jax.types import Camera, HandParams, on_device
 
 LEAST_PIXELS = 30
 """Of a visible object mask; fewer do not tell a pose."""
@@ -90,7 +90,7 @@ def camera_from_matrix(K: Float[ndarray, "3 3"], *, integer_centres: bool = Fals
         raise SceneError(f"K: expected a 3x3 matrix with positive focal lengths, got {_short(K)}: check the camera")
     if abs(K[0, 1]) > 1e-6 * K[0, 0] or not np.allclose(K[[1, 2, 2], [0, 0, 1]], 0) or not np.isclose(K[2, 2], 1):
         raise SceneError(f"K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {_short(K)}: undistort the picture")
-    return Camera(jnp.array([K[0, 0], K[1, 1]]), jnp.array([K[0, 2], K[1, 2]]) + (0.5 if integer_centres else 0.0))
+    return Camera(on_device([K[0, 0], K[1, 1]]), on_device(K[:2, 2] + (0.5 if integer_centres else 0.0)))
 
 
 def arrays_of(scene: Scene) -> dict[str, ndarray]:
@@ -159,7 +159,7 @@ def mirrored(scene: Scene) -> Scene:
     params, hand_faces = scene.hand_params, scene.hand_faces
     return replace(
         scene,
-        camera=Camera(jnp.asarray(focal), jnp.asarray([width - principal[0], principal[1]])),
+        camera=Camera(on_device(focal), on_device([width - principal[0], principal[1]])),
         object_mask=_flipped(scene.object_mask),
         hand_mask=_flipped(scene.hand_mask),
         image=_flipped(scene.image),
@@ -257,7 +257,7 @@ def _check_hand(scene: Scene) -> None:
         raise SceneError("expected the hand as keypoints_2d, hand_params or hand_vertices, got none: detect the hand")
     if scene.hand_vertices is not None and (depth := float(np.median(scene.hand_vertices[:, 2]))) < Z_NEAR:
         raise SceneError(f"hand_vertices: expected a hand before the camera (z > 0), got z = {depth:.3g} m: check t")
-    if params is not None and (depth := float(params.translation[2])) < Z_NEAR:
+    if params is not None and (depth := float(np.asarray(params.translation)[2])) < Z_NEAR:
         raise SceneError(f"hand_translation: expected a hand before the camera (z > 0), got z = {depth:.3g} m: check t")
 
 

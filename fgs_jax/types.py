@@ -16,9 +16,10 @@
 | joint angles    | (twist, spread, bend) about the bone, the dorsal and the flexion axis; bend closes the hand        |
 """
 
-from typing import NamedTuple, TypeVar, dataclass_transform, no_type_check
+from typing import Any, NamedTuple, TypeVar, dataclass_transform, no_type_check
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array, Float, Int
 
@@ -33,6 +34,11 @@ def pytree(cls: Class) -> Class:
     shapes are checked where functions take arrays, and never here (jaxtyping issues 177 and 277).
     """
     return no_type_check(struct.dataclass(cls))
+
+
+def on_device(array: Any, dtype: Any = np.float32) -> Array:
+    """`jnp.asarray`, converted on the host: that one compiles a program for each new shape that it converts."""
+    return jnp.asarray(np.asarray(array, dtype), dtype)
 
 
 @pytree
