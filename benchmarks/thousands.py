@@ -111,7 +111,7 @@ def pose_call(count: int) -> Callable[[], object]:
     return lambda: approximate(scene, jax.random.key(0), count)
 
 
-def draw(file: Path, poses: Curve, contact: dict[str, Curve], device: str) -> None:
+def draw(file: Path, poses: Curve, contact: dict[str, Curve], steps: int, device: str) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), constrained_layout=True)
     panels: list[tuple[Any, dict[str, Curve], str]] = [
         (axes[0], {"whole stage": poses}, "object poses"),
@@ -125,7 +125,7 @@ def draw(file: Path, poses: Curve, contact: dict[str, Curve], device: str) -> No
             if full:
                 axis.plot([full], [full / curve[full]], "o", ms=11, mfc="none", mec=colour, mew=1.5)
         axis.set_xlabel(f"{what} in one call")
-        axis.set_ylabel(f"{what} a second")
+        axis.set_ylabel(f"{what} a second" + (f", {steps} steps" if what == "grasps" else ""))
         axis.grid(alpha=0.3, which="major")
         axis.legend(frameon=False, loc="lower right")
     figure.suptitle(f"{device}; a ring marks where it is full ({FULL:.0%} of the most)", fontsize=10)
@@ -198,7 +198,7 @@ def throughput(most: int, most_grasps: int, width: int, *, steps: int, rounds: i
     if figure:
         device = jax.devices()[0]
         cores = f"{len(os.sched_getaffinity(0))} CPU cores"
-        draw(figure, poses, contact, cores if device.platform == "cpu" else device.device_kind)
+        draw(figure, poses, contact, steps, cores if device.platform == "cpu" else device.device_kind)
 
 
 def by_width(widths: tuple[int, ...], steps: int, rounds: int) -> None:

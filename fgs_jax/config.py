@@ -161,7 +161,7 @@ class ContactConfig:
     pose_start: float
     """Factor on the joint angles that step two starts from. Table 2: 0.5."""
     steps: int
-    """Adam steps of step two, in rounds of 100. Table 2: 3000."""
+    """Adam steps of step two, rounded up to a multiple of `refresh`. Table 2: 3000."""
     refresh: int
     """Steps between two searches for the neighbours of the object's points."""
     angle_rate: float

@@ -106,8 +106,11 @@ def optimise_contact(tasks: Sequence[ContactTask], config: RefineConfig) -> list
     going = [(task, start) for task, start in zip(tasks, begun, strict=True) if not isinstance(start, SceneError)]
     searches = [start.searching for _, start in going]
     ways: list[_Way] = [_Way([], []) for _ in going]
-    for _ in range(-(-config.contact.steps // (ROUNDS * config.contact.refresh)) if going else 0):
-        results = _rounds([task for task, _ in going], searches, config.contact)
+    left = -(-config.contact.steps // config.contact.refresh) if going else 0
+    while left:
+        rounds = min(ROUNDS, left)
+        results = _rounds([task for task, _ in going], searches, config.contact, rounds)
+        left -= rounds
         searches = [searching for searching, _, _ in results]
         for way, (_, history, terms) in zip(ways, results, strict=True):
             way.histories.append(np.asarray(history))
@@ -234,15 +237,16 @@ def _begin(
 Round = tuple[GraspSearch, Float[Array, "lanes steps"], dict[str, Float[Array, "lanes rounds"]]]
 
 
-@partial(jax.jit, static_argnums=3)
+@partial(jax.jit, static_argnums=(3, 4))
 def _run_rounds(
     problems: Sequence[ContactProblem],
     searches: Sequence[GraspSearch],
     weights: dict[str, Array],
     config: ContactConfig,
+    rounds: int,
 ) -> list[Round]:
     def lanes(problem: ContactProblem, searching: GraspSearch) -> Round:
-        return jax.vmap(lambda one: grasp_round(problem, one, weights, config, ROUNDS))(searching)
+        return jax.vmap(lambda one: grasp_round(problem, one, weights, config, rounds))(searching)
 
     if len(problems) == 1:
         return [lanes(problems[0], searches[0])]
@@ -251,10 +255,12 @@ def _run_rounds(
     return [jax.tree.map(lambda x: x[k], together) for k in range(len(problems))]  # noqa: B023
 
 
-def _rounds(tasks: Sequence[ContactTask], searches: Sequence[GraspSearch], contact: ContactConfig) -> list[Any]:
-    """`ROUNDS` rounds of every scene; none is run where all journals know what comes of them."""
+def _rounds(
+    tasks: Sequence[ContactTask], searches: Sequence[GraspSearch], contact: ContactConfig, rounds: int
+) -> list[Any]:
+    """So many rounds of every scene; none is run where all journals know what comes of them."""
     weights = {name: on_device(value) for name, value in contact.weights.items()}
-    arguments = [task.problem for task in tasks], list(searches), weights, _compiled_for(contact)
+    arguments = [task.problem for task in tasks], list(searches), weights, _compiled_for(contact), rounds
     together = cache(lambda: _run_rounds(*arguments))
     if all(task.journal is None for task in tasks):
         return together()

@@ -129,7 +129,7 @@ def sample_points(mesh: ObjectMesh, count: int, key: Key[Array, ""] | UInt32[Arr
     root, share = np.sqrt(rng.random((10 * count, 1))), rng.random((10 * count, 1))
     a, b, c = np.moveaxis(corners[face], 1, 0)
     points = (1 - root) * a + root * (1 - share) * b + root * share * c
-    hidden = _winding_in_front(mesh.vertices, mesh.faces, face, points) > 0.5
+    hidden = _within_another_part(mesh, face, points)
     # More only where nearly all of a mesh is within itself: then its winding says nothing.
     if np.count_nonzero(hidden) <= 9 * count:
         points[hidden] = np.nan  # never the farthest; left in place, for each new shape is a new compilation
@@ -411,6 +411,18 @@ def _wound_outward(vertices: np.ndarray, faces: np.ndarray, repairs: list[str]) 
 
 def _mean_by(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return np.bincount(group, values) / np.bincount(group)
+
+
+def _within_another_part(mesh: ObjectMesh, face: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Which points, each on a `face`, are inside a part of the mesh that they are not of."""
+    part, asked = _parts(mesh.faces), np.zeros(len(points), bool)
+    for other in range(part.max() + 1):  # the winding number is slow: only those in another part's box are asked
+        corners = mesh.vertices[mesh.faces[part == other]].reshape(-1, 3)
+        in_box = (points >= corners.min(axis=0)) & (points <= corners.max(axis=0))
+        asked |= in_box.all(axis=1) & (part[face] != other)
+    inside = np.zeros(len(points), bool)
+    inside[asked] = _winding_in_front(mesh.vertices, mesh.faces, face[asked], points[asked]) > 0.5
+    return inside
 
 
 def _winding_in_front(vertices: np.ndarray, faces: np.ndarray, asked: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -355,3 +355,16 @@ def test_a_batch_goes_on_from_journals_of_different_lengths(scene, result, tmp_p
         np.testing.assert_array_equal(first.hand_vertices[1], second.hand_vertices[1])
     for journal in again:
         journal.close()
+
+
+def test_steps_are_rounded_up_to_searches_for_neighbours_only(scene):
+    again = refine(scene, replace(SMALL, contact=replace(SMALL.contact, steps=52)))
+    assert again.history.shape == (55,) and {values.shape for values in again.terms.values()} == {(11,)}
+
+
+def test_a_first_scene_compiles_few_programs(scene, caplog):
+    jax.clear_caches()
+    with compilations(caplog) as names:
+        refine(scene, SMALL)
+    assert {"_fit_to_keypoints", "_run_block", "_begin", "_run_rounds"} <= {name.strip("jit()") for name in names}
+    assert len(names) <= 20, names
