@@ -415,8 +415,10 @@ def _mean_by(values: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 def _within_another_part(mesh: ObjectMesh, face: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Which points, each on a `face`, are inside a part of the mesh that they are not of."""
-    part, asked = _parts(mesh.faces), np.zeros(len(points), bool)
-    for other in range(part.max() + 1):  # the winding number is slow: only those in another part's box are asked
+    part = _parts(mesh.faces)
+    few = part.max() < 64
+    asked = np.full(len(points), not few)
+    for other in range(part.max() + 1) if few else ():  # the winding number is slow: ask in other parts' boxes only
         corners = mesh.vertices[mesh.faces[part == other]].reshape(-1, 3)
         in_box = (points >= corners.min(axis=0)) & (points <= corners.max(axis=0))
         asked |= in_box.all(axis=1) & (part[face] != other)

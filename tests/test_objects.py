@@ -535,8 +535,11 @@ def test_the_first_sample_may_be_anywhere_in_a_face():
     assert_allclose(first.std(axis=0), np.array([0.3, 0.6, 0]) / np.sqrt(18), atol=0.02)
 
 
-def test_no_samples_within_another_part():
-    mesh = load_object(together(OUTER, ACROSS))
+@pytest.mark.parametrize("crumbs", [0, 70])
+def test_no_samples_within_another_part(crumbs):
+    crumb: Any = trimesh.creation.icosphere(subdivisions=0, radius=1e-4)
+    aside = [(crumb.vertices + [0.2, 0.002 * k, 0], crumb.faces) for k in range(crumbs)]
+    mesh = load_object(together(OUTER, ACROSS, *aside))
     points = np.asarray(sample_points(mesh, 500, KEY), float)
     from_centres = np.stack([np.linalg.norm(points - [x, 0, 0], axis=1) for x in (0, 0.06)])
     assert from_centres.min() > 0.0495
