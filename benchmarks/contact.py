@@ -191,8 +191,7 @@ def run_thin(name: str, config: RefineConfig, count: int = 32) -> str:
 
 def run_lanes(problem: ContactProblem, grasps: Grasp, keys: Any, contact: Any) -> Grasp:
     searching = jax.vmap(partial(begin_grasp, problem, config=contact))(grasps, keys)
-    rounds = contact.steps // contact.refresh
-    run = partial(grasp_round, problem, weights=contact.weights, config=contact, rounds=rounds)
+    run = partial(grasp_round, problem, weights=contact.weights, config=contact, rounds=contact.rounds)
     return jax.vmap(found)(jax.vmap(lambda one: run(one)[0])(searching))
 
 

@@ -20,7 +20,7 @@ from benchmarks.shapes import SHAPES
 from fgs_jax import opa
 from fgs_jax.config import FAST_OPA
 from fgs_jax.distance import nearest
-from fgs_jax.opa import PoseProblem, PoseState, opa_terms, pose_problem, start_translation
+from fgs_jax.opa import PoseProblem, PoseState, opa_terms, pose_problem, run_phase, start_translation
 from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
 from fgs_jax.solve import Solution, least_squares
 
@@ -77,10 +77,7 @@ def solve(scene: Any, seed: int, restarts: int, steps: int | None) -> tuple[list
         if phase is FIRST and steps:
             found = run_blocks(levenberg_marquardt, steps, problem, (rotations, state), 64)
         else:
-            settings = opa._PhaseSettings(phase.steps, phase.points, phase.targets, False)
-            rates = jnp.array(phase.rotation_rate), jnp.array(phase.translation_rate)
-            inputs = opa._PhaseInputs(problem, WEIGHTS, *rates)
-            found = run_blocks(opa._run_phase, settings, inputs, (rotations, state), 64)
+            found = run_phase(problem, FAST_OPA, phase, rotations, state)
         state, energies = found.value, found.energy
     seconds = time.perf_counter() - begin
     poses = []

@@ -22,13 +22,23 @@ from benchmarks.opa import as_scene
 from benchmarks.photos import SCENES
 from benchmarks.scenes import make_scene
 from benchmarks.shapes import ASYMMETRIC
-from fgs_jax.config import FAST, FAST_OPA, PAPER_OPA, OpaConfig
+from fgs_jax.config import FAST, FAST_OPA, PAPER_OPA, OpaConfig, Phase
 from fgs_jax.hand_files import load_hand_model
-from fgs_jax.opa import ObjectPoses, PoseProblem, PoseState, approximate, opa_terms, pose_problem, start_translation
+from fgs_jax.opa import (
+    ObjectPoses,
+    PoseProblem,
+    PoseState,
+    approximate,
+    opa_terms,
+    pose_problem,
+    run_phase,
+    start_translation,
+)
 from fgs_jax.refine import pose_hand, with_hand
-from fgs_jax.restarts import random_rotations, run_blocks
+from fgs_jax.restarts import random_rotations
 from fgs_jax.scene import Scene
 from fgs_jax.scene_files import load_scene
+from fgs_jax.solve import Solution
 
 Part = Literal["compile", "solvers", "dense", "thousands"]
 
@@ -121,23 +131,17 @@ def dense(restarts: int = 64, steps: int = 5) -> None:
 
 
 def phase_seconds(scene: Scene, config: OpaConfig, restarts: int) -> float:
-    from fgs_jax import opa  # noqa: PLC0415
-
     problem, _ = pose_problem(scene, jax.random.key(0), config)
-    phase = config.phases[0]
-    rotations = np.asarray(random_rotations(jax.random.key(0), 0, restarts))
-    translation = np.tile(np.asarray(start_translation(problem)), (restarts, 1))
-    state = PoseState(np.zeros((restarts, 3), np.float32), translation, None)
-    settings = opa._PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
-    weights = {"dep": config.lambda_dep, "cam": config.lambda_cam, "size": config.lambda_size}
-    rates = jnp.array(phase.rotation_rate), jnp.array(phase.translation_rate)
-    inputs = opa._PhaseInputs(problem, weights, *rates)
-
-    def run() -> Any:
-        return run_blocks(opa._run_phase, settings, inputs, (rotations, state), 64)
-
+    run = partial(from_random_rotations, problem, config, config.phases[0], restarts)
     run()
     return float(np.median([timed(run)[1] for _ in range(3)]))
+
+
+def from_random_rotations(problem: PoseProblem, config: OpaConfig, phase: Phase, restarts: int) -> Solution:
+    """One phase of the object's pose, 64 starts at once."""
+    rotations = np.asarray(random_rotations(jax.random.key(0), 0, restarts))
+    translation = np.tile(start_translation(problem), (restarts, 1))
+    return run_phase(problem, config, phase, rotations, PoseState(np.zeros_like(translation), translation, None))
 
 
 def thousands() -> None:

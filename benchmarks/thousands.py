@@ -21,7 +21,7 @@ import tyro
 from benchmarks import shapes
 from benchmarks.contact import starts as hands_about
 from benchmarks.contact import thin_problem
-from benchmarks.opa_speed import tumbler
+from benchmarks.opa_speed import from_random_rotations, tumbler
 from benchmarks.timing import machine, peak_memory
 from fgs_jax import opa
 from fgs_jax.config import FAST, FAST_OPA
@@ -30,7 +30,6 @@ from fgs_jax.grasps import refine_grasps
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.objects import load_object
 from fgs_jax.opa import approximate
-from fgs_jax.restarts import random_rotations, run_blocks
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -165,14 +164,8 @@ def growth(width: int, steps: int, rounds: int, blocks: int) -> None:
 
 def first_phase(problem: opa.PoseProblem, restarts: int, points: int) -> object:
     """OPA's first phase from so many starts, 64 at once, with as many points as targets."""
-    phase = FAST_OPA.phases[0]
-    rotations = np.asarray(random_rotations(jax.random.key(0), 0, restarts))
-    translation = np.tile(np.asarray(opa.start_translation(problem)), (restarts, 1))
-    state = opa.PoseState(np.zeros((restarts, 3), np.float32), translation, None)
-    weights = {"dep": FAST_OPA.lambda_dep, "cam": FAST_OPA.lambda_cam, "size": FAST_OPA.lambda_size}
-    rates = jnp.array(phase.rotation_rate), jnp.array(phase.translation_rate)
-    settings = opa._PhaseSettings(phase.steps, points, points, False)
-    return run_blocks(opa._run_phase, settings, opa._PhaseInputs(problem, weights, *rates), (rotations, state), 64)
+    phase = replace(FAST_OPA.phases[0], points=points, targets=points)
+    return from_random_rotations(problem, FAST_OPA, phase, restarts)
 
 
 def throughput(most: int, most_grasps: int, width: int, *, steps: int, rounds: int, figure: Path | None) -> None:

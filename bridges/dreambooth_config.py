@@ -1,6 +1,5 @@
 """What `fgs dreambooth` trains on what, and how: one YAML file."""
 
-import contextlib
 import math
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bridges.config import hint, read_yaml
 from bridges.text_to_image import SD15
+from fgs_jax.config import plain_value
 from fgs_jax.errors import ConfigError
 
 
@@ -158,11 +158,8 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
         if value in get_args(kind):
             return value
         raise ConfigError(f"{where}: expected one of {', '.join(get_args(kind))}, got {value!r}; change it")
-    if kind is float and isinstance(value, str):  # YAML takes 1e-6 for a word
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    right = isinstance(value, kind | int if kind is float else kind) and (kind is bool or not isinstance(value, bool))
-    if not right:
+    try:
+        return plain_value(kind, value)
+    except TypeError:
         expected = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
-        raise ConfigError(f"{where}: expected {expected}, got {value!r}; change it")
-    return kind(value)
+        raise ConfigError(f"{where}: expected {expected}, got {value!r}; change it") from None

@@ -175,6 +175,15 @@ class ContactConfig:
         """Of the terms of step two, by their names."""
         return {name: getattr(self, f"w_{name}") for name in _CONTACT_TERMS}
 
+    @property
+    def rounds(self) -> int:
+        """Of `refresh` steps each, that `steps` are rounded up to."""
+        return -(-self.steps // self.refresh)
+
+    def without_weights(self) -> "ContactConfig":
+        """What programs are compiled for: weights are their arguments, so that others need no other program."""
+        return replace(self, **{f"w_{name}": 0.0 for name in _CONTACT_TERMS})
+
 
 PAPER_CONTACT = ContactConfig(  # Table 2 and App. B
     step_one="adam",
@@ -346,10 +355,17 @@ def _typed(kind: Any, value: Any, base: Any, where: str) -> Any:
         if value in get_args(kind):
             return value
         raise ConfigError(f"{where}: expected one of {', '.join(get_args(kind))}, got {value!r}; change it")
+    try:
+        return plain_value(kind, value)
+    except TypeError:
+        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}; change it") from None
+
+
+def plain_value(kind: Any, value: Any) -> Any:
+    """A text, number or truth value that YAML has read, as `kind`. Raises TypeError where it is of another kind."""
     if kind is float and isinstance(value, str):  # YAML takes 1e-4 for a word
         with contextlib.suppress(ValueError):
             value = float(value)
-    right = isinstance(value, kind | int if kind is float else kind) and (kind is bool or not isinstance(value, bool))
-    if not right:
-        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}; change it")
+    if not isinstance(value, kind | int if kind is float else kind) or (kind is not bool and isinstance(value, bool)):
+        raise TypeError(kind)
     return kind(value)

@@ -492,8 +492,7 @@ def grasp(problem: ContactProblem, start: Grasp, key: Key[Array, ""], config: Co
     Takes `config.steps`, rounded up to whole rounds of `config.refresh`.
     """
     searching = begin_grasp(problem, start, key, config)
-    rounds = -(-config.steps // config.refresh)
-    searching, history, _ = grasp_round(problem, searching, config.weights, config, rounds)
+    searching, history, _ = grasp_round(problem, searching, config.weights, config, config.rounds)
     state, energy, evaluated = searching.search.best
     return found(searching), Solution(state, energy, evaluated.terms, history)
 

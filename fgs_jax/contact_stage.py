@@ -1,7 +1,7 @@
 """The contact stage: both steps of `contact` on all of OPA's poses and both valleys, of one scene or many at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -106,11 +106,9 @@ def optimise_contact(tasks: Sequence[ContactTask], config: RefineConfig) -> list
     going = [(task, start) for task, start in zip(tasks, begun, strict=True) if not isinstance(start, SceneError)]
     searches = [start.searching for _, start in going]
     ways: list[_Way] = [_Way([], []) for _ in going]
-    left = -(-config.contact.steps // config.contact.refresh) if going else 0
-    while left:
-        rounds = min(ROUNDS, left)
+    for done in range(0, config.contact.rounds if going else 0, ROUNDS):
+        rounds = min(ROUNDS, config.contact.rounds - done)
         results = _rounds([task for task, _ in going], searches, config.contact, rounds)
-        left -= rounds
         searches = [searching for searching, _, _ in results]
         for way, (_, history, terms) in zip(ways, results, strict=True):
             way.histories.append(np.asarray(history))
@@ -160,7 +158,7 @@ def _begun(task: ContactTask, config: RefineConfig) -> _Begun:
     contact, lanes = config.contact, 2 * config.candidates
     starts = starts_of(task.poses, task.params, config.candidates)
     unknown_size = task.scene.object.size == "unknown"
-    first, searching = _begin(task.problem, starts, task.key, _compiled_for(contact), unknown_size)
+    first, searching = _begin(task.problem, starts, task.key, contact.without_weights(), unknown_size)
     real = np.arange(lanes) // 2 < len(task.poses.scale)
     if contact.step_one == "adam":  # both are the same
         real &= np.arange(lanes) % 2 == 0
@@ -171,11 +169,6 @@ def _begun(task: ContactTask, config: RefineConfig) -> _Begun:
             f"{1e3 * closest:.0f} mm: check the object's size, K and the hand"
         )
     return _Begun(np.asarray(first.factor).ravel(), real, searching)
-
-
-def _compiled_for(contact: ContactConfig) -> ContactConfig:
-    """Weights are arguments of the compiled programs, so the settings they are compiled for must not hold any."""
-    return replace(contact, **{f"w_{name}": 0.0 for name in contact.weights})
 
 
 def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -> Contact:
@@ -260,7 +253,7 @@ def _rounds(
 ) -> list[Any]:
     """So many rounds of every scene; none is run where all journals know what comes of them."""
     weights = {name: on_device(value) for name, value in contact.weights.items()}
-    arguments = [task.problem for task in tasks], list(searches), weights, _compiled_for(contact), rounds
+    arguments = [task.problem for task in tasks], list(searches), weights, contact.without_weights(), rounds
     together = cache(lambda: _run_rounds(*arguments))
     if all(task.journal is None for task in tasks):
         return together()

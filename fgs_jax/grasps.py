@@ -1,7 +1,6 @@
 """Thousands of grasps at once: step two of `contact` from any number of starts, of one scene or of many."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -54,10 +53,7 @@ def refine_grasps(
     problems = [problems] if isinstance(problems, ContactProblem) else list(problems)
     count = len(starts.scale)
     scene = _checked(problems, np.zeros(count, int) if scene is None else np.asarray(scene), count)
-    # Weights are arguments of the compiled program, so that others need no other program.
-    settings = _Settings(
-        replace(config, **{f"w_{name}": 0.0 for name in config.weights}), str(jax.random.key_impl(key))
-    )
+    settings = _Settings(config.without_weights(), str(jax.random.key_impl(key)))
     weights = {name: np.float32(value) for name, value in config.weights.items()}
     shared = [(problem, weights, np.asarray(jax.random.key_data(key))) for problem in problems]
     lanes = starts, np.arange(count)
@@ -79,7 +75,7 @@ def _refined(
     (config, random), (problem, weights, key), (grasp, index) = settings, shared, start
     key = jax.random.fold_in(jax.random.wrap_key_data(key, impl=random), index)
     searching = begin_grasp(problem, grasp, key, config)
-    searching, _, _ = grasp_round(problem, searching, weights, config, -(-config.steps // config.refresh))
+    searching, _, _ = grasp_round(problem, searching, weights, config, config.rounds)
     _, energy, (terms, vertices) = searching.search.best
     missing = jnp.sum(searching.contacts.weight == 0)
     return Grasps(found(searching), energy + weights["dis"] * config.reach * missing, terms, vertices)

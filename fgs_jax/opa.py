@@ -22,7 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax import metrics
 from fgs_jax.camera import Z_NEAR, silhouette
-from fgs_jax.config import FAST_OPA, OpaConfig
+from fgs_jax.config import FAST_OPA, OpaConfig, Phase
 from fgs_jax.distance import nearest
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Entry, Journal, recorded
@@ -211,7 +211,6 @@ def approximate(
     log_scale = np.zeros(restarts, np.float32) if scene.object.size == "unknown" else None
     state = PoseState(np.zeros((restarts, 3), np.float32), np.tile(translation, (restarts, 1)), log_scale)
 
-    weights = {"dep": config.lambda_dep, "cam": config.lambda_cam, "size": config.lambda_size}
     origin, histories, lost = np.arange(restarts), [], 0
     energies: Any = np.zeros(restarts)
     terms: dict[str, Any] = {}
@@ -228,10 +227,8 @@ def approximate(
             flipped = _flips(problem, rotations[best], state)
             rotations = np.concatenate([rotations, flipped])
             state.rotation[len(chosen) :] = 0
-        settings = _PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
-        inputs = _PhaseInputs(problem, weights, on_device(phase.rotation_rate), on_device(phase.translation_rate))
         lanes = max(1, width * LANE_POINTS // max(phase.points, LANE_POINTS))
-        found: Solution = run_blocks(_run_phase, settings, inputs, (rotations, state), lanes, journal=journal)
+        found = run_phase(problem, config, phase, rotations, state, width=lanes, journal=journal)
         state, energies, terms = found.value, found.energy, found.terms
         histories.append(found.history)
         lost += int((~np.isfinite(energies)).sum())
@@ -263,6 +260,23 @@ def approximate(
         start=origin[from_chosen],
         lost=lost,
     )
+
+
+def run_phase(
+    problem: PoseProblem,
+    config: OpaConfig,
+    phase: Phase,
+    rotations: Float[ndarray, "n 3 3"],
+    state: PoseState,
+    *,
+    width: int = 64,
+    journal: Journal | None = None,
+) -> Solution:
+    """Starts through one phase, in blocks of `width`. `state` has a leading axis; so has what is found."""
+    weights = {"dep": config.lambda_dep, "cam": config.lambda_cam, "size": config.lambda_size}
+    settings = _PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
+    inputs = _PhaseInputs(problem, weights, on_device(phase.rotation_rate), on_device(phase.translation_rate))
+    return run_blocks(_run_phase, settings, inputs, (rotations, state), width, journal=journal)
 
 
 def _finite_best(energies: Float[ndarray, "n"], count: int, restarts: int) -> Int[ndarray, "k"]:

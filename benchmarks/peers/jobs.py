@@ -18,7 +18,6 @@ from benchmarks.opa_speed import bare
 from benchmarks.peers import torch_contact, torch_opa
 from benchmarks.scenes import make_scene
 from benchmarks.shapes import SHAPES
-from fgs_jax import opa
 from fgs_jax.config import FAST_OPA, PAPER, PAPER_CONTACT, PAPER_OPA
 from fgs_jax.contact import (
     ContactProblem,
@@ -36,8 +35,8 @@ from fgs_jax.contact import (
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.objects import load_object
-from fgs_jax.opa import PoseProblem, PoseState, approximate, opa_terms, pose_problem, start_translation
-from fgs_jax.restarts import random_rotations, run_blocks
+from fgs_jax.opa import PoseProblem, PoseState, approximate, opa_terms, pose_problem, run_phase, start_translation
+from fgs_jax.restarts import random_rotations
 from fgs_jax.scene import Scene
 
 STEPS, STARTS = 20, 64
@@ -127,13 +126,9 @@ def check_opa(given: OpaStarts, form: torch_opa.Form) -> None:
 
 def our_paper(given: OpaStarts, steps: int = PAPER_STEPS) -> Any:
     """Our solver of the paper's form from these starts; a schedule of `steps`."""
-    phase = PAPER_OPA.phases[0]
-    settings = opa._PhaseSettings(steps, phase.points, phase.targets, True)
-    weights = {"dep": PAPER_OPA.lambda_dep, "cam": PAPER_OPA.lambda_cam, "size": PAPER_OPA.lambda_size}
-    rates = jnp.array(phase.rotation_rate), jnp.array(phase.translation_rate)
+    phase = replace(PAPER_OPA.phases[0], steps=steps)
     state = PoseState(np.zeros_like(given.translations), given.translations, None)
-    inputs = opa._PhaseInputs(given.problem, weights, *rates)
-    return run_blocks(opa._run_phase, settings, inputs, (given.rotations, state), 64)
+    return run_phase(given.problem, PAPER_OPA, phase, given.rotations, state)
 
 
 def torch_opa_call(given: OpaStarts, variant: Variant, steps: int = STEPS) -> Callable[[], torch_opa.Found]:
