@@ -22,7 +22,11 @@ from fgs_jax.objects import load_object, sample_points, simplify
 from fgs_jax.opa import ObjectPoses, PoseState, approximate, opa_terms, pose_problem
 from fgs_jax.scene import Scene
 
-SOLVERS = {"fast": FAST_OPA, "paper": PAPER_OPA}
+SOLVERS = {
+    "fast": FAST_OPA,
+    "paper": PAPER_OPA,
+    "distinct in silhouette": dataclasses.replace(FAST_OPA, distinct_in="silhouette"),
+}
 Case = Literal["metric", "hamer", "unknown"]
 
 
@@ -132,7 +136,7 @@ def main(
     *,
     poses: int = 4,
     restarts: int = 256,
-    solvers: tuple[Literal["fast", "paper"], ...] = ("fast",),
+    solvers: tuple[Literal["fast", "paper", "distinct in silhouette"], ...] = ("fast",),
     cases: tuple[Case, ...] = ("metric",),
     objects: tuple[Literal["made", "scanned"], ...] = ("made",),
     verbose: bool = False,

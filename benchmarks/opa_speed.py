@@ -110,7 +110,7 @@ def dense(restarts: int = 64, steps: int = 5) -> None:
     scene = tumbler()
     problem, _ = pose_problem(scene, jax.random.key(0), PAPER_OPA)
     problem = replace(problem, points=problem.points[:512], targets=problem.targets[:512])
-    start = random_rotations(jax.random.key(0), 0, restarts)
+    start = jnp.asarray(random_rotations(jax.random.key(0), 0, restarts))
     state = jnp.zeros((restarts, 3)), jnp.tile(start_translation(problem), (restarts, 1))
     adam = optax.adam(1e-2)
 

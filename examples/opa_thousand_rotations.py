@@ -81,7 +81,7 @@ def main(out: Path = Path("out"), restarts: int = 1000) -> None:
         caption = f"{'best' if k == 0 else 'next'} after the polish, IoU {found.masked_iou[k]:.3f}"
         panels.append(overlay(scene, found.rotation[k], found.translation[k], caption))
     panels.insert(0, Image.fromarray(np.asarray(scene.image)))
-    everyone = replace(FAST_OPA, candidates=64, distinct_angle=0.0, distinct_distance=0.0, polish_evaluations=0)
+    everyone = replace(FAST_OPA, candidates=64, distinct_angle=0.0, distinct_share=0.0, polish_evaluations=0)
     curves = np.concatenate(approximate(scene, key, restarts, count=64, config=everyone).history, axis=1)
     curves = curves[np.argsort(curves[:, -1])]
     plot = energies(curves, f"energy of the last {len(curves)} of {restarts} starts (red: the best)")

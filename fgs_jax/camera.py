@@ -36,17 +36,19 @@ def inverse_depth(
     return _draw_all(draw, jnp.zeros_like(pixels[:, 0]), _project_triangles(camera, vertices, faces), faces.shape[0])
 
 
-def farthest_inverse_depth(
+def inverse_depths(
     camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"], pixels: Float[Array, "p 2"]
-) -> Float[Array, "p"]:
-    """1 / z of the farthest surface at each pixel, in 1/metres; 0 where there is none. Otherwise as `inverse_depth`."""
+) -> Float[Array, "2 p"]:
+    """1 / z of the nearest and of the farthest surface at each pixel; 0 where there is none. See `inverse_depth`."""
 
-    def draw(triangle: Float[Array, "9"], farthest: Float[Array, "p"]) -> Float[Array, "p"]:
-        return jnp.where(_inside(triangle, pixels) >= 0.0, jnp.minimum(farthest, _at(triangle[6:], pixels)), farthest)
+    def draw(triangle: Float[Array, "9"], both: Float[Array, "2 p"]) -> Float[Array, "2 p"]:
+        at, inside = _at(triangle[6:], pixels), _inside(triangle, pixels) >= 0.0
+        # The farthest with its sign turned, so that both are greatest values.
+        return jnp.maximum(both, jnp.where(inside[None], jnp.stack([at, -at]), -jnp.inf))
 
-    nothing = jnp.full_like(pixels[:, 0], jnp.inf)
-    farthest = _draw_all(draw, nothing, _project_triangles(camera, vertices, faces), faces.shape[0])
-    return jnp.where(jnp.isfinite(farthest), farthest, 0.0)
+    nothing = jnp.full((2, len(pixels)), -jnp.inf, pixels.dtype)
+    near, far = _draw_all(draw, nothing, _project_triangles(camera, vertices, faces), faces.shape[0])
+    return jnp.where(jnp.isfinite(near)[None], jnp.stack([near, -far]), 0.0)
 
 
 def silhouette(
@@ -80,15 +82,15 @@ _TOGETHER = 8
 
 
 def _draw_all(
-    draw: Callable[[Float[Array, "9"], Float[Array, "p"]], Float[Array, "p"]],
-    start: Float[Array, "p"],
+    draw: Callable[[Float[Array, "9"], Float[Array, "*k p"]], Float[Array, "*k p"]],
+    start: Float[Array, "*k p"],
     triangles: Float[Array, "f 9"],
     count: Int[Array, ""] | int,
-) -> Float[Array, "p"]:
+) -> Float[Array, "*k p"]:
     nothing = jnp.zeros((-len(triangles) % _TOGETHER, 9)).at[:, 2].set(-1.0)
     triangles = jnp.concatenate([triangles, nothing]).reshape(-1, _TOGETHER, 9).astype(start.dtype)
 
-    def turn(index: Int[Array, ""], picture: Float[Array, "p"]) -> Float[Array, "p"]:
+    def turn(index: Int[Array, ""], picture: Float[Array, "*k p"]) -> Float[Array, "*k p"]:
         together = triangles[index]
         for k in range(_TOGETHER):
             picture = draw(together[k], picture)

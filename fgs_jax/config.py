@@ -59,9 +59,12 @@ class OpaConfig:
     candidates: int
     """The best starts whose silhouettes are compared with the mask."""
     distinct_angle: float
-    """Degrees. Poses nearer than this are one, if they also look alike."""
-    distinct_distance: float
-    """Poses whose surfaces are on average nearer than this share of the object's diameter are one."""
+    """Degrees. Poses nearer than this are one."""
+    distinct_in: Literal["space", "silhouette"]
+    """What poses must differ in besides: the space they fill, or their silhouette, by which a flip may be no change."""
+    distinct_share: float
+    """Poses whose surfaces lie nearer than this share of the diameter, on average, or whose silhouettes have less of
+    their union apart, are one."""
     polish_evaluations: int
     """Renderings that each of the three rounds of the last polish of a pose may take; 0 leaves it out."""
 
@@ -77,7 +80,8 @@ PAPER_OPA = OpaConfig(  # Table 2
     flips=0,
     candidates=1,
     distinct_angle=15.0,
-    distinct_distance=0.05,
+    distinct_in="space",
+    distinct_share=0.05,
     polish_evaluations=0,
 )
 
@@ -96,7 +100,8 @@ FAST_OPA = OpaConfig(
     flips=5,
     candidates=32,
     distinct_angle=15.0,
-    distinct_distance=0.05,
+    distinct_in="space",
+    distinct_share=0.05,
     polish_evaluations=120,
 )
 
@@ -318,7 +323,7 @@ _COUNTS = (
     *("restarts", "candidates", "grid", "scan", "refresh", "object_points", "per_region", "random_contacts"),
     *("steps", "points", "targets", "least"),
 )
-_SHARES = ("keep", "contour")
+_SHARES = ("keep", "contour", "distinct_share")
 _MOST = {"seed": 2**32 - 1, "per_region": 32, "random_contacts": 256}
 
 

@@ -4,22 +4,22 @@ The energies are functions of plain arrays: points, keypoints, angles, and a sur
 function from points to signed distances. They know no hand model.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlie
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from fgs_jax.camera import farthest_inverse_depth, inverse_depth, project
-from fgs_jax.config import ContactConfig
+from fgs_jax.camera import inverse_depths, project
+from fgs_jax.config import FAST_CONTACT, ContactConfig
 from fgs_jax.distance import DistanceGrid, nearest, signed_distance
 from fgs_jax.errors import ConfigError
 from fgs_jax.hand import hand, joint_angles, wrist_at_rest
-from fgs_jax.solve import Search, Solution, advance, begin, minimise
+from fgs_jax.rotations import matrix_of, vector_of
+from fgs_jax.solve import Search, Solution, adam, advance, begin, minimise
 from fgs_jax.types import Camera, Hand, HandModel, HandParams, pytree
 
 Surface = DistanceGrid | Callable[[Float[Array, "p 3"]], Float[Array, "p"]]
@@ -28,6 +28,8 @@ Surface = DistanceGrid | Callable[[Float[Array, "p 3"]], Float[Array, "p"]]
 Weights = Mapping[str, float | Float[Array, ""]]
 """Of the terms, by their names."""
 
+TERMS = tuple(FAST_CONTACT.weights)
+"""Names of the terms of Eq. 12, in the order of arrays of them."""
 VERTICES, POINTS = 778, 2000
 """Sums over hand vertices and object points are scaled to these, so that a weight means the same at any resolution."""
 DEEPEST = 0.025
@@ -96,9 +98,10 @@ def E_spen(
 
     `finger`: which finger a keypoint is of; a negative one takes no part.
     """
-    first, second = jnp.triu_indices(keypoints.shape[0], 1)
-    distance = jax.vmap(lambda d: optax.safe_norm(d, 1e-6))(keypoints[first] - keypoints[second])
-    apart = (finger[first] != finger[second]) & (finger[first] >= 0) & (finger[second] >= 0)
+    offset = keypoints[:, None] - keypoints[None]
+    distance = jnp.sqrt(jnp.maximum(jnp.sum(offset**2, axis=-1), 1e-12))
+    first, second = finger[:, None], finger[None]
+    apart = (first < second) & (first >= 0)  # each pair once, and none of one finger
     return jnp.sum(jnp.where(apart, jax.nn.relu(least - distance), 0.0))
 
 
@@ -244,13 +247,13 @@ def placed_points(problem: ContactProblem, grasp: Grasp) -> Float[Array, "n 3"]:
 
 def moved(start: HandParams, state: HandState) -> HandParams:
     """The hand of a state; its rotation is a matrix, whose gradient is right at any angle."""
-    turn = jaxlie.SO3.exp(state.rotation).as_matrix()
+    turn = matrix_of(state.rotation)
     rotation = jnp.matmul(_matrix(start.rotation), turn, precision="highest")
     return replace(start, pose=state.pose, rotation=rotation, translation=state.translation)
 
 
 def _matrix(rotation: Float[Array, "3"] | Float[Array, "3 3"]) -> Float[Array, "3 3"]:
-    return jaxlie.SO3.exp(rotation).as_matrix() if rotation.ndim == 1 else rotation
+    return matrix_of(rotation) if rotation.ndim == 1 else rotation
 
 
 def nearest_contacts(
@@ -280,7 +283,7 @@ def order_of(problem: ContactProblem, grasp: Grasp, posed: Hand) -> Order:
     corners = grasp.scale * problem.corners.reshape(-1, 3)
     placed = jnp.matmul(corners, grasp.rotation.T, precision="highest") + grasp.translation[None]
     drawn = placed, jnp.arange(len(placed)).reshape(-1, 3), project(problem.camera, posed.vertices)
-    near, far = inverse_depth(problem.camera, *drawn), farthest_inverse_depth(problem.camera, *drawn)
+    near, far = inverse_depths(problem.camera, *drawn)
     front = jnp.where((problem.seen > 0) & (near > 0), 1.0 / jnp.maximum(near, 1e-6), 0.0)
     return Order(front, jnp.where((problem.seen < 0) & (far > 0), 1.0 / jnp.maximum(far, 1e-6), 0.0))
 
@@ -309,9 +312,8 @@ def contact_terms(
         inside = E_pen(points, lambda x: distance_to_neighbours(x, posed.vertices, held))
         pen = pen + inside * (POINTS / points.shape[0])
     turn = jnp.matmul(_matrix(given.rotation).T, _matrix(grasp.hand.rotation), precision="highest")
-    turn = jaxlie.SO3.from_matrix(turn).log()
     theta, t = E_h(
-        jnp.concatenate([grasp.hand.pose, turn[None]]),
+        jnp.concatenate([grasp.hand.pose, vector_of(turn)[None]]),
         jnp.concatenate([given.pose, jnp.zeros((1, 3))]),
         grasp.hand.translation,
         given.translation,
@@ -342,6 +344,19 @@ def resized(problem: ContactProblem, grasp: Grasp, factor: Float[Array, ""], *, 
     return replace(grasp, hand=replace(grasp.hand, translation=translation, scale=factor * grasp.hand.scale))
 
 
+class Seen(NamedTuple):
+    """A hand posed as it was seen, and the order in depth that the picture asks of it."""
+
+    posed: Hand
+    order: Order
+
+
+def seen_as(problem: ContactProblem, grasp: Grasp) -> Seen:
+    """The hand of a grasp, posed, and its order with the object where it is."""
+    posed = hand(problem.model, grasp.hand)
+    return Seen(posed, order_of(problem, grasp, posed))
+
+
 class Approach(NamedTuple):
     """What step one found: two valleys of depth, the better one first."""
 
@@ -352,6 +367,8 @@ class Approach(NamedTuple):
     """Whether there are two; otherwise the second is the first again."""
     factor: Float[Array, "2"]
     """By which the hand, or an object of unknown size, was resized."""
+    seen: Seen
+    """Of each grasp."""
 
 
 def approach(
@@ -362,11 +379,10 @@ def approach(
     The energy over depth has two valleys, the object before the fingers and behind them, so it is scanned. In the
     paper's form the object's depth takes noise and then `steps_one` Adam steps, from where both valleys are the same.
     """
-    posed = hand(problem.model, grasp.hand)
     if config.step_one == "adam":
-        return _paper_approach(problem, grasp, posed, key, config)
+        return _paper_approach(problem, grasp, key, config)
     sigma = config.object_sigma if unknown_size else config.hand_sigma
-    order = order_of(problem, grasp, posed)
+    posed, order = seen_as(problem, grasp)
     logs = jnp.linspace(-3.0, 3.0, config.scan) * sigma
 
     def energy(log: Float[Array, ""]) -> Float[Array, ""]:
@@ -396,12 +412,16 @@ def approach(
     chosen = jnp.stack([first, jnp.where(distinct, second, first)])
     factors = jnp.exp(logs[chosen])
     grasps = jax.vmap(lambda k: resized(problem, grasp, k, unknown_size=unknown_size))(factors)
-    return Approach(grasps, energies[chosen], distinct, factors)
+
+    def resized_seen(factor: Float[Array, ""]) -> Seen:
+        of_object, of_hand = (factor, 1.0) if unknown_size else (1.0, factor)
+        return Seen(jax.tree.map(lambda x: of_hand * x, posed), jax.tree.map(lambda x: of_object * x, order))
+
+    return Approach(grasps, energies[chosen], distinct, factors, jax.vmap(resized_seen)(factors))
 
 
-def _paper_approach(
-    problem: ContactProblem, grasp: Grasp, posed: Hand, key: Key[Array, ""], config: ContactConfig
-) -> Approach:
+def _paper_approach(problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], config: ContactConfig) -> Approach:
+    posed = hand(problem.model, grasp.hand)
     noise_key, contact_key = jax.random.split(key)
     noise = config.depth_noise * jax.random.normal(noise_key)
     distance = object_distance(problem, grasp, posed.vertices)
@@ -417,14 +437,16 @@ def _paper_approach(
         return config.w_dis_one * dis + config.w_pen_one * pen, {}
 
     found = minimise(energy, optax.adam(config.rate_one), noise, config.steps_one)
-    both = jax.tree.map(lambda x: jnp.stack([x, x]), shifted(found.value))
-    return Approach(both, jnp.stack([found.energy] * 2), jnp.asarray(False), jnp.ones(2))
+    shift = shifted(found.value)
+    both, seen = jax.tree.map(lambda x: jnp.stack([x, x]), (shift, Seen(posed, order_of(problem, shift, posed))))
+    return Approach(both, jnp.stack([found.energy] * 2), jnp.asarray(False), jnp.ones(2), seen)
 
 
 class Evaluated(NamedTuple):
     """What an evaluation of step two's energy leaves behind."""
 
-    terms: dict[str, Float[Array, ""]]
+    terms: Float[Array, "8"]
+    """In the order of `TERMS`: as one array, so that what keeps and records them is compiled once, not eight times."""
     vertices: Float[Array, "v 3"]
     """Of the hand."""
 
@@ -447,29 +469,34 @@ def begin_grasp(
     grasp: Grasp,
     key: Key[Array, ""],
     config: ContactConfig,
+    *,
     closed: float | Float[Array, ""] = 1.0,
+    seen: Seen | None = None,
 ) -> GraspSearch:
     """Step two before its first step: the contact points are chosen, the fingers opened as configured. Unbatched.
 
-    `closed`: factor on the joint angles to start from, besides the configuration's.
+    `closed`: factor on the joint angles to start from, besides the configuration's. `seen`: what is known of the grasp
+    already; computed unless given.
     """
-    posed = hand(problem.model, grasp.hand)
+    posed, order = seen_as(problem, grasp) if seen is None else seen
     distance = object_distance(problem, grasp, posed.vertices)
     if config.contacts == "random":
         contacts = random_contacts(key, distance, problem.model.regions, config.random_contacts)
     else:
         contacts = nearest_contacts(distance, problem.model.regions, config.per_region, config.reach)
-    order = order_of(problem, grasp, posed)
     state = HandState(config.pose_start * closed * grasp.hand.pose, jnp.zeros(3), grasp.hand.translation)
-    held = _held(problem, grasp, posed.vertices, config)
-    search = begin(_energy(problem, grasp, contacts, order, weights=config.weights, held=held), _adam(config), state)
-    return GraspSearch(grasp, contacts, order, posed.vertices, search)
+
+    def energy(state: HandState) -> tuple[Float[Array, ""], Evaluated]:
+        held = _held(problem, grasp, posed.vertices, config)
+        return _energy(problem, grasp, contacts, order, weights=config.weights, held=held)(state)
+
+    return GraspSearch(grasp, contacts, order, posed.vertices, begin(energy, _adam(config), state))
 
 
 def grasp_round(
     problem: ContactProblem, searching: GraspSearch, weights: Weights, config: ContactConfig, rounds: int
-) -> tuple[GraspSearch, Float[Array, "steps"], dict[str, Float[Array, "{rounds}"]]]:
-    """`rounds` times `refresh` steps of step two; the energy at each step and the terms at each round's start.
+) -> tuple[GraspSearch, Float[Array, "steps"], Float[Array, "{rounds} 8"]]:
+    """`rounds` times `refresh` steps of step two; the energy at each step and the `TERMS` at each round's start.
 
     The neighbours of the object's points are found once a round, on the hand of the step before.
     """
@@ -479,8 +506,7 @@ def grasp_round(
         held = _held(problem, start, vertices, config)
         energy = _energy(problem, start, contacts, order, weights=weights, held=held)
         search, (history, evaluated) = advance(energy, _adam(config), search, config.refresh, lambda x: x)
-        terms = {name: values[0] for name, values in evaluated.terms.items()}
-        return searching._replace(search=search, vertices=evaluated.vertices[-1]), (history, terms)
+        return searching._replace(search=search, vertices=evaluated.vertices[-1]), (history, evaluated.terms[0])
 
     searching, (history, terms) = jax.lax.scan(one, searching, length=rounds)
     return searching, history.ravel(), terms
@@ -494,13 +520,13 @@ def grasp(problem: ContactProblem, start: Grasp, key: Key[Array, ""], config: Co
     searching = begin_grasp(problem, start, key, config)
     searching, history, _ = grasp_round(problem, searching, config.weights, config, config.rounds)
     state, energy, evaluated = searching.search.best
-    return found(searching), Solution(state, energy, evaluated.terms, history)
+    return found(searching), Solution(state, energy, dict(zip(TERMS, evaluated.terms, strict=True)), history)
 
 
 def found(searching: GraspSearch) -> Grasp:
     """The best grasp so far, its rotation as a vector."""
     params = moved(searching.start.hand, searching.search.best[0])
-    return replace(searching.start, hand=replace(params, rotation=jaxlie.SO3.from_matrix(params.rotation).log()))
+    return replace(searching.start, hand=replace(params, rotation=vector_of(params.rotation)))
 
 
 def _held(
@@ -525,18 +551,16 @@ def _energy(
         params = moved(start.hand, state)
         posed, placed = hand(problem.model, params), replace(start, hand=params)
         terms = contact_terms(problem, placed, start.hand, contacts, order=order, posed=posed, held=held)
-        return weighted_sum(terms, weights), Evaluated(terms, posed.vertices)
+        return weighted_sum(terms, weights), Evaluated(jnp.stack([terms[name] for name in TERMS]), posed.vertices)
 
     return energy
 
 
 def _adam(config: ContactConfig) -> optax.GradientTransformation:
-    def rate(value: float) -> optax.ScalarOrSchedule:
-        return optax.cosine_decay_schedule(value, config.steps) if config.schedule == "cosine" else value
+    fall = optax.cosine_decay_schedule(1.0, config.steps) if config.schedule == "cosine" else lambda step: 1.0
 
-    rates: dict[Hashable, optax.GradientTransformation] = {
-        "angle": optax.adam(rate(config.angle_rate)),
-        "metres": optax.adam(rate(config.translation_rate)),
-    }
-    labels: Any = HandState("angle", "angle", "metres")  # pyright: ignore[reportArgumentType]
-    return optax.partition(rates, labels)
+    def rates(step: Int[Array, ""]) -> HandState:
+        angle, metres = (jnp.asarray(fall(step) * rate) for rate in (config.angle_rate, config.translation_rate))
+        return HandState(angle, angle, metres)
+
+    return adam(rates)

@@ -1,6 +1,6 @@
 """The contact stage: both steps of `contact` on all of OPA's poses and both valleys, of one scene or many at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -11,14 +11,25 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 from numpy import ndarray
 
-from fgs_jax.camera import inverse_depth, project
+from fgs_jax import metrics
+from fgs_jax.compiling import jit_once
 from fgs_jax.config import ContactConfig, RefineConfig
-from fgs_jax.contact import Approach, ContactProblem, Grasp, GraspSearch, approach, begin_grasp, found, grasp_round
+from fgs_jax.contact import (
+    TERMS,
+    Approach,
+    ContactProblem,
+    Grasp,
+    GraspSearch,
+    approach,
+    begin_grasp,
+    found,
+    grasp_round,
+)
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.objects import distance_grid, sample_points
-from fgs_jax.opa import ObjectPoses, PictureView, picture_view
-from fgs_jax.restarts import run_blocks
+from fgs_jax.opa import VIEW, ObjectPoses, picture_view
+from fgs_jax.render import depth_map, depths_at, pixels_of
 from fgs_jax.scene import Scene, confidence_of, mask_at
 from fgs_jax.types import Camera, HandModel, HandParams, on_device
 
@@ -90,10 +101,27 @@ def contact_problem(scene: Scene, model: HandModel, config: RefineConfig, key: K
 
 def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:
     """1 for hand vertices that the picture shows, -1 for those where it shows the object, 0 where it tells nothing."""
-    pixels, nearest = map(np.asarray, _inverse_depths(scene.camera, on_device(vertices), on_device(faces, np.int32)))
-    foremost = vertices[:, 2] * nearest <= 1 + 0.003 * nearest  # within 3 mm
+    pixels = pixels_of(scene.camera, vertices)
+    foremost = vertices[:, 2] <= depths_at(scene.camera, pixels, vertices, faces) + 0.003
     of_hand, of_object = (mask_at(mask, pixels) for mask in (scene.hand_mask, scene.object_mask))
     return 1.0 * (of_hand & foremost) - of_object
+
+
+def compile_contact(
+    problem: ContactProblem, params: HandParams, key: Key[Array, ""], config: RefineConfig, *, unknown_size: bool
+) -> None:
+    """Compiles both steps for one scene, from shapes alone, so that it may go on while the object's pose is sought."""
+    contact, lanes = config.contact.without_weights(), config.candidates
+    params, rotation, translation, scale = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((lanes, *np.shape(x)), np.float32),
+        (params, np.eye(3), np.zeros(3), 1.0),
+    )
+    arguments = problem, Grasp(params, rotation, translation, scale), key, contact, unknown_size
+    _begin.jitted.lower(*arguments).compile()
+    searching = _begin.jitted.eval_shape(*arguments)[1]
+    weights = {name: on_device(value) for name, value in config.contact.weights.items()}
+    rounds = min(ROUNDS, contact.rounds)
+    _run_rounds.lower([problem], [searching], weights, contact, rounds).compile()
 
 
 def optimise_contact(tasks: Sequence[ContactTask], config: RefineConfig) -> list[Contact | SceneError]:
@@ -112,7 +140,7 @@ def optimise_contact(tasks: Sequence[ContactTask], config: RefineConfig) -> list
         searches = [searching for searching, _, _ in results]
         for way, (_, history, terms) in zip(ways, results, strict=True):
             way.histories.append(np.asarray(history))
-            way.terms.append(jax.tree.map(np.asarray, terms))
+            way.terms.append(np.asarray(terms))
     ended = iter(
         _tried(_chosen, task, start._replace(searching=searching), way, config)
         for (task, start), searching, way in zip(going, searches, ways, strict=True)
@@ -144,7 +172,7 @@ class _Way(NamedTuple):
     """What step two has left behind, by rounds."""
 
     histories: list[Float[ndarray, "lanes steps"]]
-    terms: list[dict[str, Float[ndarray, "lanes rounds"]]]
+    terms: list[Float[ndarray, "lanes rounds 8"]]
 
 
 def _tried(function: Any, *arguments: Any) -> Any:
@@ -178,10 +206,10 @@ def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -
     _, energy, (_, vertices) = searching.search.best
     missing = (searching.contacts.weight == 0).sum(axis=1)
     energy = energy + contact.w_dis * contact.reach * missing
-    view = picture_view(scene)
-    masks = (on_device(mask_at(mask, np.asarray(view.pixels)), bool) for mask in (scene.hand_mask, scene.object_mask))
-    shared = on_device(closed_faces(task.problem.model), np.int32), _SeenView(view, *masks)
-    grasps, iou, agreement = run_blocks(_measured, None, shared, searching, lanes)
+    grasps = jax.tree.map(np.asarray, _found(searching))
+    each = (jax.tree.map(lambda x: x[k], grasps) for k in range(lanes))  # noqa: B023
+    measured = _measures(scene, closed_faces(task.problem.model))
+    iou, agreement = np.transpose([measured(grasp, seen) for grasp, seen in zip(each, vertices, strict=True)])
     score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
     usable = ended.real & np.isfinite(score)
     # Energies never reach this: it orders those that do not match the mask behind all that do.
@@ -205,11 +233,12 @@ def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -
         for k in order
     ]
     best = order[0]
-    terms = {name: np.concatenate([part[name][best] for part in way.terms]) for name in way.terms[0]}
-    return Contact(candidates, np.concatenate([part[best] for part in way.histories]), terms)
+    terms = np.concatenate([part[best] for part in way.terms])
+    history = np.concatenate([part[best] for part in way.histories])
+    return Contact(candidates, history, dict(zip(TERMS, terms.T, strict=True)))
 
 
-@partial(jax.jit, static_argnums=(3, 4))
+@partial(jit_once, level=1, static_argnums=(3, 4))
 def _begin(
     problem: ContactProblem, starts: Grasp, key: Key[Array, ""], config: ContactConfig, unknown_size: bool
 ) -> tuple[Approach, GraspSearch]:
@@ -220,14 +249,14 @@ def _begin(
     keys = jax.random.split(key, len(starts.scale))
     first = jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
     count = 2 * len(keys)
-    lanes = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), first.grasp)
+    lanes, seen = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), (first.grasp, first.seen))
     half = jnp.where(first.distinct, 1.0, 0.5)
     closed = jnp.stack([jnp.ones(len(keys)), half], axis=1).ravel()
-    begin = partial(begin_grasp, problem, config=config)
-    return first, jax.vmap(lambda lane, key, c: begin(lane, key, closed=c))(lanes, jnp.repeat(keys, 2, axis=0), closed)
+    begin = jax.vmap(lambda lane, key, closed, seen: begin_grasp(problem, lane, key, config, closed=closed, seen=seen))
+    return first, begin(lanes, jnp.repeat(keys, 2, axis=0), closed, seen)
 
 
-Round = tuple[GraspSearch, Float[Array, "lanes steps"], dict[str, Float[Array, "lanes rounds"]]]
+Round = tuple[GraspSearch, Float[Array, "lanes steps"], Float[Array, "lanes rounds 8"]]
 
 
 @partial(jax.jit, static_argnums=(3, 4))
@@ -264,35 +293,31 @@ def _rounds(
     ]
 
 
-@jax.jit
-def _inverse_depths(
-    camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]
-) -> tuple[Float[Array, "v 2"], Float[Array, "v"]]:
-    """The pixel of each vertex, and the inverse depth of what is seen there."""
-    pixels = project(camera, vertices)
-    return pixels, inverse_depth(camera, vertices, faces, pixels)
+_found = jit_once(jax.vmap(found))
 
 
-class _SeenView(NamedTuple):
-    view: PictureView
-    hand: Bool[Array, "p"]
-    object: Bool[Array, "p"]
+def _measures(
+    scene: Scene, faces: Int[ndarray, "f 3"]
+) -> Callable[[Grasp, Float[ndarray, "v 3"]], tuple[float, float]]:
+    """A function of a grasp and its hand's vertices: masked IoU and occlusion agreement (1 where no pixel tells).
 
+    They are of the pixels of OPA's view, every so many of the picture's, and of the simplified object.
+    """
+    view = picture_view(scene)
+    pixels = np.asarray(view.pixels)
+    stride = pixels[1, 0] - pixels[0, 0]
+    focal, principal = np.asarray(scene.camera.focal), np.asarray(scene.camera.principal)
+    of_view = Camera(on_device(focal / stride), on_device((principal - pixels[0]) / stride + 0.5))
+    corners = np.asarray(view.corners)[: int(view.triangles)].reshape(-1, 3)
+    seen = (mask_at(scene.hand_mask, pixels), mask_at(scene.object_mask, pixels), np.asarray(view.counted))
+    hand_mask, object_mask, counted = (x.reshape(VIEW, VIEW) for x in seen)
 
-def _measured(
-    _: None, shared: tuple[Int[Array, "f 3"], _SeenView], searching: GraspSearch
-) -> tuple[Grasp, Float[Array, ""], Float[Array, ""]]:
-    """The best grasp, its masked IoU and occlusion agreement (1 where no pixel tells) on the view's pixels."""
-    (faces, (view, hand_seen, object_seen)), grasp = shared, found(searching)
-    hand_vertices = searching.search.best[2].vertices
-    corners = grasp.scale * view.corners.reshape(-1, 3)
-    vertices = jnp.matmul(corners, grasp.rotation.T, precision="highest") + grasp.translation[None]
-    object_near = inverse_depth(view.camera, vertices, jnp.arange(len(vertices)).reshape(-1, 3), view.pixels)
-    hand_near = inverse_depth(view.camera, hand_vertices, faces, view.pixels)
-    drawn = (object_near > 0) & view.counted
-    iou = jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
-    both = (object_near > 0) & (hand_near > 0)
-    right = both & jnp.where(object_near > hand_near, object_seen, hand_seen)
-    wrong = both & jnp.where(object_near > hand_near, hand_seen, object_seen)
-    counted = jnp.sum(right) + jnp.sum(wrong)
-    return grasp, iou, jnp.where(counted > 0, jnp.sum(right) / jnp.maximum(counted, 1), 1.0)
+    def measured(grasp: Grasp, hand_vertices: Float[ndarray, "v 3"]) -> tuple[float, float]:
+        placed = grasp.scale * corners @ np.asarray(grasp.rotation).T + grasp.translation
+        hand_depth = depth_map(of_view, (VIEW, VIEW), hand_vertices, faces)
+        object_depth = depth_map(of_view, (VIEW, VIEW), placed, np.arange(len(placed)).reshape(-1, 3))
+        iou = metrics.masked_iou(np.isfinite(object_depth), object_mask, ~counted)
+        agreement = metrics.occlusion_agreement(hand_depth, object_depth, hand_mask, object_mask)
+        return iou, 1.0 if agreement is None else agreement
+
+    return measured

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
 from fgs_jax.config import ContactConfig
-from fgs_jax.contact import ContactProblem, Grasp, begin_grasp, found, grasp_round
+from fgs_jax.contact import TERMS, ContactProblem, Grasp, begin_grasp, found, grasp_round
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.restarts import run_blocks
@@ -24,7 +24,7 @@ class Grasps(NamedTuple):
     energy: Float[Array | ndarray, "n"]
     """Of Eq. 12, with w_dis times reach for each contact point out of reach, so that starts may be compared; infinite
     for a start that never had a finite one."""
-    terms: dict[str, Float[Array | ndarray, "n"]]
+    terms: Any
     """Unweighted."""
     hand_vertices: Float[Array | ndarray, "n v 3"]
     """Metres, camera frame."""
@@ -57,7 +57,8 @@ def refine_grasps(
     weights = {name: np.float32(value) for name, value in config.weights.items()}
     shared = [(problem, weights, np.asarray(jax.random.key_data(key))) for problem in problems]
     lanes = starts, np.arange(count)
-    return run_blocks(_refined, settings, shared, lanes, width, scene=scene, journal=journal, devices=devices)
+    found = run_blocks(_refined, settings, shared, lanes, width, scene=scene, journal=journal, devices=devices)
+    return found._replace(terms=dict(zip(TERMS, found.terms.T, strict=True)))
 
 
 class _Settings(NamedTuple):

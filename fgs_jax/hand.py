@@ -7,11 +7,11 @@ skinning. Everything is pure and unbatched: `jax.vmap` it.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import jaxlie
 import numpy as np
 from jaxtyping import Array, Float
 
 from fgs_jax.hand_anatomy import FINGER_JOINTS
+from fgs_jax.rotations import matrix_of
 from fgs_jax.types import Hand, HandModel, HandParams
 
 KEYPOINT_ORDERS = {
@@ -115,7 +115,7 @@ def joint_angles(model: HandModel, pose: Float[Array, "15 3"] | Float[Array, "15
 
 def pose_from_joint_angles(model: HandModel, angles: Float[Array, "15 3"]) -> Float[Array, "15 3 3"]:
     """The pose, as rotation matrices, whose `joint_angles` these are."""
-    twist, spread, bend = (jaxlie.SO3.exp(angles[:, k : k + 1] * jnp.eye(3)[k : k + 1]).as_matrix() for k in range(3))
+    twist, spread, bend = (matrix_of(angles[:, k : k + 1] * jnp.eye(3)[k : k + 1]) for k in range(3))
     frames = model.bone_frames
     return jnp.einsum("jba,jbc,jcd,jde,jef->jaf", frames, bend, spread, twist, frames, precision="highest")
 
@@ -127,7 +127,7 @@ def _in_bone_frames(model: HandModel, rotations: Float[Array, "15 3 3"]) -> Floa
 
 def _matrices(rotations: Array, matrix_axes: int) -> Array:
     """Axis-angle vectors as matrices; rotations that have one axis more are matrices already."""
-    return rotations if rotations.ndim > matrix_axes else jaxlie.SO3.exp(rotations).as_matrix()
+    return rotations if rotations.ndim > matrix_axes else matrix_of(rotations)
 
 
 def _check_shapes(model: HandModel, params: HandParams) -> None:
@@ -154,19 +154,20 @@ def _pose_skeleton(model: HandModel, params: HandParams) -> _Skeleton:
     rest = joints - joints[:1]
 
     root, local = _matrices(params.rotation, 1), _matrices(params.pose, 2)
+    # MANO's joints 1 to 15 are five fingers of three each, so slices do where gathers would.
+    turns, places = local.reshape(5, 3, 3, 3), rest[1:].reshape(5, 3, 3)
     orientation, position = jnp.broadcast_to(root, (5, 3, 3)), jnp.zeros((5, 3), rest.dtype)
-    rotations, positions = [root[None]], [jnp.zeros((1, 3), rest.dtype)]
-    parent = np.zeros(5, np.uint32)
-    for joint in _CHAINS.T:
-        bone = rest[joint] - rest[parent]
+    rotations, positions, parent = [], [], jnp.zeros((5, 3), rest.dtype)
+    for level in range(3):
+        bone = places[:, level] - parent
         position = position + jnp.einsum("fab,fb->fa", orientation, bone, precision="highest")
-        orientation = jnp.matmul(orientation, local[joint - 1], precision="highest")
+        orientation = jnp.matmul(orientation, turns[:, level], precision="highest")
         rotations.append(orientation)
         positions.append(position)
-        parent = joint
+        parent = places[:, level]
     return _Skeleton(
-        rotations=jnp.concatenate(rotations)[_MANO_FROM_LEVELS],
-        joints=jnp.concatenate(positions)[_MANO_FROM_LEVELS],
+        rotations=jnp.concatenate([root[None], jnp.stack(rotations, axis=1).reshape(15, 3, 3)]),
+        joints=jnp.concatenate([jnp.zeros((1, 3), rest.dtype), jnp.stack(positions, axis=1).reshape(15, 3)]),
         rest_joints=rest,
         blend_coefficients=jnp.concatenate([betas, (local - jnp.eye(3)[None]).ravel()]),
         wrist=joints[0],
@@ -190,12 +191,8 @@ def _skin(
     rest = v_template.T + offsets - skeleton.wrist[:, None]
     rotated_rest = jnp.einsum("jab,jb->ja", skeleton.rotations, skeleton.rest_joints, precision="highest")
     transforms = jnp.concatenate([skeleton.rotations, (skeleton.joints - rotated_rest)[:, :, None]], axis=2)
-    rows = []
-    # A product per coordinate: the gradient then pads four slices each time, not twelve.
-    for k in range(3):
-        blended = jnp.matmul(transforms[:, k].T, weights.T, precision="highest")
-        rows.append(sum(blended[b] * rest[b] for b in range(3)) + blended[3])
-    return jnp.stack(rows, axis=-1)
+    blended = jnp.matmul(transforms.reshape(16, 12).T, weights.T, precision="highest").reshape(3, 4, -1)
+    return jnp.sum(blended * jnp.concatenate([rest, jnp.ones_like(rest[:1])])[None], axis=1).T
 
 
 def _keypoints(joints: Float[Array, "16 3"], tips: Float[Array, "5 3"]) -> Float[Array, "21 3"]:

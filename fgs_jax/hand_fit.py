@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlie
 from jax.core import Tracer
 from jaxtyping import Array, Float
 from numpy import ndarray
@@ -18,7 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import project
 from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
-from fgs_jax.hand import hand, hand_keypoints, joint_angles
+from fgs_jax.hand import hand, hand_keypoints, joint_angles, wrist_at_rest
+from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve import LeastSquares, least_squares
 from fgs_jax.types import Camera, HandModel, HandParams
 
@@ -114,18 +114,18 @@ def fit_hand(
     best = jnp.argmin(jnp.where(jnp.isfinite(solutions.cost), solutions.cost, jnp.inf))
     params = _unpack(solutions.value[best], turns[best])
 
-    posed = hand(model, params, center_wrist=True)
+    keypoints = hand_keypoints(model, params, center_wrist=True)
     error_3d = error_2d = jnp.asarray(jnp.nan)
     if vertices is not None:
+        posed = hand(model, params, center_wrist=True)
         error_3d = _mean_distance(posed.vertices, vertices, jnp.ones((len(vertices), 1)))
     elif keypoints_3d is not None:
-        error_3d = _mean_distance(posed.keypoints, keypoints_3d, weight)
+        error_3d = _mean_distance(keypoints, keypoints_3d, weight)
     if keypoints_2d is not None and camera is not None:
-        error_2d = _mean_distance(project(camera, posed.keypoints), keypoints_2d, weight)
-    wrist = hand(model, replace(params, translation=jnp.zeros(3))).joints[0]
-    rotation = jaxlie.SO3.from_matrix(params.rotation).log()
-    params = replace(params, rotation=rotation, translation=params.translation - wrist)
-    return HandFit(params, posed.keypoints, error_3d, error_2d, solutions.cost[best])
+        error_2d = _mean_distance(project(camera, keypoints), keypoints_2d, weight)
+    translation = params.translation - wrist_at_rest(model, params.betas)
+    params = replace(params, rotation=vector_of(params.rotation), translation=translation)
+    return HandFit(params, keypoints, error_3d, error_2d, solutions.cost[best])
 
 
 def carry_over(
@@ -160,8 +160,7 @@ def carry_over(
 
     start = jnp.concatenate([keypoints_3d[0], jnp.zeros(directions)])
     found = moved(least_squares(residuals, start, steps).value)
-    wrist = hand(model, replace(found, translation=jnp.zeros(3))).joints[0]
-    return replace(found, translation=found.translation - wrist)
+    return replace(found, translation=found.translation - wrist_at_rest(model, found.betas))
 
 
 def side_evidence(model: HandModel, landmarks: Float[Array, "21 3"]) -> Float[Array, ""]:
@@ -213,7 +212,7 @@ def clearer_landmarks(model: HandModel, *landmarks: Float[Array | ndarray, "21 3
 
 def _unpack(x: Float[Array, "p"], turn: Float[Array, "3 3"]) -> HandParams:
     """The unknowns: a turn in the tangent space of the start's, the wrist's place, the pose, the shape."""
-    rotation = jnp.matmul(turn, jaxlie.SO3.exp(x[:3]).as_matrix(), precision="highest")
+    rotation = jnp.matmul(turn, matrix_of(x[:3]), precision="highest")
     return HandParams(
         betas=x[51:], pose=x[6:51].reshape(15, 3), rotation=rotation, translation=x[3:6], scale=jnp.ones(())
     )
@@ -261,19 +260,20 @@ def _mean_pose(model: HandModel) -> HandParams:
 
 def _starts(model: HandModel, seen: _Seen) -> tuple[Float[Array, "s 3 3"], Float[Array, "s 3"]]:
     """Turns and wrist places to start from: one where something in 3D tells the turn, 24 where nothing does."""
-    posed = hand(model, _mean_pose(model), center_wrist=True)
+    keypoints = hand_keypoints(model, _mean_pose(model), center_wrist=True)
     palm = jnp.asarray(_PALM) * seen.weight[:, 0]
     if seen.vertices is not None:
+        posed = hand(model, _mean_pose(model), center_wrist=True)
         turn, place = _kabsch(posed.vertices, seen.vertices, model.weights[:, 0])
         return turn[None], place[None]
     if seen.keypoints_3d is not None:
-        turn, place = _kabsch(posed.keypoints, seen.keypoints_3d, palm)
+        turn, place = _kabsch(keypoints, seen.keypoints_3d, palm)
         return turn[None], place[None]
     if seen.world_landmarks is not None:
-        turns = _kabsch(posed.keypoints, seen.world_landmarks, palm)[0][None]
+        turns = _kabsch(keypoints, seen.world_landmarks, palm)[0][None]
     else:
         turns = jnp.asarray(Rotation.create_group("O").as_matrix())
-    turned = jnp.einsum("sab,kb->ska", turns, posed.keypoints, precision="highest")
+    turned = jnp.einsum("sab,kb->ska", turns, keypoints, precision="highest")
     places = [_weak_perspective(x, seen) for x in turned]
     return turns, jnp.stack(places)
 

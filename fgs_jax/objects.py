@@ -132,9 +132,12 @@ def sample_points(mesh: ObjectMesh, count: int, key: Key[Array, ""] | UInt32[Arr
     hidden = _within_another_part(mesh, face, points)
     # More only where nearly all of a mesh is within itself: then its winding says nothing.
     if np.count_nonzero(hidden) <= 9 * count:
-        points[hidden] = np.nan  # never the farthest; left in place, for each new shape is a new compilation
-    points = points.astype(np.float32)
-    return on_device(points[np.asarray(farthest_points(points, count))])
+        points[hidden] = np.nan  # never the farthest
+    # In room for so many, that few shapes are compiled.
+    candidates = np.full((4096 * -(-len(points) // 4096), 3), np.nan, np.float32)
+    candidates[: len(points)] = points
+    room = 256 * -(-count // 256)
+    return on_device(candidates[np.asarray(farthest_points(candidates, room))[:count]])
 
 
 @partial(jax.jit, static_argnames="count")

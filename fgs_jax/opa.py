@@ -3,16 +3,16 @@
 Terms of Eq. 8-11 as pure functions, the problem they are evaluated on, and the stage, `approximate`.
 """
 
-from collections.abc import Hashable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlie
 import numpy as np
-import optax
 import scipy.ndimage
 import scipy.optimize
 from jaxtyping import Array, Bool, Float, Int, Key
@@ -29,8 +29,9 @@ from fgs_jax.journal import Entry, Journal, recorded
 from fgs_jax.objects import ObjectMesh, is_balanced, sample_points, simplify
 from fgs_jax.render import depth_map
 from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
+from fgs_jax.rotations import matrix_of
 from fgs_jax.scene import Scene, check_scene, mask_at, mask_box
-from fgs_jax.solve import Solution, minimise
+from fgs_jax.solve import Solution, adam, minimise
 from fgs_jax.types import Camera, on_device, pytree
 
 GRID = 256
@@ -111,7 +112,7 @@ def opa_terms(
     in pixels squared and metres, the samples of the mask standing for all of its pixels.
     """
     n, m = problem.points.shape[0], problem.targets.shape[0]
-    rotation = jnp.matmul(start, jaxlie.SO3.exp(state.rotation).as_matrix(), precision="highest")
+    rotation = jnp.matmul(start, matrix_of(jnp.asarray(state.rotation)), precision="highest")
     if state.log_scale is not None:
         rotation = jnp.exp(state.log_scale) * rotation
     # Coordinates lie apart, (3, n): twice as fast as (n, 3), where a rotation is a small matrix product per start.
@@ -138,7 +139,7 @@ def opa_terms(
 def _place(
     rotation: Float[Array, "3 3"], translation: Float[Array | ndarray, "3"], points: Float[Array, "3 n"]
 ) -> Float[Array, "3 n"]:
-    return jnp.stack([sum(rotation[a, b] * points[b] for b in range(3)) + translation[a] for a in range(3)])
+    return jnp.sum(rotation[:, :, None] * points[None], axis=1) + translation[:, None]
 
 
 def _project(camera: Camera, points: Float[Array, "3 n"]) -> Float[Array, "2 n"]:
@@ -206,7 +207,7 @@ def approximate(
     check_scene(scene)
     sample_key, rotation_key = jax.random.split(key)
     problem, centre = pose_problem(scene, sample_key, config)
-    rotations = np.asarray(random_rotations(rotation_key, 0, restarts))
+    rotations = random_rotations(rotation_key, 0, restarts)
     translation = start_translation(problem)
     log_scale = np.zeros(restarts, np.float32) if scene.object.size == "unknown" else None
     state = PoseState(np.zeros((restarts, 3), np.float32), np.tile(translation, (restarts, 1)), log_scale)
@@ -238,21 +239,20 @@ def approximate(
     shift = np.exp(log_scale)[:, None] * np.einsum("kab,b->ka", rotations, centre)
     candidates = _Poses(rotations, state.translation[chosen] - shift, log_scale)
     view = picture_view(scene, config.hand_hides)
-    overlap = recorded(journal, lambda: _overlaps(view, candidates))["overlap"]
-    order = np.argsort(-overlap, kind="stable")
+    drawn = recorded(journal, lambda: _silhouettes(view, candidates))["drawn"]
+    in_mask = np.asarray(view.in_mask)
+    order = np.argsort([-_iou(silhouette, in_mask) for silhouette in drawn], kind="stable")
     points = np.asarray(problem.points) + centre
-    distinct = _distinct(candidates, order, points, config)[:count]
-    polished = []
-    for k in distinct:
-        entry = recorded(journal, lambda: _polish(_take(candidates, k), view, scene, config.polish_evaluations))  # noqa: B023
-        polished.append(_Poses(entry["rotation"], entry["translation"], entry["log_scale"][0]))
-    ious = np.array([masked_iou(scene, pose) for pose in polished])
+    distinct = _distinct(candidates, order, points, drawn, config)[:count]
+    polish = partial(_polish, view=view, scene=scene, evaluations=config.polish_evaluations)
+    polished = _Poses(**recorded(journal, lambda: _polished(polish, [_take(candidates, k) for k in distinct])))
+    ious = np.array([masked_iou(scene, _take(polished, k)) for k in range(len(distinct))])
     best = np.argsort(-ious, kind="stable")
     from_chosen = chosen[np.array(distinct)[best]]
     return ObjectPoses(
-        rotation=np.stack([polished[k].rotation for k in best]),
-        translation=np.stack([polished[k].translation for k in best]),
-        scale=np.exp([polished[k].log_scale for k in best]),
+        rotation=polished.rotation[best],
+        translation=polished.translation[best],
+        scale=np.exp(polished.log_scale[best]),
         masked_iou=ious[best],
         energy=energies[from_chosen],
         terms={name: values[from_chosen] for name, values in terms.items()},
@@ -338,16 +338,12 @@ def _run_phase(settings: _PhaseSettings, inputs: _PhaseInputs, start: tuple) -> 
         terms = opa_terms(problem, rotation, state, paper_form=paper_form)
         return terms["dist"] + sum(inputs.weights[name] * terms[name] for name in terms if name != "dist"), terms
 
-    def adam(rate: Float[Array, "2"]) -> optax.GradientTransformation:
-        return optax.adam(lambda step: rate[0] * (rate[1] / rate[0]) ** (step / steps))
+    def rates(step: Int[Array, ""]) -> PoseState:
+        first, last = jnp.stack([inputs.rotation_rate, inputs.translation_rate], axis=1)
+        rotation, translation = first * (last / first) ** (step / steps)
+        return PoseState(rotation, translation, None if state.log_scale is None else rotation)
 
-    rates: dict[Hashable, optax.GradientTransformation] = {
-        "rotation": adam(inputs.rotation_rate),
-        "translation": adam(inputs.translation_rate),
-    }
-    size = None if state.log_scale is None else "rotation"
-    labels = state._replace(rotation="rotation", translation="translation", log_scale=size)
-    return minimise(energy, optax.partition(rates, labels), state, steps)
+    return minimise(energy, adam(rates), state, steps)
 
 
 def pose_problem(
@@ -472,26 +468,36 @@ def _drawn_triangles(mesh: ObjectMesh) -> tuple[Float[Array, "f 3 3"], Int[Array
 
 
 @jax.jit
-def _iou_of(view: PictureView, pose: _Poses) -> Float[Array, ""]:
-    """Masked IoU on the view's pixels."""
+def _drawn(view: PictureView, pose: _Poses) -> Bool[Array, "p"]:
+    """The view's pixels that show the object, as far as the hand leaves them open."""
     corners = jnp.exp(pose.log_scale) * view.corners.reshape(-1, 3)
     vertices = jnp.matmul(corners, pose.rotation.T, precision="highest") + pose.translation[None]
     faces = jnp.arange(len(vertices)).reshape(-1, 3)
     seen = silhouette(view.camera, vertices, faces, view.pixels, count=view.triangles, closed=view.closed)
-    drawn = seen & view.counted
-    return jnp.sum(drawn & view.in_mask) / jnp.maximum(jnp.sum(drawn | view.in_mask), 1)
+    return seen & view.counted
 
 
-def _overlaps(view: PictureView, poses: _Poses) -> Entry:
+def _silhouettes(view: PictureView, poses: _Poses) -> Entry:
     each = (jax.tree.map(np.float32, _take(poses, k)) for k in range(len(poses.log_scale)))
-    return {"overlap": np.array([_iou_of(view, pose) for pose in each])}
+    return {"drawn": np.stack([_drawn(view, pose) for pose in each])}
 
 
-def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> Entry:
+def _iou(drawn: Bool[ndarray, "p"], mask: Bool[ndarray, "p"]) -> float:
+    return np.count_nonzero(drawn & mask) / max(np.count_nonzero(drawn | mask), 1)
+
+
+def _polished(polish: Callable[[_Poses], _Poses], poses: Sequence[_Poses]) -> Entry:
+    """All of them, one on each core: a rendering does not fill two."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = list(pool.map(polish, poses))
+    return {name: np.stack([getattr(pose, name) for pose in done]) for name in _Poses._fields}
+
+
+def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> _Poses:
     """Nelder-Mead on the rendered masked IoU, with wide steps to one side and to the other, then with shorter ones."""
     for reach in (4.0, -4.0, 2.0):
         pose = _nelder_mead(pose, view, scene, reach, evaluations) if evaluations else pose
-    return _entry(pose)
+    return pose
 
 
 def _nelder_mead(pose: _Poses, view: PictureView, scene: Scene, reach: float, evaluations: int) -> _Poses:
@@ -511,16 +517,14 @@ def _nelder_mead(pose: _Poses, view: PictureView, scene: Scene, reach: float, ev
         middle = (middle + [*(steps[3:5] * x[3:5]), 0.0]) * np.exp(steps[5] * x[5])
         return _Poses(rotation, middle - rotation @ centre, pose.log_scale)
 
+    in_mask = np.asarray(view.in_mask)
+
     def cost(x: Float[ndarray, "6"]) -> float:
-        return 1.0 - float(_iou_of(view, jax.tree.map(np.float32, moved(x))))
+        return 1.0 - _iou(np.asarray(_drawn(view, jax.tree.map(np.float32, moved(x)))), in_mask)
 
     simplex = reach * np.concatenate([np.zeros((1, 6)), np.eye(6)])
     options = {"maxfev": evaluations, "initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-5}
     return moved(scipy.optimize.minimize(cost, np.zeros(6), method="Nelder-Mead", options=options).x)
-
-
-def _entry(pose: _Poses) -> Entry:
-    return {"rotation": pose.rotation, "translation": pose.translation, "log_scale": np.atleast_1d(pose.log_scale)}
 
 
 def masked_iou(scene: Scene, pose: _Poses) -> float:
@@ -531,11 +535,17 @@ def masked_iou(scene: Scene, pose: _Poses) -> float:
     return metrics.masked_iou(drawn, scene.object_mask, scene.hand_mask)
 
 
-def _distinct(candidates: _Poses, order: Int[ndarray, "k"], points: Float[ndarray, "n 3"], config: OpaConfig) -> list:
-    """Candidates, best first, that differ from all better ones in rotation and in the space that the object fills.
+def _distinct(
+    candidates: _Poses,
+    order: Int[ndarray, "k"],
+    points: Float[ndarray, "n 3"],
+    drawn: Bool[ndarray, "k p"],
+    config: OpaConfig,
+) -> list[int]:
+    """Candidates, best first, that differ from all better ones in rotation, and in the space they fill or silhouette.
 
-    A turn about an axis of symmetry changes the first and not the second. A flip that leaves the silhouette as it is
-    changes both and stays: the hand decides it later.
+    A turn about an axis of symmetry changes the first and neither of the others. A flip that leaves the silhouette as
+    it is changes the space and stays: the hand decides it later.
     """
     diameter = np.linalg.norm(np.ptp(points, axis=0))
     placed = [
@@ -546,9 +556,13 @@ def _distinct(candidates: _Poses, order: Int[ndarray, "k"], points: Float[ndarra
         for other in accepted:
             turn = candidates.rotation[order[k]] @ candidates.rotation[order[other]].T
             angle = np.rad2deg(Rotation.from_matrix(turn).magnitude())
-            distance = KDTree(placed[other]).query(surface - surface.mean(0) + placed[other].mean(0))[0].mean()
-            scale = np.exp(candidates.log_scale[order[k]])
-            if angle < config.distinct_angle or distance < config.distinct_distance * diameter * scale:
+            if config.distinct_in == "silhouette":
+                difference = 1 - _iou(drawn[order[k]], drawn[order[other]])
+            else:
+                moved = surface - surface.mean(0) + placed[other].mean(0)
+                size = diameter * np.exp(candidates.log_scale[order[k]])
+                difference = KDTree(placed[other]).query(moved)[0].mean() / size
+            if angle < config.distinct_angle or difference < config.distinct_share:
                 break
         else:
             accepted.append(k)

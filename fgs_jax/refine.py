@@ -3,19 +3,20 @@
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlie
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
 from fgs_jax import metrics
 from fgs_jax.camera import project
+from fgs_jax.compiling import jit_once
 from fgs_jax.config import FAST, RefineConfig
 from fgs_jax.contact import Grasp
 from fgs_jax.contact_stage import (
@@ -23,6 +24,7 @@ from fgs_jax.contact_stage import (
     Contact,
     ContactTask,
     closed_faces,
+    compile_contact,
     contact_problem,
     optimise_contact,
     starts_of,
@@ -34,6 +36,7 @@ from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
 from fgs_jax.objects import convex_hull
 from fgs_jax.opa import ObjectPoses, approximate
+from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.scale import ScaleAlignment, align
 from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored
 from fgs_jax.solve import least_squares
@@ -93,8 +96,11 @@ class Prepared:
     alignment: dict[str, float]
     notes: tuple[str, ...]
     seconds: dict[str, float]
+    compiling: Future[None] | None = None
+    """Of the contact stage's programs, where it was begun ahead."""
 
 
+_AHEAD = ThreadPoolExecutor(1)
 Progress = Callable[[str, float], None]
 """Called with a stage and its seconds when it has ended."""
 
@@ -139,7 +145,7 @@ def refine_many(
     for k, (scene, journal) in enumerate(zip(scenes, journals, strict=True)):
         told = partial(progress, k)
         try:
-            outcomes[k] = prepare(scene, config, key, journal=journal, progress=told)
+            outcomes[k] = prepare(scene, config, key, journal=journal, progress=told, ahead=len(scenes) == 1)
         except FgsError as error:
             outcomes[k] = error
             continue
@@ -148,6 +154,7 @@ def refine_many(
         alike.setdefault((shapes, task.scene.object.size), []).append(k)
     for group in alike.values():
         clock = time.perf_counter()
+        wait([outcomes[k].compiling for k in group if outcomes[k].compiling is not None])
         found = optimise_contact([outcomes[k].task for k in group], config)
         seconds = (time.perf_counter() - clock) / len(group)
         for k, contact in zip(group, found, strict=True):
@@ -166,8 +173,12 @@ def prepare(
     *,
     journal: Journal | None = None,
     progress: Progress = lambda stage, seconds: None,
+    ahead: bool = False,
 ) -> Prepared:
-    """The stages before contact: hand, camera, scale, object pose. Raises as `refine`."""
+    """The stages before contact: hand, camera, scale, object pose. Raises as `refine`.
+
+    `ahead`: compile the contact stage of this scene alone, in a thread, while the object's pose is sought.
+    """
     opa_key, contact_key = jax.random.split(key)
     given, seconds, notes = scene, {}, list(scene.object.repairs)
     clock = time.perf_counter()
@@ -187,13 +198,18 @@ def prepare(
     alignment = align_scale(scene)
     factor = alignment["k_scale"] if scene.object.size == "unknown" else 1.0
     sized = replace(scene, object=replace(scene.object, vertices=factor * scene.object.vertices))
+    problem = contact_problem(sized, model, config, contact_key)
+    compiling = None
+    if ahead:
+        compiling = _AHEAD.submit(
+            compile_contact, problem, params, contact_key, config, unknown_size=sized.object.size == "unknown"
+        )
     poses = approximate(sized, opa_key, config.restarts, count=config.candidates, config=config.opa, journal=journal)
     if poses.lost:
         notes.append(f"{poses.lost} of {config.restarts} starts ended without a finite energy and were left out")
-    problem = contact_problem(sized, model, config, contact_key)
     task = ContactTask(sized, problem, params, poses, contact_key, journal)
     _done(seconds, "object pose", time.perf_counter() - clock, journal, progress)
-    return Prepared(given, scene, model, task, factor, alignment, tuple(notes), seconds)
+    return Prepared(given, scene, model, task, factor, alignment, tuple(notes), seconds, compiling)
 
 
 def finish(
@@ -385,7 +401,7 @@ def _axis_angle(params: HandParams) -> HandParams:
 
     def vector(rotation: Any, axes: int) -> Array:
         rotation = jnp.asarray(rotation, jnp.float32)
-        return jaxlie.SO3.from_matrix(rotation).log() if rotation.ndim > axes else rotation
+        return vector_of(rotation) if rotation.ndim > axes else rotation
 
     values = {name: jnp.asarray(getattr(params, name), jnp.float32) for name in ("betas", "translation", "scale")}
     return HandParams(pose=vector(params.pose, 2), rotation=vector(params.rotation, 1), **values)
@@ -397,7 +413,7 @@ def _fitted(scene: Scene, model: HandModel) -> tuple[HandParams, Float[Array, ""
     return _fit_to_keypoints(model, scene.camera, *(None if x is None else on_device(x) for x in given))
 
 
-@jax.jit
+@jit_once
 def _fit_to_keypoints(
     model: HandModel,
     camera: Camera,
@@ -410,12 +426,12 @@ def _fit_to_keypoints(
     return replace(fit.params, betas=jnp.pad(fit.params.betas, (0, missing))), fit.cost
 
 
-@jax.jit
+@jit_once
 def _fit_to_mesh(model: HandModel, vertices: Float[Array, "v 3"]) -> HandParams:
     return fit_hand(model, vertices=vertices).params
 
 
-@jax.jit
+@jit_once
 def _move_to_keypoints(
     model: HandModel,
     params: HandParams,
@@ -426,8 +442,8 @@ def _move_to_keypoints(
     """The hand turned and moved as a whole to where its keypoints were seen."""
 
     def moved(x: Float[Array, "6"]) -> HandParams:
-        rotation = (jaxlie.SO3.exp(params.rotation) @ jaxlie.SO3.exp(x[:3])).log()
-        return replace(params, rotation=rotation, translation=params.translation + x[3:])
+        turned = jnp.matmul(matrix_of(params.rotation), matrix_of(x[:3]), precision="highest")
+        return replace(params, rotation=vector_of(turned), translation=params.translation + x[3:])
 
     def residuals(x: Float[Array, "6"]) -> Float[Array, "42"]:
         offset = project(camera, hand(model, moved(x)).keypoints) - seen
@@ -451,7 +467,7 @@ def _done(seconds: dict[str, float], stage: str, spent: float, journal: Journal 
     progress(stage, spent)
 
 
-@jax.jit
+@jit_once
 def _aligned(
     camera: Camera,
     hand_vertices: Float[Array, "v 3"],
@@ -464,4 +480,4 @@ def _aligned(
     return align(jnp.concatenate([pixels.min(axis=0), pixels.max(axis=0)]), object_box, hand_hull, object_hull)
 
 
-_posed = jax.jit(hand)
+_posed = jit_once(hand)

@@ -90,6 +90,34 @@ def depth_map(camera: Camera, size: tuple[int, int], vertices: Vertices, faces: 
     return surface.depth.reshape(height, width)
 
 
+def pixels_of(camera: Camera, points: Vertices) -> Float[ndarray, "_ 2"]:
+    """Eq. 7 in float64, as `camera.project`."""
+    points, focal, principal = (np.asarray(x, float) for x in (points, camera.focal, camera.principal))
+    return focal * points[:, :2] / np.maximum(points[:, 2:], Z_NEAR) + principal
+
+
+def depths_at(camera: Camera, pixels: Float[ndarray, "p 2"], vertices: Vertices, faces: Faces) -> Float[ndarray, "p"]:
+    """As `depth_map`, at any places in the picture; for few of them, since each is compared with every face."""
+    corners = np.asarray(vertices, float)[np.asarray(faces)]
+    corners = corners[(corners[:, :, 2] > Z_NEAR).all(axis=1)]
+    a, b, c = (pixels_of(camera, corners[:, k]) for k in range(3))
+    ab, ac = b - a, c - a
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    kept = np.abs(area) > 1e-12
+    a, ab, ac, area, inverse = a[kept], ab[kept], ac[kept], area[kept], 1 / corners[kept, :, 2]
+    depths = []
+    for part in np.array_split(pixels, -(-max(len(pixels), 1) * len(a) // _BLOCK) or 1):
+        dx, dy = (part[:, None, k] - a[None, :, k] for k in range(2))
+        second = (dx * ac[:, 1] - dy * ac[:, 0]) / area
+        third = (dy * ab[:, 0] - dx * ab[:, 1]) / area
+        first = 1 - second - third
+        covered = (first > -1e-9) & (second > -1e-9) & (third > -1e-9)
+        shares = first * inverse[:, 0] + second * inverse[:, 1] + third * inverse[:, 2]
+        nearest = np.where(covered, shares, 0.0).max(axis=1, initial=0.0)
+        depths.append(np.divide(1.0, nearest, out=np.full(len(part), np.inf), where=nearest > 0))
+    return np.concatenate(depths)
+
+
 def _join(meshes: Sequence[Mesh]) -> tuple[Float[ndarray, "v 9"], Int[ndarray, "f 3"]]:
     """All meshes as one: position, normal and colour of each vertex; faces."""
     attributes, faces, start = [], [], 0

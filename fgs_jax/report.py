@@ -7,8 +7,10 @@ import base64
 import io
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +41,7 @@ DEEPEST = 0.01
 """Metres; deeper looks no different."""
 DRAWN_FACES, FINE_FACES, FINE_EDGE = 5000, 20_000, 0.004
 """Faces of the object as drawn, at most; once split for colours, at most; and the edge, in metres, to split it to."""
-PICTURE, VIEW, TILE, CANDIDATE = 480, 280, 130, 240
+PICTURE, TILE, CANDIDATE = 480, 130, 240
 """Longest sides of the drawings, pixels."""
 SIDES = {"front": ("y", 0), "right": ("y", 90), "back": ("y", 180), "left": ("y", 270)}
 """How the pair is turned about the camera's axes, degrees, to be seen from each side."""
@@ -103,15 +105,9 @@ def write_report(result: Result, path: Path) -> None:
 
 def write_picture(result: Result, path: Path) -> None:
     """The photo, hand and object over it before and after, and the refined grasp from four sides, as one picture."""
-    mesh = simplify(result.scene.object, DRAWN_FACES)
-    height, width = result.scene.object_mask.shape
-    frame = _frame(result, (0.0, 0.0, float(width), float(height)), PICTURE)
-    above = [frame.background, *(_overlay(frame, _pair(result, mesh, k)) for k in range(2))]
-    side = 3 * frame.background.shape[1] // 4
-    below = _from_sides(_pair(result, mesh, 1).drawn(), SIDES, side)
-    rows = [np.concatenate(pictures, axis=1) for pictures in (above, below)]
-    rows = [row[:, : 4 * side] for row in rows]
-    Image.fromarray(np.concatenate(rows)).save(path, quality=88)
+    rows = [np.concatenate(pictures, axis=1) for pictures in _drawings(result)]
+    width = min(row.shape[1] for row in rows)
+    Image.fromarray(np.concatenate([row[:, :width] for row in rows])).save(path, quality=88)
 
 
 def contact_colours(distances: Float[ndarray, "p"]) -> Float[ndarray, "p 3"]:
@@ -128,11 +124,11 @@ def depth_colours(distances: Float[ndarray, "p"]) -> Float[ndarray, "p 3"]:
 
 
 def _document(result: Result) -> str:
-    mesh = simplify(result.scene.object, DRAWN_FACES)
+    mesh = _drawn_mesh(result)
     name, prompt = escape(mesh.name), escape(result.scene.prompt)
     sections = {
-        "In the picture": _pictures(result, mesh),
-        "The refined grasp from four sides": _views(result, mesh),
+        "In the picture": _pictures(result),
+        "The refined grasp from four sides": _views(result),
         "Contact and interpenetration": _contact(result, mesh),
         "Measures": _measures(result),
         "Candidates": _candidates(result, mesh),
@@ -151,18 +147,30 @@ def _document(result: Result) -> str:
     )
 
 
-def _pictures(result: Result, mesh: ObjectMesh) -> str:
+@lru_cache(maxsize=2)
+def _drawn_mesh(result: Result) -> ObjectMesh:
+    return simplify(result.scene.object, DRAWN_FACES)
+
+
+@lru_cache(maxsize=2)
+def _drawings(result: Result) -> tuple[list[UInt8[ndarray, "h w 3"]], list[UInt8[ndarray, "v v 3"]]]:
+    """The picture and the overlays before and after; the refined grasp from four sides, together as wide as those."""
+    mesh = _drawn_mesh(result)
     height, width = result.scene.object_mask.shape
     frame = _frame(result, (0.0, 0.0, float(width), float(height)), PICTURE)
-    captions = "before: the hand as it was seen, the object where OPA has it", "after: the refined grasp"
-    figures = [_figure(frame.background, "masks" if result.scene.image is None else "picture")]
-    figures += [_figure(_overlay(frame, _pair(result, mesh, k)), caption) for k, caption in enumerate(captions)]
-    return _row("wide", figures)
+    overlays = _at_once(_overlay, [(frame, _pair(result, mesh, k)) for k in range(2)])
+    side = 3 * frame.background.shape[1] // 4
+    return [frame.background, *overlays], _from_sides(_pair(result, mesh, 1).drawn(), SIDES, side)
 
 
-def _views(result: Result, mesh: ObjectMesh) -> str:
-    pictures = _from_sides(_pair(result, mesh, 1).drawn(), SIDES, VIEW)
-    return _row("narrow", [_figure(picture, side) for side, picture in zip(SIDES, pictures, strict=True)])
+def _pictures(result: Result) -> str:
+    given = "masks" if result.scene.image is None else "picture"
+    captions = given, "before: the hand as it was seen, the object where OPA has it", "after: the refined grasp"
+    return _row("wide", [_figure(*each) for each in zip(_drawings(result)[0], captions, strict=True)])
+
+
+def _views(result: Result) -> str:
+    return _row("narrow", [_figure(picture, side) for side, picture in zip(SIDES, _drawings(result)[1], strict=True)])
 
 
 def _contact(result: Result, mesh: ObjectMesh) -> str:
@@ -213,16 +221,18 @@ def _candidates(result: Result, mesh: ObjectMesh) -> str:
     else:
         text += "There was no other."
     frame = _frame(result, _pair_box(result, mesh), CANDIDATE)
-    figures = []
-    for place, candidate in enumerate(result.candidates):
-        vertices = candidate.hand_vertices
-        placed = Surface(object_at(candidate.grasp, mesh.vertices), mesh.faces)
+    pairs = [
+        _Pair(Surface(c.hand_vertices, result.hand_faces), Surface(object_at(c.grasp, mesh.vertices), mesh.faces))
+        for c in result.candidates
+    ]
+    figures, pictures = [], _at_once(_overlay, [(frame, pair, 1) for pair in pairs])
+    for place, (candidate, picture) in enumerate(zip(result.candidates, pictures, strict=True)):
         caption = (
             f"{place + 1}. pose {candidate.pose}, valley {candidate.valley}, size × {candidate.factor:.3f}; "
             f"energy {candidate.energy:.2f}, masked IoU {candidate.masked_iou:.3f}, "
             f"occlusion agreement {candidate.occlusion_agreement:.3f}; score {candidate.score:.2f}"
         )
-        figures.append(_figure(_overlay(frame, _Pair(Surface(vertices, result.hand_faces), placed), 1), caption))
+        figures.append(_figure(picture, caption))
     return _paragraph(text) + _row("narrow", figures)
 
 
@@ -344,7 +354,13 @@ def _from_sides(
     seen = np.concatenate([vertices for view in turned for vertices, _, _ in view])
     focal = 0.48 * size / np.abs(seen[:, :2] / seen[:, 2:]).max()
     camera = _camera(np.array([focal, focal]), np.array([size / 2, size / 2]))
-    return [render(camera, (size, size), view, antialias=antialias) for view in turned]
+    return _at_once(partial(render, antialias=antialias), [(camera, (size, size), view) for view in turned])
+
+
+def _at_once(draw: Callable[..., UInt8[ndarray, "h w 3"]], arguments: Sequence[tuple]) -> list[UInt8[ndarray, "h w 3"]]:
+    """`draw(*arguments[k])` for each k, on all cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda each: draw(*each), arguments))
 
 
 def finer(surface: Surface, longest: float, most: int) -> Surface:

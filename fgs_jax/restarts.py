@@ -13,12 +13,11 @@ from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import jaxlie
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
+from scipy.spatial.transform import Rotation
 
 from fgs_jax.journal import Journal
 
@@ -26,14 +25,11 @@ AHEAD = 2
 """Programs on their way before the results of the first are fetched: a device neither waits nor keeps many."""
 
 
-@partial(jax.jit, static_argnames="count")
-def random_rotations(key: Key[Array, ""], first: int | Int[Array, ""], count: int) -> Float[Array, "count 3 3"]:
+def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[ndarray, "{count} 3 3"]:
     """Rotations `first` to `first + count` of an endless list, uniform on SO(3) and the same for any count."""
-
-    def rotation(index: Int[Array, ""]) -> Float[Array, "3 3"]:
-        return jaxlie.SO3.sample_uniform(jax.random.fold_in(key, index)).as_matrix()
-
-    return jax.vmap(rotation)(first + jnp.arange(count))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    quaternions = rng.standard_normal((first + count, 4))[first:]
+    return Rotation.from_quat(quaternions).as_matrix().astype(np.float32)
 
 
 class _Block(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 
 class LeastSquares(NamedTuple):
@@ -67,6 +67,19 @@ class Solution(NamedTuple):
     """Unweighted."""
     history: Float[Array, "steps"]
     """The energy at each iterate."""
+
+
+def adam(rates: Callable[[Int[Array, ""]], Any]) -> optax.GradientTransformation:
+    """Adam with a rate for each part of what moves: `rates(step)` is a tree of its structure.
+
+    `optax.partition` of several Adams does the same with a state for each of them, and takes longer to compile.
+    """
+
+    def scaled(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.tree.map(lambda rate, update: -rate * update, rates(state), updates), state + 1
+
+    by_rates = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), scaled)
+    return optax.chain(optax.scale_by_adam(), by_rates)
 
 
 class Search(NamedTuple):

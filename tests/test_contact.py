@@ -18,6 +18,7 @@ from fgs_jax.camera import project
 from fgs_jax.config import FAST_CONTACT, PAPER_CONTACT
 from fgs_jax.contact import (
     DEEPEST,
+    TERMS,
     ContactProblem,
     E_dis,
     E_h,
@@ -301,7 +302,7 @@ def test_gradients_are_finite_anywhere(grid):
         for place in places:
             value, gradient, forward = derivatives(jnp.tile(jnp.array([place]), (6, 1)))
             assert np.isfinite(value) and np.isfinite(gradient).all(), (name, place)
-            np.testing.assert_allclose(forward, gradient.sum(), rtol=1e-4, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(forward, gradient.sum(), rtol=1e-4, atol=3e-5, err_msg=name)
 
 
 # --- the hand as a surface
@@ -709,12 +710,12 @@ def test_rounds_may_be_cut_anywhere(scene):
     two = rounds(2)
     for _ in range(2):
         searching, part, part_terms = two(searching)
-        assert part.shape == (10,) and part_terms["pen"].shape == (2,)
+        assert part.shape == (10,) and part_terms.shape == (2, len(TERMS))
         parts.append(part)
     np.testing.assert_array_equal(np.concatenate(parts), history)
     for ours, expected in zip(jax.tree.leaves(searching), jax.tree.leaves(whole), strict=True):
         np.testing.assert_array_equal(ours, expected)
-    np.testing.assert_allclose(weighted_sum({k: v[0] for k, v in terms.items()}, weights), history[0], rtol=1e-5)
+    np.testing.assert_allclose(weighted_sum(dict(zip(TERMS, terms[0], strict=True)), weights), history[0], rtol=1e-5)
     np.testing.assert_array_equal(found(whole).hand.pose, whole.search.best[0].pose)
 
 

@@ -114,7 +114,7 @@ def test_terms_by_hand():
 def test_gradients_are_numerical_ones(x64, problem, scaled):
     problem = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), problem)
     problem = replace(problem, points=problem.points[:60], targets=problem.targets[:60])
-    start = random_rotations(jax.random.key(5), 0, 1)[0].astype(jnp.float64)
+    start = jnp.asarray(random_rotations(jax.random.key(5), 0, 1)[0], jnp.float64)
     state = PoseState(jnp.array([0.1, 0.2, -0.1]), start_translation(problem), jnp.asarray(0.1) if scaled else None)
 
     def total(state):
@@ -202,13 +202,15 @@ def test_a_lost_start_is_reported_and_loses_alone(scene, monkeypatch):
     expected = approximate(scene, jax.random.key(1), 64, count=2, config=replace(FAST_OPA, polish_evaluations=0))
 
     def spoiled(key, first, count):
-        return random_rotations(key, first, count).at[63 if expected.start[0] != 63 else 62].set(jnp.nan)
+        rotations = random_rotations(key, first, count)
+        rotations[63 if expected.start[0] != 63 else 62] = np.nan
+        return rotations
 
     monkeypatch.setattr(opa, "random_rotations", spoiled)
     found = approximate(scene, jax.random.key(1), 64, count=2, config=replace(FAST_OPA, polish_evaluations=0))
     assert found.lost == 1 and expected.lost == 0
     np.testing.assert_array_equal(found.rotation[0], expected.rotation[0])
-    monkeypatch.setattr(opa, "random_rotations", lambda key, first, count: jnp.full((count, 3, 3), jnp.nan))
+    monkeypatch.setattr(opa, "random_rotations", lambda key, first, count: np.full((count, 3, 3), np.nan))
     with pytest.raises(SceneError, match="no start of 64 ended with a finite energy"):
         approximate(scene, jax.random.key(1), 64)
 

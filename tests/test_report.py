@@ -178,7 +178,7 @@ def test_the_file_stands_alone(document):
 def test_pictures_have_their_sizes(document):
     sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures(document).values()]
     assert sizes[:3] == [SIZE] * 3
-    assert sizes[3:7] == [(280, 280)] * 4
+    assert sizes[3:7] == [(3 * SIZE[0] // 4,) * 2] * 4
     assert sizes[7:11] == [(390, 260)] * 4
     assert [max(size) for size in sizes[11:13]] == [240, 240]
     assert sizes[13:] == [(520, 330)] * 3
@@ -215,7 +215,7 @@ def test_without_a_picture_the_masks_are_drawn(result):
     for mask, colour in ((scene.object_mask, OBJECT), (scene.hand_mask, HAND)):
         np.testing.assert_array_equal(np.unique(picture[mask], axis=0), [np.rint(255 * np.array(colour))])
     np.testing.assert_array_equal(np.unique(picture[~(scene.object_mask | scene.hand_mask)], axis=0), [[128] * 3])
-    assert next(iter(pictures(module._pictures(replace(result, scene=scene), scene.object)))) == "masks"
+    assert next(iter(pictures(module._pictures(replace(result, scene=scene))))) == "masks"
 
 
 def test_a_part_of_the_picture_is_seen_by_its_own_camera(result):

@@ -5,7 +5,7 @@ import optax
 import pytest
 import scipy.optimize
 
-from fgs_jax.solve import advance, begin, least_squares, minimise
+from fgs_jax.solve import adam, advance, begin, least_squares, minimise
 
 
 def rosenbrock(x):
@@ -112,6 +112,18 @@ def test_the_first_of_equal_iterates_is_kept():
 def test_any_optimizer_will_do(optimizer):
     found = minimise(lambda x: (jnp.sum((x - 2.0) ** 2), {"first": x[0]}), optimizer, jnp.zeros(3), 80)
     np.testing.assert_allclose(found.value, 2.0, atol=0.02)
+
+
+def test_adam_with_a_rate_for_each_number_is_adams_apart():
+    falling = optax.exponential_decay(0.1, 10, 0.5)
+    apart = optax.partition({"x": optax.adam(falling), "y": optax.adam(0.02)}, {"x": "x", "y": "y"})
+    start, moments = CROOKED_START, apart.init(CROOKED_START)
+    for _ in range(12):
+        updates, moments = apart.update(jax.grad(lambda x: crooked(x)[0])(start), moments)
+        start = optax.apply_updates(start, updates)
+    together = adam(lambda step: {"x": falling(step), "y": 0.02})
+    search, _ = advance(crooked, together, begin(crooked, together, CROOKED_START), 12)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), search.state, start)
 
 
 def test_a_nan_is_never_the_best_and_loses_alone():
