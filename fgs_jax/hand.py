@@ -192,7 +192,9 @@ def _skin(
     rotated_rest = jnp.einsum("jab,jb->ja", skeleton.rotations, skeleton.rest_joints, precision="highest")
     transforms = jnp.concatenate([skeleton.rotations, (skeleton.joints - rotated_rest)[:, :, None]], axis=2)
     blended = jnp.matmul(transforms.reshape(16, 12).T, weights.T, precision="highest").reshape(3, 4, -1)
-    return jnp.sum(blended * jnp.concatenate([rest, jnp.ones_like(rest[:1])])[None], axis=1).T
+    # Not jnp.sum over that axis: XLA for CPUs (jaxlib 0.10.2) makes one kernel of product and sum, which is wrong for
+    # some hundreds of hands and few vertices.
+    return (sum(blended[:, k] * rest[k][None] for k in range(3)) + blended[:, 3]).T
 
 
 def _keypoints(joints: Float[Array, "16 3"], tips: Float[Array, "5 3"]) -> Float[Array, "21 3"]:

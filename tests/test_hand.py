@@ -171,6 +171,20 @@ def test_turns_about_the_wrist_and_scales_about_it(rng):
     np.testing.assert_allclose(centred.joints[0], [0.1, 0.2, 0.3], atol=1e-7)
 
 
+@pytest.mark.parametrize("count", [600, 1024])
+def test_many_hands_are_those_of_few(rng, count):
+    """XLA has more than one kernel for a product of matrices, and takes another one for many."""
+    model = load_hand_model("open_hand")
+    pose = jnp.asarray(0.3 * rng.normal(size=(count, 15, 3)), jnp.float32)
+    for layer in (
+        lambda p: hand(model, HandParams(pose=p)).vertices,
+        lambda p: hand_keypoints(model, HandParams(pose=p)),
+    ):
+        many = jax.jit(jax.vmap(layer))(pose)
+        few = [jax.jit(jax.vmap(layer))(pose[k : k + 8]) for k in (0, count - 8)]
+        np.testing.assert_allclose(np.concatenate([many[:8], many[-8:]]), np.concatenate(few), atol=1e-6)
+
+
 def test_alone_and_in_a_batch_are_the_same_hand(rng):
     model, values = load_hand_model("open_hand"), random_parameters(rng, 5)
     batch = jax.vmap(hand, (None, 0))(model, as_params(values))

@@ -48,8 +48,11 @@ def compilations(caplog):
     """The names of the programs that are compiled within, once it is over."""
     names = []
     caplog.clear()
-    with jax.log_compiles():
+    jax.config.update("jax_log_compiles", True)  # in all threads, which jax.log_compiles() is not
+    try:
         yield names
+    finally:
+        jax.config.update("jax_log_compiles", False)
     texts = [record.getMessage() for record in caplog.records if record.name.startswith("jax")]
     names += [text.split()[1] for text in texts if text.startswith("Compiling ")]
 
@@ -349,7 +352,7 @@ def test_a_batch_goes_on_from_journals_of_different_lengths(scene, result, tmp_p
         journal.close()
     shutil.rmtree(tmp_path / "b")
     again = [Journal(tmp_path / name) for name in "ab"]
-    assert [journal.recovered for journal in again] == [6, 0]
+    assert [journal.recovered for journal in again] == [5, 0]
     for first, second in zip(whole, refine_many([scene, scene], SMALL, journals=again), strict=True):
         assert isinstance(first, Result) and isinstance(second, Result)
         np.testing.assert_array_equal(first.hand_vertices[1], second.hand_vertices[1])
