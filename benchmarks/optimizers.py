@@ -260,9 +260,7 @@ def contact_energy(shared: ContactShared, start: ContactStart, x: Float[Array, "
 
 
 CONTACT = Objective(contact_energy, 51, (48, 49, 50))
-WEIGHTS = {name: float(w) for name, w in FAST.contact.weights.items() if name not in ("keypoint", "order")} | {
-    "theta": 0.5  # the hand is no observation here
-}
+WEIGHTS = {name: float(w) for name, w in FAST.contact.weights.items() if name not in ("keypoint", "order")}
 
 
 @partial(jax.jit, static_argnames="reach")

@@ -95,7 +95,7 @@ def grasps_about(made: list[Any], scenes: int, count: int) -> tuple[Grasp, np.nd
 
 
 def contact_config(steps: int, both: bool) -> Any:
-    return replace(FAST.contact, steps=steps, both_directions=both, w_theta=0.5, reach=0.06)
+    return replace(FAST.contact, steps=steps, both_directions=both, reach=0.06)
 
 
 def contact_call(count: int, steps: int, width: int) -> Callable[[], object]:

@@ -230,7 +230,6 @@ FAST_CONTACT = replace(
     contacts="nearest",
     both_directions=True,
     w_pen=1000.0,
-    w_theta=5.0,
     w_keypoint=3000.0,
     w_order_one=5.0,
     w_order=3.0,

@@ -1,9 +1,10 @@
 """Many starts, of one problem or of many: the one place with vmap over starts, and the one that deals out to devices.
 
 Work runs in blocks of one fixed width, padded where the last one is short, so that a start's result depends on itself
-alone, to the bit: alone, among a thousand, beside a NaN and in any lane. Each device runs whole blocks by the program
-that a single device runs, so their number changes no bit either. (Of one program over a mesh that cannot be said: XLA
-simplifies a program for several partitions in other ways, and the contact stage's sums end in other bits.)
+alone, to the bit: alone, among a thousand, beside a NaN and in any lane. Blocks are sharded over a mesh of all devices,
+one on each, and each shard goes through the program of a single device, so their number changes no bit either. (Of one
+program for all shards that cannot be said: XLA simplifies a program for several partitions in other ways, and the
+contact stage's sums end in other bits.)
 """
 
 import math
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
@@ -61,33 +63,45 @@ def run_blocks(
     processes, equally many of each, every process makes the same calls with all the starts and gets all the results.
     """
     devices = jax.devices() if devices is None else devices
-    several = len({device.process_index for device in devices}) > 1
     starts = jax.tree.map(np.asarray, starts)
     count = len(jax.tree.leaves(starts)[0])
     scenes, owner = ([shared], np.zeros(count, int)) if scene is None else (shared, np.asarray(scene))
+    blocks, several = _blocks(owner, width), len({device.process_index for device in devices}) > 1
+    mesh = Mesh(np.array(devices if several else devices[: len(blocks)]), ("blocks",))
+    over_mesh = NamedSharding(mesh, PartitionSpec("blocks"))
 
-    def lanes_of(block: _Block) -> Any:
-        return jax.tree.map(lambda x: x[block.lanes], starts)
-
-    @lru_cache(maxsize=len(devices))
+    @lru_cache(maxsize=mesh.size)
     def scene_on(device: Any, scene: int) -> Any:
         return jax.device_put(scenes[scene], device)
 
     def begin(group: list[_Block]) -> Callable[[], list[Any]]:
         """Starts the blocks, one on each device; what comes back waits for their results."""
-        if len(devices) == 1:
-            result = _run_block(function, settings, scenes[group[0].scene], lanes_of(group[0]))
+        if mesh.size == 1:
+            first = group[0]
+            result = _run_block(function, settings, scenes[first.scene], _rows(starts, first.lanes))
             return lambda: [jax.tree.map(np.asarray, result)]
-        results = []
-        for k, device in enumerate(devices):
-            block = group[min(k, len(group) - 1)]
-            if device.process_index == jax.process_index() and (k < len(group) or several):
-                lanes = jax.device_put(lanes_of(block), device)
-                results.append(_run_block(function, settings, scene_on(device, block.scene), lanes))
-        return lambda: _gathered(results, devices)[: len(group)]
+        padded = group + group[-1:] * (mesh.size - len(group))
+        lanes = np.concatenate([block.lanes for block in padded])
+        sharded = jax.tree.map(
+            lambda x: jax.make_array_from_callback(x.shape, over_mesh, x.__getitem__), _rows(starts, lanes)
+        )
+        parts = []
+        for k, device in enumerate(mesh.local_devices):
+            block = padded[mesh.devices.tolist().index(device)]
+            mine = jax.tree.map(lambda x: x.addressable_data(k), sharded)  # noqa: B023
+            parts.append(_run_block(function, settings, scene_on(device, block.scene), mine))
+        whole = jax.tree.map(
+            lambda *x: jax.make_array_from_single_device_arrays((len(lanes), *x[0].shape[1:]), over_mesh, x), *parts
+        )
+
+        def fetch() -> list[Any]:
+            found = process_allgather(whole, tiled=True) if several else jax.tree.map(np.asarray, whole)
+            return [_rows(found, slice(k * width, (k + 1) * width)) for k in range(len(group))]
+
+        return fetch
 
     def recorded(journal: Journal, group: list[_Block]) -> Callable[[], list[Any]]:
-        like = _run_block.eval_shape(function, settings, scenes[group[0].scene], lanes_of(group[0]))
+        like = _run_block.eval_shape(function, settings, scenes[group[0].scene], _rows(starts, group[0].lanes))
 
         @cache
         def values() -> list[Any]:
@@ -95,7 +109,7 @@ def run_blocks(
 
         return lambda: [journal.run_tree(lambda: values()[k], like) for k in range(len(group))]  # noqa: B023
 
-    groups, results = _groups(owner, width, len(devices)), None
+    groups, results = [blocks[k : k + mesh.size] for k in range(0, len(blocks), mesh.size)], None
     started = map(begin if journal is None else partial(recorded, journal), groups)
     for group, values in zip(groups, _some_ahead(started), strict=True):
         if results is None:
@@ -106,15 +120,19 @@ def run_blocks(
     return results
 
 
-def _groups(scene: Int[ndarray, "n"], width: int, size: int) -> list[list[_Block]]:
-    """Blocks of one scene each, scenes in order; of them as many together as run at once."""
+def _rows(tree: Any, rows: Any) -> Any:
+    return jax.tree.map(lambda x: x[rows], tree)
+
+
+def _blocks(scene: Int[ndarray, "n"], width: int) -> list[_Block]:
+    """Of one scene each, scenes in order."""
     blocks = []
     for one in np.unique(scene):
         of_scene = np.flatnonzero(scene == one)
         for first in range(0, len(of_scene), width):
             lanes = np.minimum(np.arange(first, first + width), len(of_scene) - 1)
             blocks.append(_Block(int(one), of_scene[lanes]))
-    return [blocks[first : first + size] for first in range(0, len(blocks), size)]
+    return blocks
 
 
 def _some_ahead(started: Iterator[Callable[[], list[Any]]]) -> Iterator[list[Any]]:
@@ -126,17 +144,6 @@ def _some_ahead(started: Iterator[Callable[[], list[Any]]]) -> Iterator[list[Any
             yield waiting.popleft()()
     while waiting:
         yield waiting.popleft()()
-
-
-def _gathered(results: list[Any], devices: Sequence[Any]) -> list[Any]:
-    """The results of every device, in their order, from those of this process's devices."""
-    results = [jax.tree.map(np.asarray, result) for result in results]
-    processes = [device.process_index for device in devices]
-    if len(set(processes)) == 1:
-        return results
-    everyone = process_allgather(jax.tree.map(lambda *parts: np.stack(parts), *results))
-    places = [(process, processes[:k].count(process)) for k, process in enumerate(processes)]
-    return [jax.tree.map(lambda x: x[place], everyone) for place in places]  # noqa: B023
 
 
 @partial(jax.jit, static_argnums=(0, 1))
