@@ -425,7 +425,7 @@ def main(words: list[str]) -> int:
     if len(words) < 2 or words[0] not in STAGES:
         raise ConfigError(f"expected one of {', '.join(STAGES)}, and folders of runs, got {' '.join(words) or 'none'}")
     end_with_parent()
-    cli.compilation_cache()
+    cli.start_up()
     run_stages(words[0], [Path(word) for word in words[1:]], log=True)
     return 0
 

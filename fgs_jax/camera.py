@@ -30,10 +30,12 @@ def inverse_depth(
     reach nearer than Z_NEAR are left out. Carries no gradient.
     """
 
-    def draw(triangle: Float[Array, "9"], nearest: Float[Array, "p"]) -> Float[Array, "p"]:
-        return jnp.where(_inside(triangle, pixels) >= 0.0, jnp.maximum(nearest, _at(triangle[6:], pixels)), nearest)
+    x, y = pixels.T
 
-    return _draw_all(draw, jnp.zeros_like(pixels[:, 0]), _project_triangles(camera, vertices, faces), faces.shape[0])
+    def draw(triangle: Float[Array, "9"], nearest: Float[Array, "p"]) -> Float[Array, "p"]:
+        return jnp.where(_inside(triangle, x, y) >= 0.0, jnp.maximum(nearest, _at(triangle[6:], x, y)), nearest)
+
+    return _draw_all(draw, jnp.zeros_like(x), _project_triangles(camera, vertices, faces), faces.shape[0])
 
 
 def inverse_depths(
@@ -41,8 +43,10 @@ def inverse_depths(
 ) -> Float[Array, "2 p"]:
     """1 / z of the nearest and of the farthest surface at each pixel; 0 where there is none. See `inverse_depth`."""
 
+    x, y = pixels.T
+
     def draw(triangle: Float[Array, "9"], both: Float[Array, "2 p"]) -> Float[Array, "2 p"]:
-        at, inside = _at(triangle[6:], pixels), _inside(triangle, pixels) >= 0.0
+        at, inside = _at(triangle[6:], x, y), _inside(triangle, x, y) >= 0.0
         # The farthest with its sign turned, so that both are greatest values.
         return jnp.maximum(both, jnp.where(inside[None], jnp.stack([at, -at]), -jnp.inf))
 
@@ -66,15 +70,17 @@ def silhouette(
     that look this way cover all of it, and the others are left out. Both may change without compiling again.
     """
 
+    x, y = pixels.T
+
     def draw(triangle: Float[Array, "9"], inside: Float[Array, "p"]) -> Float[Array, "p"]:
-        return jnp.maximum(inside, _inside(triangle, pixels))
+        return jnp.maximum(inside, _inside(triangle, x, y))
 
     a, b, c = (project(camera, vertices)[faces[:, k]] for k in range(3))
     ab, ac = b - a, c - a
     needed = ~jnp.asarray(closed) | (ab[:, 0] * ac[:, 1] > ab[:, 1] * ac[:, 0])
     needed &= jnp.arange(faces.shape[0]) < (faces.shape[0] if count is None else count)
     triangles = _project_triangles(camera, vertices, faces)[jnp.argsort(~needed)]
-    return _draw_all(draw, jnp.full_like(pixels[:, 0], -1.0), triangles, jnp.sum(needed)) >= 0
+    return _draw_all(draw, jnp.full_like(x, -1.0), triangles, jnp.sum(needed)) >= 0
 
 
 _TOGETHER = 8
@@ -99,14 +105,14 @@ def _draw_all(
     return jax.lax.fori_loop(0, (count + _TOGETHER - 1) // _TOGETHER, turn, start)
 
 
-def _inside(triangle: Float[Array, "9"], pixels: Float[Array, "p 2"]) -> Float[Array, "p"]:
+def _inside(triangle: Float[Array, "9"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "p"]:
     """The least barycentric coordinate: not negative within the triangle."""
-    beta, gamma = _at(triangle[:3], pixels), _at(triangle[3:6], pixels)
+    beta, gamma = _at(triangle[:3], x, y), _at(triangle[3:6], x, y)
     return jnp.minimum(jnp.minimum(beta, gamma), 1.0 - beta - gamma)
 
 
-def _at(plane: Float[Array, "3"], pixels: Float[Array, "p 2"]) -> Float[Array, "p"]:
-    return plane[0] * pixels[:, 0] + plane[1] * pixels[:, 1] + plane[2]
+def _at(plane: Float[Array, "3"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "p"]:
+    return plane[0] * x + plane[1] * y + plane[2]
 
 
 def _project_triangles(camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Float[Array, "f 9"]:

@@ -1,5 +1,6 @@
 """The command line: `fgs`."""
 
+import gc
 import hashlib
 import json
 import os
@@ -129,7 +130,7 @@ def ablate_scene(
         config: fast, paper, or a YAML file.
         overwrite: Replace OUT if it is there.
     """
-    compilation_cache()
+    start_up()
     chosen = load_config(config)
     out = out.expanduser().absolute()
     check_folder(out, overwrite=overwrite, names=ablate.FILES)
@@ -337,8 +338,10 @@ def fingerprint(scene: Scene, config: RefineConfig) -> str:
     return digest.hexdigest()[:16]
 
 
-def compilation_cache() -> None:
+def start_up() -> None:
     """Compiled programs are kept between runs, in JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
+    # What has been imported stays: looking through it for garbage again and again is a fifth of the time of a trace.
+    gc.freeze()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(home / "fgs_jax"))
@@ -380,7 +383,7 @@ def main(argv: list[str] | None = None) -> int:
             if words[:1] == ["refine"]:
                 base, rest = _take_config(words[1:])
                 default = Refine((), base, Path("out"))
-                compilation_cache()
+                start_up()
                 return refine_scenes(
                     tyro.cli(Refine, prog="fgs refine [--config NAME|FILE]", args=rest, default=default)
                 )

@@ -479,6 +479,8 @@ def begin_grasp(
     already; computed unless given.
     """
     posed, order = seen_as(problem, grasp) if seen is None else seen
+    # As a matrix: it is asked for at every step.
+    grasp = replace(grasp, hand=replace(grasp.hand, rotation=_matrix(grasp.hand.rotation)))
     distance = object_distance(problem, grasp, posed.vertices)
     if config.contacts == "random":
         contacts = random_contacts(key, distance, problem.model.regions, config.random_contacts)

@@ -1,6 +1,7 @@
 """The contact stage: both steps of `contact` on all of OPA's poses and both valleys, of one scene or many at once."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -108,9 +109,10 @@ def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndar
 
 
 def compile_contact(
-    problem: ContactProblem, params: HandParams, key: Key[Array, ""], config: RefineConfig, *, unknown_size: bool
+    making: Future[ContactProblem], params: HandParams, key: Key[Array, ""], config: RefineConfig, *, unknown_size: bool
 ) -> None:
     """Compiles both steps for one scene, from shapes alone, so that it may go on while the object's pose is sought."""
+    problem = making.result()
     contact, lanes = config.contact.without_weights(), config.candidates
     params, rotation, translation, scale = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((lanes, *np.shape(x)), np.float32),

@@ -6,7 +6,6 @@ ever made.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from fgs_jax.types import pytree
@@ -67,10 +66,12 @@ def signed_distance(grid: DistanceGrid, points: Float[Array, "p 3"]) -> Float[Ar
     x, y, z = (value - cell for value, cell in zip(inside, (i, j, k), strict=True))
     corner = (i * (last + 1) + j) * (last + 1) + k
 
-    steps = np.array([(di * (last + 1) + dj) * (last + 1) + dk for di in (0, 1) for dj in (0, 1) for dk in (0, 1)])
-    values = flat.at[corner[None] + steps[:, None]].get(mode="promise_in_bounds").reshape(2, 2, 2, -1)
-    along_z = values[:, :, 0] * (1 - z)[None, None] + values[:, :, 1] * z[None, None]
-    near, far = along_z[:, 0] * (1 - y)[None] + along_z[:, 1] * y[None]
+    def along_z(di: int, dj: int) -> Float[Array, "p"]:
+        first = corner + (di * (last + 1) + dj) * (last + 1)
+        low, high = (flat.at[first + dk].get(mode="promise_in_bounds") for dk in (0, 1))
+        return low * (1 - z) + high * z
+
+    near, far = (along_z(di, 0) * (1 - y) + along_z(di, 1) * y for di in (0, 1))
     squared = sum((a - b) ** 2 for a, b in zip(scaled, inside, strict=True))
     is_outside = squared > 0
     distance_to_cube = jnp.where(is_outside, jnp.sqrt(jnp.where(is_outside, squared, 1)), 0)

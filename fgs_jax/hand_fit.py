@@ -221,10 +221,11 @@ def _unpack(x: Float[Array, "p"], turn: Float[Array, "3 3"]) -> HandParams:
 def _residuals(x: Float[Array, "p"], turn: Float[Array, "3 3"], model: HandModel, seen: _Seen) -> Float[Array, "r"]:
     """Data and priors, each in its own standard deviations."""
     params, parts = _unpack(x, turn), []
+    in_matrices = replace(params, pose=matrix_of(params.pose))
     if seen.vertices is None:
-        keypoints = hand_keypoints(model, params, center_wrist=True)
+        keypoints = hand_keypoints(model, in_matrices, center_wrist=True)
     else:
-        posed = hand(model, params, center_wrist=True)
+        posed = hand(model, in_matrices, center_wrist=True)
         keypoints = posed.keypoints
         parts.append((posed.vertices - seen.vertices) / VERTEX_NOISE)
     if seen.keypoints_3d is not None:
@@ -241,7 +242,7 @@ def _residuals(x: Float[Array, "p"], turn: Float[Array, "3 3"], model: HandModel
     offset = (params.pose - model.pose_mean).ravel()
     spread = jnp.sqrt(model.pose_component_std**2 + POSE_NOISE**2)
     parts.append(PRIOR * jnp.matmul(model.pose_components, offset, precision="highest") / spread)
-    angles = joint_angles(model, params.pose)
+    angles = joint_angles(model, in_matrices.pose)
     least, greatest = model.joint_limits[..., 0], model.joint_limits[..., 1]
     parts.append((jax.nn.relu(angles - greatest) + jax.nn.relu(least - angles)) / LIMIT_NOISE)
     parts.append(PRIOR * params.betas)

@@ -35,7 +35,7 @@ from fgs_jax.hand_files import load_hand_model
 from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
 from fgs_jax.objects import convex_hull
-from fgs_jax.opa import ObjectPoses, approximate
+from fgs_jax.opa import ObjectPoses, approximate, compile_approximate
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.scale import ScaleAlignment, align
 from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored
@@ -96,11 +96,11 @@ class Prepared:
     alignment: dict[str, float]
     notes: tuple[str, ...]
     seconds: dict[str, float]
-    compiling: Future[None] | None = None
-    """Of the contact stage's programs, where it was begun ahead."""
+    compiling: Sequence[Future[None]] = ()
+    """The contact stage's programs, where that was begun ahead."""
 
 
-_AHEAD = ThreadPoolExecutor(1)
+_AHEAD = ThreadPoolExecutor(2)
 Progress = Callable[[str, float], None]
 """Called with a stage and its seconds when it has ended."""
 
@@ -145,7 +145,8 @@ def refine_many(
     for k, (scene, journal) in enumerate(zip(scenes, journals, strict=True)):
         told = partial(progress, k)
         try:
-            outcomes[k] = prepare(scene, config, key, journal=journal, progress=told, ahead=len(scenes) == 1)
+            ahead = len(scenes) == 1 and (journal is None or not journal.recovered)
+            outcomes[k] = prepare(scene, config, key, journal=journal, progress=told, ahead=ahead)
         except FgsError as error:
             outcomes[k] = error
             continue
@@ -154,7 +155,7 @@ def refine_many(
         alike.setdefault((shapes, task.scene.object.size), []).append(k)
     for group in alike.values():
         clock = time.perf_counter()
-        wait([outcomes[k].compiling for k in group if outcomes[k].compiling is not None])
+        wait([each for k in group for each in outcomes[k].compiling])
         found = optimise_contact([outcomes[k].task for k in group], config)
         seconds = (time.perf_counter() - clock) / len(group)
         for k, contact in zip(group, found, strict=True):
@@ -177,12 +178,15 @@ def prepare(
 ) -> Prepared:
     """The stages before contact: hand, camera, scale, object pose. Raises as `refine`.
 
-    `ahead`: compile the contact stage of this scene alone, in a thread, while the object's pose is sought.
+    What the contact stage needs of the object is made in a thread meanwhile. With `ahead` the programs of the stages
+    to come are compiled in threads, too, those of contact for this scene alone.
     """
     opa_key, contact_key = jax.random.split(key)
     given, seconds, notes = scene, {}, list(scene.object.repairs)
     clock = time.perf_counter()
     check_scene(scene)
+    unknown_size = scene.object.size == "unknown"
+    compiling = [_AHEAD.submit(compile_approximate, config.opa, unknown_size=unknown_size)] if ahead else []
     scene = mirrored(scene) if scene.side == "left" else scene
     model = load_hand_model(config.hand_model)
     with warnings.catch_warnings(record=True) as caught:
@@ -196,20 +200,18 @@ def prepare(
 
     clock = time.perf_counter()
     alignment = align_scale(scene)
-    factor = alignment["k_scale"] if scene.object.size == "unknown" else 1.0
+    factor = alignment["k_scale"] if unknown_size else 1.0
     sized = replace(scene, object=replace(scene.object, vertices=factor * scene.object.vertices))
-    problem = contact_problem(sized, model, config, contact_key)
-    compiling = None
+    making = _AHEAD.submit(contact_problem, sized, model, config, contact_key)
     if ahead:
-        compiling = _AHEAD.submit(
-            compile_contact, problem, params, contact_key, config, unknown_size=sized.object.size == "unknown"
-        )
+        compiling.append(_AHEAD.submit(compile_contact, making, params, contact_key, config, unknown_size=unknown_size))
+    wait(compiling[:1])
     poses = approximate(sized, opa_key, config.restarts, count=config.candidates, config=config.opa, journal=journal)
     if poses.lost:
         notes.append(f"{poses.lost} of {config.restarts} starts ended without a finite energy and were left out")
-    task = ContactTask(sized, problem, params, poses, contact_key, journal)
+    task = ContactTask(sized, making.result(), params, poses, contact_key, journal)
     _done(seconds, "object pose", time.perf_counter() - clock, journal, progress)
-    return Prepared(given, scene, model, task, factor, alignment, tuple(notes), seconds, compiling)
+    return Prepared(given, scene, model, task, factor, alignment, tuple(notes), seconds, compiling[1:])
 
 
 def finish(

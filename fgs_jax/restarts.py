@@ -151,6 +151,11 @@ def _run_block(function: Callable[..., Any], settings: Hashable, shared: Any, st
     return jax.vmap(partial(function, settings), (None, 0))(shared, starts)
 
 
+def compile_block(function: Callable[..., Any], settings: Hashable, shared: Any, starts: Any) -> None:
+    """Compiles what `run_blocks` runs on one device, from shapes: those of `shared` and of one block's starts."""
+    _run_block.lower(function, settings, shared, starts).compile()
+
+
 def best_of(energies: Float[ndarray, "n"], count: int) -> Int[ndarray, "k"]:
     """The indices of the `count` lowest energies that are finite, lowest first; ties go to the earlier start."""
     finite = np.flatnonzero(np.isfinite(energies))

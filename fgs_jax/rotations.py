@@ -27,15 +27,13 @@ for _a in range(3):
 
 def matrix_of(vector: Float[Array, "*n 3"]) -> Float[Array, "*n 3 3"]:
     """Rotation matrices of axis-angle vectors, radians (Rodrigues); values and gradients are right at zero, too."""
-    squared = jnp.sum(vector**2, axis=-1)[..., None, None]
-    small = squared < 1e-6
-    half = jnp.sqrt(jnp.where(small, 1.0, squared)) / 2
-    sinc = jnp.where(small, 1.0 - squared / 24, jnp.sin(half) / half)
-    cosine = jnp.where(small, 1.0 - squared / 8, jnp.cos(half))
+    squared = jnp.sum(vector * vector, axis=-1)[..., None, None] + 1e-20  # whose root has a gradient at zero
+    half = jnp.sqrt(squared) / 2
+    sinc = jnp.sin(half) / half
     cross = jnp.tensordot(vector, jnp.asarray(_CROSS, vector.dtype), 1, precision="highest")
     identity = jnp.broadcast_to(jnp.eye(3, dtype=vector.dtype), cross.shape)
     outer = vector[..., :, None] * vector[..., None, :]
-    return identity + sinc * cosine * cross + sinc**2 / 2 * (outer - squared * identity)
+    return identity + sinc * jnp.cos(half) * cross + sinc**2 / 2 * (outer - squared * identity)
 
 
 def vector_of(matrix: Float[Array, "*n 3 3"]) -> Float[Array, "*n 3"]:
