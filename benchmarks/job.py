@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -37,10 +38,10 @@ def run(started: float) -> None:
     start_up()
     spent = dict.fromkeys(PARTS, 0.0)
 
-    def listen(event: str, seconds: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
         part = _EVENTS.get(event.rsplit("/", 1)[-1])
         if part is not None:
-            spent[part] += seconds
+            spent[part] += duration_secs
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     values: dict[str, float] = {"start": time.time() - started}
@@ -102,8 +103,8 @@ def main(runs: int = 5, started: float | None = None, markdown: Path | None = No
 |---|--:|--:|--:|--:|--:|--:|--:|--:|
 {chr(10).join(rows)}
 
-Medians of {runs} runs, least and greatest in brackets. Traced, lowered, compiled: seconds of each, as JAX reports them; parts
-of them run at the same time, beside each other and beside other work, so that they are no sum.
+Medians of {runs} runs, least and greatest in brackets. Traced, lowered, compiled: seconds of each, as JAX reports them;
+they go on beside each other and beside other work, so that they are no sum.
 
 {machine()}"""
     print(text)

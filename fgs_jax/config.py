@@ -60,11 +60,11 @@ class OpaConfig:
     """The best starts whose silhouettes are compared with the mask."""
     distinct_angle: float
     """Degrees. Poses nearer than this are one."""
-    distinct_in: Literal["space", "silhouette"]
-    """What poses must differ in besides: the space they fill, or their silhouette, by which a flip may be no change."""
+    distinct_in: Literal["silhouette", "space"]
+    """What poses must differ in besides: their silhouette, or the space they fill, which a flip always changes."""
     distinct_share: float
-    """Poses whose surfaces lie nearer than this share of the diameter, on average, or whose silhouettes have less of
-    their union apart, are one."""
+    """Poses whose silhouettes have less than this share of their union apart, or whose surfaces lie nearer than this
+    share of the diameter, on average, are one."""
     polish_evaluations: int
     """Renderings that each of the three rounds of the last polish of a pose may take; 0 leaves it out."""
 

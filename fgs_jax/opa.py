@@ -41,7 +41,7 @@ VIEW = 96
 LANE_POINTS = 512
 """A phase of more points runs in as much narrower blocks."""
 DRAWN_FACES = 512
-"""Of the simplified mesh that is drawn there. With twice as many a pose is found as often and polished for longer."""
+"""Of the simplified mesh that is drawn there. Twice as many find no more poses, and the polish takes longer."""
 
 
 @pytree
@@ -529,7 +529,7 @@ def _polished(polish: Callable[[_Poses], _Poses], poses: Sequence[_Poses]) -> En
 
 def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> _Poses:
     """Nelder-Mead on the rendered masked IoU, with wide steps to one side and to the other, then with shorter ones."""
-    for reach in (4.0, -4.0, 2.0):
+    for reach in (6.0, -4.0, 3.0, -2.0):
         pose = _nelder_mead(pose, view, scene, reach, evaluations) if evaluations else pose
     return pose
 
@@ -576,10 +576,10 @@ def _distinct(
     drawn: Bool[ndarray, "k p"],
     config: OpaConfig,
 ) -> list[int]:
-    """Candidates, best first, that differ from all better ones in rotation, and in the space they fill or silhouette.
+    """Candidates, best first, that differ from all better ones in rotation, and in silhouette or the space they fill.
 
-    A turn about an axis of symmetry changes the first and neither of the others. A flip that leaves the silhouette as
-    it is changes the space and stays: the hand decides it later.
+    A turn about an axis of symmetry changes the first and neither of the others. A flip may leave the silhouette nearly
+    as it is, and always changes the space.
     """
     diameter = np.linalg.norm(np.ptp(points, axis=0))
     placed = [
