@@ -66,7 +66,7 @@ class OpaConfig:
     """Poses whose silhouettes have less than this share of their union apart, or whose surfaces lie nearer than this
     share of the diameter, on average, are one."""
     polish_evaluations: int
-    """Renderings that each of the three rounds of the last polish of a pose may take; 0 leaves it out."""
+    """Renderings that each of the four rounds of the last polish of a pose may take; 0 leaves it out."""
 
 
 PAPER_OPA = OpaConfig(  # Table 2
