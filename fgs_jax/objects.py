@@ -36,6 +36,15 @@ _FACE_COUNT = {  # in the formats that know more than triangles
 _FACES_ASKED = 256
 """Faces per patch that are asked on which side the inside is."""
 
+_TOLERANCE = 0.38
+"""Voxels by which a grid may be off at the samples: between them it is off by a little more."""
+_CORNERS = np.indices((2, 2, 2), np.int8).reshape(3, -1).T
+_SAMPLES = np.indices((5, 5, 5), np.float32).reshape(3, -1).T / 4
+_SAMPLES = _SAMPLES[(_SAMPLES % 1 == 0).sum(axis=1) < 2]
+"""Points a quarter of a voxel apart in a cell and in its sides; in its edges it is never off by more than a half."""
+_WEIGHTS = np.where(_CORNERS, _SAMPLES[:, None], 1 - _SAMPLES[:, None]).prod(axis=2)
+_NEAREST = _WEIGHTS.argmax(axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class ObjectMesh:
@@ -204,8 +213,9 @@ def distance_grid(mesh: ObjectMesh, resolution: int = 64, margin: float = 2.0) -
     origin = (centre - (resolution - 1) / 2 * np.float64(voxel)).astype(np.float32)
     shape = (resolution,) * 3
     nodes = np.indices(shape).reshape(3, -1).T * np.float64(voxel) + origin
-    distance = _distance(mesh.vertices, mesh.faces, nodes)
-    values = np.where(_inside_nodes(mesh, nodes, distance, float(voxel)), -distance, distance).reshape(shape)
+    distance, closest = _closest(mesh.vertices, mesh.faces, nodes)
+    exact = np.where(_inside_nodes(mesh, nodes, distance, float(voxel)), -distance, distance).reshape(shape)
+    values = voxel * _fitted(mesh, exact / voxel, (closest - origin) / voxel, origin, float(voxel))
     return DistanceGrid(values=on_device(values), origin=on_device(origin), voxel=on_device(voxel))
 
 
@@ -444,19 +454,32 @@ def _winding(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.
     return np.asarray(igl.winding_number(vertices, faces, points))
 
 
+def _fast_winding(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Off by 0.01, three times as fast; but right on the surface it may be anything."""
+    import igl  # noqa: PLC0415
+
+    return np.asarray(igl.fast_winding_number(vertices, faces, points))
+
+
 def _distance(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return _closest(vertices, faces, points)[0]
+
+
+def _closest(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to the nearest point of the surface, and that point."""
     import igl  # noqa: PLC0415
 
     # Not igl.signed_distance: it multiplies the distance by 1 - 2 w, and w is only nearly whole.
-    return np.sqrt(np.asarray(igl.point_mesh_squared_distance(points, vertices, faces)[0]))
+    squared, _, closest = igl.point_mesh_squared_distance(points, vertices, faces)
+    return np.sqrt(np.asarray(squared)), np.asarray(closest)
 
 
 def _inside_nodes(mesh: ObjectMesh, nodes: np.ndarray, distance: np.ndarray, voxel: float) -> np.ndarray:
     """Which nodes of a cubic grid are inside: winding number above 1/2, without asking it of every node.
 
     A lid over the holes makes the surface closed, and the winding number of a closed surface whole. No surface passes
-    between two neighbouring nodes that are both farther than half a voxel from it, so one node answers for its region;
-    what the lid adds is then taken off again.
+    between two neighbouring nodes whose distances from it add up to more than a voxel, so one node answers for its
+    region; what the lid adds is then taken off again.
     """
     vertices, lid = _lid(mesh)
     lid_winding = np.zeros(len(nodes))
@@ -464,7 +487,13 @@ def _inside_nodes(mesh: ObjectMesh, nodes: np.ndarray, distance: np.ndarray, vox
         distance = np.minimum(distance, _distance(vertices, lid, nodes))
         lid_winding = _winding(vertices, lid, nodes)
     region = np.zeros((round(len(nodes) ** (1 / 3)),) * 3, np.int64)
-    ndimage.label((distance > voxel / 2).reshape(region.shape), output=region)
+    distance = distance.reshape(region.shape)
+    ndimage.label(distance > voxel / 2, output=region)
+    for axis in range(3):  # the nodes next to the regions: few others are left
+        place, far = np.moveaxis(region, axis, 0), np.moveaxis(distance, axis, 0)
+        for one, other in ((slice(1, None), slice(-1)), (slice(-1), slice(1, None))):
+            joins = (place[one] == 0) & (far[one] + far[other] > voxel)
+            place[one] = np.where(joins, place[other], place[one])
     region = region.ravel()
     asked = np.union1d(np.flatnonzero(region == 0), np.unique(region, return_index=True)[1])
     answer = _winding(mesh.vertices, mesh.faces, nodes[asked])
@@ -473,6 +502,64 @@ def _inside_nodes(mesh: ObjectMesh, nodes: np.ndarray, distance: np.ndarray, vox
     winding = of_region[region] - lid_winding
     winding[asked] = answer
     return winding > 0.5
+
+
+def _fitted(mesh: ObjectMesh, exact: np.ndarray, closest: np.ndarray, origin: np.ndarray, voxel: float) -> np.ndarray:
+    """The values of the nodes, moved as little as brings interpolation to within `_TOLERANCE` at samples of each cell.
+
+    Between exact values it cuts off ridges, and loses what is thinner than a voxel. `exact` and `closest`, the points
+    of the surface that are nearest to the nodes, are in voxels from the first node.
+    """
+    corner, sample = _doubtful(exact, closest)
+    points = np.stack(np.unravel_index(corner[:, 0], exact.shape), axis=1) + _SAMPLES[sample]
+    shape, exact = exact.shape, exact.ravel()
+    distance = _distance(mesh.vertices, mesh.faces, points * voxel + origin) / voxel
+    # No surface passes between two points whose distances from it add up to more than the way.
+    nearest = exact[corner[np.arange(len(sample)), _NEAREST[sample]]]
+    way = np.linalg.norm(_SAMPLES - _CORNERS[_NEAREST], axis=1)[sample]
+    asked = distance + np.abs(nearest) < way + 1e-3
+    inside = nearest < 0
+    inside[asked] = _fast_winding(mesh.vertices, mesh.faces, points[asked] * voxel + origin) > 0.5
+    distance = np.where(inside, -distance, distance)
+
+    # Projections onto what all samples ask, at once (Kaczmarz): of the moves of a node, the farthest up and down.
+    values, weights = exact, _WEIGHTS[sample]
+    for _ in range(10):
+        error = (weights * values[corner]).sum(axis=1) - distance
+        wrong = np.abs(error) > _TOLERANCE + 1e-3
+        if not wrong.any():
+            break
+        excess = error[wrong] - np.clip(error[wrong], -_TOLERANCE, _TOLERANCE)
+        move = -excess[:, None] * weights[wrong] / (weights[wrong] ** 2).sum(axis=1, keepdims=True)
+        up, down = np.zeros_like(exact), np.zeros_like(exact)
+        np.maximum.at(up, corner[wrong], move)
+        np.minimum.at(down, corner[wrong], move)
+        values = np.clip(values + up + down, exact - _TOLERANCE, exact + _TOLERANCE)
+    return values.reshape(shape)
+
+
+def _doubtful(exact: np.ndarray, closest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where interpolation may be off by more than `_TOLERANCE`: the corners (s, 8) of the cells, and which sample."""
+    slope = np.zeros(np.array(exact.shape) - 1)
+    for axis in range(3):
+        step = np.moveaxis(np.diff(exact, axis=axis), axis, 0)
+        step = (step[:, 1:, 1:] + step[:, 1:, :-1] + step[:, :-1, 1:] + step[:, :-1, :-1]) / 4
+        slope += np.moveaxis(step, 0, axis) ** 2
+    cell = np.argwhere(slope < 0.9**2)[:, None]  # a distance has a slope of one, and on both sides of a ridge another
+    corner = (cell + _CORNERS) @ np.array([len(exact) ** 2, len(exact), 1])
+    value = exact.ravel()[corner]
+
+    # A guess saves asking for all distances. Of the points of the surface that are nearest to the corners, the nearest
+    # to the sample: the distance is that to the plane there or, where this is far aside, as at an edge, to the point.
+    foot = (closest[corner] - cell).astype(np.float32)
+    normal = (_CORNERS - foot) / np.where(value == 0, 1, value)[:, :, None].astype(np.float32)
+    height = normal @ _SAMPLES.T - (normal * foot).sum(axis=2, keepdims=True)
+    squared = (foot**2).sum(axis=2, keepdims=True) - 2 * foot @ _SAMPLES.T + (_SAMPLES**2).sum(axis=1)
+    nearest = np.argmin(squared, axis=1, keepdims=True)
+    height, squared = (np.take_along_axis(array, nearest, axis=1)[:, 0] for array in (height, squared))
+    guess = np.where(squared - height**2 > 0.5, np.copysign(np.sqrt(np.abs(squared)), height), height)
+    row, sample = np.nonzero(np.abs(value @ _WEIGHTS.T - guess) > _TOLERANCE)
+    return corner[row], sample
 
 
 def _lid(mesh: ObjectMesh) -> tuple[np.ndarray, np.ndarray]:
