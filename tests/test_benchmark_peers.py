@@ -63,7 +63,7 @@ def test_opa_takes_the_same_steps():
     function = torch_opa.energy_function(config, "cdist argmin")
     found = torch_opa.minimise(function, torch_opa.torch_problem(given.problem, 512, 512), *starts, config)
     np.testing.assert_allclose(found.history, ours.history, rtol=3e-3)
-    np.testing.assert_allclose(found.energy, ours.energy, rtol=1e-3)
+    np.testing.assert_allclose(found.energy, ours.energy, rtol=3e-3)
     np.testing.assert_allclose(found.translation, ours.value.translation, atol=1e-3)
     assert (found.energy < found.history[:, 0]).all()
 
