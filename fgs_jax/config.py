@@ -21,7 +21,8 @@ class Phase:
     """One round of OPA: which starts take part, on how many samples, and how they are optimised (Adam)."""
 
     keep: float
-    """Share of the starts of the round before that take part, the best ones."""
+    """Share of the starts of the round before that take part, the best ones; in the last of several rounds those whose
+    silhouettes are nearest to the mask."""
     least: int
     """But at least so many."""
     steps: int
@@ -54,10 +55,8 @@ class OpaConfig:
     """Share of the targets on the mask's contour away from the hand; uniform ones favour small and far."""
     hand_hides: bool
     """Whether object points may lie in the hand's pixels without cost."""
-    flips: int
-    """Of so many of the best poses the last round also tries the three mirror images that look nearly the same."""
     candidates: int
-    """The best starts whose silhouettes are compared with the mask."""
+    """The best starts that are polished on the rendered masked IoU, roughly, before distinct ones are chosen."""
     distinct_angle: float
     """Degrees. Poses nearer than this are one."""
     distinct_in: Literal["silhouette", "space"]
@@ -66,7 +65,7 @@ class OpaConfig:
     """Poses whose silhouettes have less than this share of their union apart, or whose surfaces lie nearer than this
     share of the diameter, on average, are one."""
     polish_evaluations: int
-    """Renderings that each of the four rounds of the last polish of a pose may take; 0 leaves it out."""
+    """Renderings that each of the last three rounds of polish may take, the rough one before half; 0: no polish."""
 
 
 PAPER_OPA = OpaConfig(  # Table 2
@@ -77,7 +76,6 @@ PAPER_OPA = OpaConfig(  # Table 2
     lambda_size=1.0,
     contour=0.0,
     hand_hides=False,
-    flips=0,
     candidates=1,
     distinct_angle=15.0,
     distinct_in="space",
@@ -89,7 +87,7 @@ FAST_OPA = OpaConfig(
     phases=(
         Phase(1.0, 1, 40, 192, 192, rotation_rate=(1e-1, 2e-2), translation_rate=(2e-2, 3e-3)),
         Phase(0.25, 64, 40, 192, 192, rotation_rate=(3e-2, 1e-2), translation_rate=(5e-3, 1e-3)),
-        Phase(0.25, 16, 60, 2048, 512, rotation_rate=(2e-2, 3e-3), translation_rate=(2e-3, 3e-4)),
+        Phase(0.25, 32, 60, 2048, 512, rotation_rate=(2e-2, 3e-3), translation_rate=(2e-3, 3e-4)),
     ),
     paper_form=False,
     lambda_dep=0.1,
@@ -97,7 +95,6 @@ FAST_OPA = OpaConfig(
     lambda_size=0.001,
     contour=0.75,
     hand_hides=True,
-    flips=5,
     candidates=32,
     distinct_angle=15.0,
     distinct_in="space",
@@ -255,6 +252,9 @@ class RefineConfig:
     """Of all random numbers."""
     hand_model: str = "open_hand"
     """A name or a file, as `fgs hand info` takes it."""
+    growth: float = 0.1
+    """A hand fitted to keypoints may grow or shrink by so much about its middle, to fill its mask: landmarks lie within
+    the flesh."""
     grid: int = 64
     """Nodes along a side of the object's distance grid."""
     reframe_below: float = 0.3

@@ -4,7 +4,7 @@ Terms of Eq. 8-11 as pure functions, the problem they are evaluated on, and the 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -38,6 +38,8 @@ GRID = 256
 """Cells along a side of the grid about the object."""
 VIEW = 96
 """Sampled pixels along a side of the picture that candidates are compared in."""
+ROUGH_VIEW = 48
+"""The same where there are many of them."""
 LANE_POINTS = 512
 """A phase of more points runs in as much narrower blocks."""
 DRAWN_FACES = 512
@@ -217,37 +219,35 @@ def approximate(
     origin, histories, lost = np.arange(restarts), [], 0
     energies: Any = np.zeros(restarts)
     terms: dict[str, Any] = {}
+    rough, view = (picture_view(scene, config.hand_hides, side) for side in (ROUGH_VIEW, VIEW))
     for phase in config.phases:
+        if 0 < len(histories) == len(config.phases) - 1:
+            # The energies, of few samples, hardly tell a pose from its mirror image in depth; silhouettes do.
+            ious = recorded(journal, partial(_ious, rough, _poses(rotations, state, centre)))["iou"]
+            energies = np.where(np.isfinite(energies), -ious, np.inf)
         chosen = _finite_best(energies, kept(len(origin), phase.keep, phase.least), restarts)
         origin, rotations = origin[chosen], rotations[chosen]
         state, histories = jax.tree.map(lambda x: x[chosen], (state, histories))  # noqa: B023
-        if histories and phase is config.phases[-1] and config.flips:
-            best = np.arange(min(config.flips, len(chosen)))
-            origin, histories, state = jax.tree.map(
-                lambda x: np.concatenate([x, *[x[best]] * 3]),  # noqa: B023
-                (origin, histories, state),
-            )
-            flipped = _flips(problem, rotations[best], state)
-            rotations = np.concatenate([rotations, flipped])
-            state.rotation[len(chosen) :] = 0
         lanes = _lanes(phase, width)
         found = run_phase(problem, config, phase, rotations, state, width=lanes, journal=journal)
         state, energies, terms = found.value, found.energy, found.terms
         histories.append(found.history)
         lost += int((~np.isfinite(energies)).sum())
     chosen = _finite_best(energies, config.candidates, restarts)
-    rotations = rotations[chosen] @ Rotation.from_rotvec(state.rotation[chosen]).as_matrix()
-    log_scale = np.zeros(len(chosen), np.float32) if state.log_scale is None else state.log_scale[chosen]
-    shift = np.exp(log_scale)[:, None] * np.einsum("kab,b->ka", rotations, centre)
-    candidates = _Poses(rotations, state.translation[chosen] - shift, log_scale)
-    view = picture_view(scene, config.hand_hides)
-    drawn = recorded(journal, lambda: _silhouettes(view, candidates))["drawn"]
+    candidates = _poses(rotations[chosen], jax.tree.map(lambda x: x[chosen], state), centre)
+    polish = partial(_nelder_mead, scene=scene)
+    if config.polish_evaluations:
+        first = partial(polish, view=rough, reaches=(6.0,), evaluations=config.polish_evaluations // 2)
+        candidates = _Poses(**recorded(journal, lambda: _each(first, candidates)))
+    drawn = recorded(journal, lambda: {"drawn": np.stack([*_silhouettes(view, candidates)])})["drawn"]
     in_mask = np.asarray(view.in_mask)
     order = np.argsort([-_iou(silhouette, in_mask) for silhouette in drawn], kind="stable")
-    points = np.asarray(problem.points) + centre
-    distinct = _distinct(candidates, order, points, drawn, config)[:count]
-    polish = partial(_polish, view=view, scene=scene, evaluations=config.polish_evaluations)
-    polished = _Poses(**recorded(journal, lambda: _polished(polish, [_take(candidates, k) for k in distinct])))
+    distinct = _distinct(candidates, order, np.asarray(problem.points) + centre, drawn, config)[:count]
+    polished = _Poses(*(field[distinct] for field in candidates))
+    if config.polish_evaluations:
+        last = partial(polish, view=view, reaches=(-4.0, 3.0, -2.0), evaluations=config.polish_evaluations)
+        unpolished = polished
+        polished = _Poses(**recorded(journal, lambda: _each(last, unpolished)))
     ious = np.array([masked_iou(scene, _take(polished, k)) for k in range(len(distinct))])
     best = np.argsort(-ious, kind="stable")
     from_chosen = chosen[np.array(distinct)[best]]
@@ -294,11 +294,11 @@ def compile_approximate(config: OpaConfig, *, unknown_size: bool, width: int = 6
         lanes = _lanes(phase, width)
         state = PoseState(room(lanes, 3), room(lanes, 3), room(lanes) if unknown_size else None)
         compile_block(*_program(problem, config, phase), (room(lanes, 3, 3), state))
-    pixels, truth = VIEW**2, room(VIEW**2, dtype=bool)
     triangles = room(DRAWN_FACES, 3, 3), room(dtype=np.int32), room(dtype=bool)
-    _drawn.lower(
-        PictureView(camera, room(pixels, 2), truth, truth, *triangles), _Poses(room(3, 3), room(3), room())
-    ).compile()
+    for pixels in (ROUGH_VIEW**2, VIEW**2):
+        truth = room(pixels, dtype=bool)
+        view = PictureView(camera, room(pixels, 2), truth, truth, *triangles)
+        _drawn.lower(view, _Poses(room(3, 3), room(3), room())).compile()
 
 
 def _lanes(phase: Phase, width: int) -> int:
@@ -318,22 +318,6 @@ def _finite_best(energies: Float[ndarray, "n"], count: int, restarts: int) -> In
     if not len(chosen):
         raise SceneError(f"no start of {restarts} ended with a finite energy: check the camera and the object's mesh")
     return chosen
-
-
-def _flips(problem: PoseProblem, rotations: Float[ndarray, "k 3 3"], state: PoseState) -> Float[ndarray, "3*k 3 3"]:
-    """Of poses, best first: what their silhouettes would be of as well, were they seen from far away.
-
-    M R S, with M the mirror in depth along the ray to the object, and S that along one of the object's principal axes:
-    the picture keeps the outline of an object that is symmetric, or flat, along that axis.
-    """
-    turned = rotations @ Rotation.from_rotvec(np.asarray(state.rotation)[: len(rotations)]).as_matrix()
-    ray = np.asarray(state.translation)[: len(rotations)]
-    ray = ray / np.linalg.norm(ray, axis=1, keepdims=True)
-    in_depth = np.eye(3) - 2 * ray[:, :, None] * ray[:, None]
-    points = np.asarray(problem.points)
-    axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2]
-    flipped = [in_depth @ turned @ (np.eye(3) - 2 * np.outer(axis, axis)) for axis in axes]
-    return np.concatenate(flipped).astype(np.float32)
 
 
 class _PhaseSettings(NamedTuple):
@@ -360,6 +344,14 @@ class _Poses(NamedTuple):
     rotation: Any
     translation: Any
     log_scale: Any
+
+
+def _poses(rotations: Float[ndarray, "k 3 3"], state: PoseState, centre: Float[ndarray, "3"]) -> _Poses:
+    """Of starts where they are now."""
+    turned = rotations @ Rotation.from_rotvec(state.rotation).as_matrix()
+    log_scale = np.zeros(len(turned), np.float32) if state.log_scale is None else np.asarray(state.log_scale)
+    shift = np.exp(log_scale)[:, None] * np.einsum("kab,b->ka", turned, centre)
+    return _Poses(turned, state.translation - shift, log_scale)
 
 
 def _run_phase(settings: _PhaseSettings, inputs: _PhaseInputs, start: tuple) -> Solution:
@@ -469,12 +461,12 @@ class PictureView:
     """Whether they are a closed surface, wound one way."""
 
 
-def picture_view(scene: Scene, hand_hides: bool = True) -> PictureView:
-    """Every so many pixels of the object's box and half its size around it."""
+def picture_view(scene: Scene, hand_hides: bool = True, side: int = VIEW) -> PictureView:
+    """Every so many pixels of the object's box and half its size around it, `side` of them in a row."""
     left, top, right, bottom = mask_box(scene.object_mask)
-    stride = max(1, -(-int(1.5 * max(right - left, bottom - top)) // VIEW))
-    first = np.array([left + right, top + bottom]) // 2 - VIEW * stride // 2
-    steps = stride * np.arange(VIEW) + 0.5
+    stride = max(1, -(-int(1.5 * max(right - left, bottom - top)) // side))
+    first = np.array([left + right, top + bottom]) // 2 - side * stride // 2
+    steps = stride * np.arange(side) + 0.5
     pixels = np.stack(np.meshgrid(first[0] + steps, first[1] + steps), axis=-1).reshape(-1, 2)
     counted = mask_at(np.ones_like(scene.hand_mask), pixels)
     if hand_hides:
@@ -511,34 +503,41 @@ def _drawn(view: PictureView, pose: _Poses) -> Bool[Array, "p"]:
     return seen & view.counted
 
 
-def _silhouettes(view: PictureView, poses: _Poses) -> Entry:
-    each = (jax.tree.map(np.float32, _take(poses, k)) for k in range(len(poses.log_scale)))
-    return {"drawn": np.stack([_drawn(view, pose) for pose in each])}
+def _silhouettes(view: PictureView, poses: _Poses) -> Iterator[Bool[ndarray, "p"]]:
+    for k in range(len(poses.log_scale)):
+        yield np.asarray(_drawn(view, jax.tree.map(np.float32, _take(poses, k))))
+
+
+def _ious(view: PictureView, poses: _Poses) -> Entry:
+    in_mask = np.asarray(view.in_mask)
+    return {"iou": np.array([_iou(drawn, in_mask) for drawn in _silhouettes(view, poses)])}
 
 
 def _iou(drawn: Bool[ndarray, "p"], mask: Bool[ndarray, "p"]) -> float:
     return np.count_nonzero(drawn & mask) / max(np.count_nonzero(drawn | mask), 1)
 
 
-def _polished(polish: Callable[[_Poses], _Poses], poses: Sequence[_Poses]) -> Entry:
-    """All of them, one on each core: a rendering does not fill two."""
+def _each(polish: Callable[[_Poses], _Poses], poses: _Poses) -> Entry:
+    """All of them polished, one on each core: a rendering does not fill two."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(pool.map(polish, poses))
+        done = list(pool.map(polish, (_take(poses, k) for k in range(len(poses.log_scale)))))
     return {name: np.stack([getattr(pose, name) for pose in done]) for name in _Poses._fields}
 
 
-def _polish(pose: _Poses, view: PictureView, scene: Scene, evaluations: int) -> _Poses:
-    """Nelder-Mead on the rendered masked IoU, with wide steps to one side and to the other, then with shorter ones."""
-    for reach in (6.0, -4.0, 3.0, -2.0):
-        pose = _nelder_mead(pose, view, scene, reach, evaluations) if evaluations else pose
+def _nelder_mead(
+    pose: _Poses, *, view: PictureView, scene: Scene, reaches: Sequence[float], evaluations: int
+) -> _Poses:
+    """The best pose found on the rendered masked IoU, in a round of Nelder-Mead for each reach.
+
+    A round begins with steps of `reach` times three degrees, 1.5 pixels and 1.5 percent of size and depth, to one side
+    or the other: the IoU counts pixels and has flat places, on which a small simplex stays.
+    """
+    for reach in reaches:
+        pose = _round(pose, view, scene, reach, evaluations)
     return pose
 
 
-def _nelder_mead(pose: _Poses, view: PictureView, scene: Scene, reach: float, evaluations: int) -> _Poses:
-    """The best pose found from steps of `reach` times three degrees, 1.5 pixels and 1.5 percent of size and depth.
-
-    The masked IoU counts pixels: it has flat places, on which a small simplex stays.
-    """
+def _round(pose: _Poses, view: PictureView, scene: Scene, reach: float, evaluations: int) -> _Poses:
     depth = float(pose.translation[2])
     pixel = depth / float(np.mean(np.asarray(scene.camera.focal)))
     steps = np.array([0.05, 0.05, 0.05, 1.5 * pixel, 1.5 * pixel, 0.015])

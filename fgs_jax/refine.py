@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
 from fgs_jax import metrics
-from fgs_jax.camera import project
+from fgs_jax.camera import Z_NEAR, project
 from fgs_jax.compiling import jit_once
 from fgs_jax.config import FAST, RefineConfig
 from fgs_jax.contact import Grasp
@@ -36,6 +36,7 @@ from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
 from fgs_jax.objects import convex_hull
 from fgs_jax.opa import ObjectPoses, approximate, compile_approximate
+from fgs_jax.render import depth_map
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.scale import ScaleAlignment, align
 from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored
@@ -100,6 +101,8 @@ class Prepared:
     """The contact stage's programs, where that was begun ahead."""
 
 
+GROWTHS, GROWTH_VIEW = 21, 256
+"""Sizes of the hand that are tried, and pixels along a side of the picture that they are compared in, at most."""
 _AHEAD = ThreadPoolExecutor(2)
 Progress = Callable[[str, float], None]
 """Called with a stage and its seconds when it has ended."""
@@ -193,6 +196,8 @@ def prepare(
         warnings.simplefilter("always")
         params = pose_hand(scene, model)
         scene, params, reframed = reframe(scene, model, params, config)
+    fitted = scene.hand_params is None and scene.keypoints_2d is not None
+    params, growth = grow_hand(scene, model, params, config.growth) if fitted else (params, 1.0)
     ours = (HandednessWarning, HandShapeWarning, HandFileWarning)
     notes += [str(warning.message) for warning in caught if issubclass(warning.category, ours)] + reframed
     scene = with_hand(scene, model, params)
@@ -201,7 +206,11 @@ def prepare(
     clock = time.perf_counter()
     alignment = align_scale(scene)
     factor = alignment["k_scale"] if unknown_size else 1.0
-    sized = replace(scene, object=replace(scene.object, vertices=factor * scene.object.vertices))
+    sized = replace(
+        scene,
+        object=replace(scene.object, vertices=factor * scene.object.vertices),
+        keypoints_2d=keypoints_of_grown(scene, growth),
+    )
     making = _AHEAD.submit(contact_problem, sized, model, config, contact_key)
     if ahead:
         compiling.append(_AHEAD.submit(compile_contact, making, params, contact_key, config, unknown_size=unknown_size))
@@ -314,6 +323,56 @@ def reframe(
         f"keypoint error {error[0]:.1f} px by {error[1]:.1f} px"
     )
     return replace(scene, camera=camera), moved, [note]
+
+
+def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -> tuple[HandParams, float]:
+    """The hand larger or smaller about the middle of its keypoints, by up to a share `most`, and by what factor.
+
+    The factor is that of the best silhouette, the one nearest to 1 where several are. Detectors put knuckles and tips
+    within the flesh, so that a hand on its keypoints alone covers too little of the picture.
+    """
+    posed, confidence = _posed(model, params), confidence_of(scene)
+    vertices, keypoints = np.asarray(posed.vertices, float), np.asarray(posed.keypoints, float)
+    if not (most and confidence.any()):
+        return params, 1.0
+    middle, faces = np.average(keypoints, axis=0, weights=confidence), closed_faces(model)
+    focal, principal = np.asarray(scene.camera.focal, float), np.asarray(scene.camera.principal, float)
+
+    def pixels_of_size(factor: float, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 2"]:
+        grown = middle + factor * (points - middle)
+        return focal * grown[:, :2] / np.maximum(grown[:, 2:], Z_NEAR) + principal
+
+    height, width = scene.object_mask.shape
+    outline = np.clip(pixels_of_size(1 + most, vertices), 0, [width, height]).astype(int)
+    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0) + 1
+    stride = max(1, -(-max(right - left, bottom - top) // GROWTH_VIEW))
+    hand_mask, object_mask = (
+        mask[top:bottom:stride, left:right:stride] for mask in (scene.hand_mask, scene.object_mask)
+    )
+    first = np.array([left, top]) + 0.5
+    of_view = Camera(on_device(focal / stride), on_device((principal - first) / stride + 0.5))
+
+    def silhouette_iou(factor: float) -> float:
+        grown = middle + factor * (vertices - middle)
+        drawn = np.isfinite(depth_map(of_view, hand_mask.shape[::-1], grown, faces))
+        points = (pixels_of_size(factor, keypoints) - first) / stride + 0.5
+        return metrics.hand_silhouette_iou(drawn, hand_mask, object_mask, points)
+
+    steps = sorted(np.linspace(-1.0, 1.0, GROWTHS), key=abs)
+    factors = [float((1 + most) ** step) for step in steps]
+    factor = factors[int(np.argmax([silhouette_iou(factor) for factor in factors]))]
+    shift = (factor - 1) * (np.asarray(posed.joints, float)[0] - middle)
+    scale, translation = factor * np.asarray(params.scale), np.asarray(params.translation) + shift
+    return replace(params, scale=on_device(scale), translation=on_device(translation)), factor
+
+
+def keypoints_of_grown(scene: Scene, growth: float) -> Float[ndarray, "21 2"] | None:
+    """Where the keypoints of a hand are that has grown about their middle: what E_keypoint asks of it."""
+    if scene.keypoints_2d is None or growth == 1:
+        return scene.keypoints_2d
+    confidence = confidence_of(scene)
+    middle = np.average(np.where(confidence[:, None] > 0, scene.keypoints_2d, 0.0), axis=0, weights=confidence)
+    return middle + growth * (scene.keypoints_2d - middle)
 
 
 def with_hand(scene: Scene, model: HandModel, params: HandParams) -> Scene:

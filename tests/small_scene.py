@@ -21,7 +21,7 @@ SIZE = (160, 160)
 PHASE = Phase(1.0, 1, 80, 192, 192, rotation_rate=(1e-1, 3e-3), translation_rate=(2e-2, 3e-4))
 SMALL = replace(
     FAST,
-    opa=replace(FAST.opa, phases=(PHASE,), candidates=8, polish_evaluations=60),
+    opa=replace(FAST.opa, phases=(PHASE,), candidates=8, polish_evaluations=100),
     contact=replace(FAST.contact, steps=100, refresh=5, object_points=500),
     restarts=48,
     candidates=2,

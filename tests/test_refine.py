@@ -20,7 +20,16 @@ from fgs_jax.errors import FgsError, SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.journal import Journal
-from fgs_jax.refine import Result, mirrored_result, pose_hand, refine, refine_many, reframe
+from fgs_jax.refine import (
+    Result,
+    grow_hand,
+    keypoints_of_grown,
+    mirrored_result,
+    pose_hand,
+    refine,
+    refine_many,
+    reframe,
+)
 from fgs_jax.scene import mirrored
 from fgs_jax.types import Camera
 from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
@@ -229,6 +238,32 @@ def test_keypoints_with_confidence_are_fitted_where_they_were_seen(scene, truth)
     assert np.delete(error, 8).max() < 1
 
 
+@pytest.mark.parametrize(("within", "least", "most"), [(1.0, 1.0, 1.0), (1.09, 1.07, 1.1), (0.95, 0.94, 0.97)])
+def test_a_hand_on_landmarks_within_the_flesh_grows_to_its_mask(scene, truth, within, least, most):
+    model, seen = load_hand_model("open_hand"), scene.keypoints_2d
+    middle = seen.mean(axis=0)
+    confidence = np.where(np.arange(21) == 8, 0.0, 1.0)
+    shrunk = middle + (seen - middle) / within
+    shrunk[8] = np.nan
+    landmarks = replace(scene, keypoints_2d=shrunk, keypoint_confidence=confidence)
+    params = pose_hand(landmarks, model)
+    grown, factor = grow_hand(landmarks, model, params, 0.1)
+    assert least <= factor <= most
+    np.testing.assert_allclose(grown.scale, factor, rtol=1e-6)
+    error = np.asarray(project(truth.camera, jax.jit(hand)(model, grown).keypoints)) - seen
+    assert np.abs(np.delete(error, 8, axis=0)).max() < 1
+    wanted = keypoints_of_grown(landmarks, factor)
+    assert wanted is not None
+    assert np.abs(np.delete(wanted - seen, 8, axis=0)).max() < 0.5 and np.isnan(wanted[8]).all()
+    # Not past the limit, not without leave, and not where no pixel tells.
+    little = {1.0: 1.0, 1.09: 1.02, 0.95: 1 / 1.02}[within]
+    assert grow_hand(landmarks, model, params, 0.02)[1] == pytest.approx(little, abs=0.003)
+    nothing = replace(landmarks, hand_mask=np.zeros_like(scene.hand_mask))
+    for unchanged in (grow_hand(landmarks, model, params, 0.0), grow_hand(nothing, model, params, 0.1)):
+        assert unchanged[1] == 1
+        np.testing.assert_allclose(unchanged[0].translation, params.translation, atol=1e-7)
+
+
 def test_parameters_of_another_model_are_carried_over_and_said_so(scene, truth):
     given = replace(scene, hand_params=truth.hand_params, hand_model="open_hand_full")
     model = load_hand_model("open_hand")
@@ -352,7 +387,7 @@ def test_a_batch_goes_on_from_journals_of_different_lengths(scene, result, tmp_p
         journal.close()
     shutil.rmtree(tmp_path / "b")
     again = [Journal(tmp_path / name) for name in "ab"]
-    assert [journal.recovered for journal in again] == [5, 0]
+    assert [journal.recovered for journal in again] == [6, 0]
     for first, second in zip(whole, refine_many([scene, scene], SMALL, journals=again), strict=True):
         assert isinstance(first, Result) and isinstance(second, Result)
         np.testing.assert_array_equal(first.hand_vertices[1], second.hand_vertices[1])

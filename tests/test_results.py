@@ -426,8 +426,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(fgs, out, capsys, writte
     printed = capsys.readouterr()
     assert "scene: goes on after " in printed.out and printed.err == ""
     parts = int(printed.out.split("goes on after ")[1].split()[0])
-    # A block of starts, the silhouettes, the candidates polished: the object's pose; two rounds: the contact.
-    assert parts in {"first checkpoint": range(1, 3), "object pose": range(3, 5), "contact": (5,)}[moment]
+    # A block of starts, the rough polish, silhouettes, the last polish: the object's pose; two rounds: the contact.
+    assert parts in {"first checkpoint": range(1, 4), "object pose": range(4, 6), "contact": (6,)}[moment]
     assert without_run(out / "result.json") == without_run(written / "result.json")
     for name in set(FILES) - {"result.json", "report.html"}:
         assert (out / name).read_bytes() == (written / name).read_bytes()
