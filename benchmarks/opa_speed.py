@@ -44,7 +44,7 @@ Part = Literal["compile", "solvers", "dense", "thousands"]
 
 
 def bare(config: OpaConfig) -> OpaConfig:
-    """Without the choice by silhouette and the polish: the pose of least energy as the optimiser leaves it."""
+    """Without the polish: the pose of least energy as the optimiser leaves it."""
     return replace(config, candidates=1, polish_evaluations=0)
 
 

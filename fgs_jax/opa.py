@@ -4,7 +4,7 @@ Terms of Eq. 8-11 as pure functions, the problem they are evaluated on, and the 
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -234,20 +234,15 @@ def approximate(
         histories.append(found.history)
         lost += int((~np.isfinite(energies)).sum())
     chosen = _finite_best(energies, config.candidates, restarts)
+    polish = partial(_polished, scene=scene, journal=journal)
     candidates = _poses(rotations[chosen], jax.tree.map(lambda x: x[chosen], state), centre)
-    polish = partial(_nelder_mead, scene=scene)
-    if config.polish_evaluations:
-        first = partial(polish, view=rough, reaches=(6.0,), evaluations=config.polish_evaluations // 2)
-        candidates = _Poses(**recorded(journal, lambda: _each(first, candidates)))
+    candidates = polish(candidates, rough, reaches=(6.0,), evaluations=config.polish_evaluations // 2)
     drawn = recorded(journal, lambda: {"drawn": np.stack([*_silhouettes(view, candidates)])})["drawn"]
     in_mask = np.asarray(view.in_mask)
     order = np.argsort([-_iou(silhouette, in_mask) for silhouette in drawn], kind="stable")
     distinct = _distinct(candidates, order, np.asarray(problem.points) + centre, drawn, config)[:count]
     polished = _Poses(*(field[distinct] for field in candidates))
-    if config.polish_evaluations:
-        last = partial(polish, view=view, reaches=(-4.0, 3.0, -2.0), evaluations=config.polish_evaluations)
-        unpolished = polished
-        polished = _Poses(**recorded(journal, lambda: _each(last, unpolished)))
+    polished = polish(polished, view, reaches=(-4.0, 3.0, -2.0), evaluations=config.polish_evaluations)
     ious = np.array([masked_iou(scene, _take(polished, k)) for k in range(len(distinct))])
     best = np.argsort(-ious, kind="stable")
     from_chosen = chosen[np.array(distinct)[best]]
@@ -517,27 +512,37 @@ def _iou(drawn: Bool[ndarray, "p"], mask: Bool[ndarray, "p"]) -> float:
     return np.count_nonzero(drawn & mask) / max(np.count_nonzero(drawn | mask), 1)
 
 
-def _each(polish: Callable[[_Poses], _Poses], poses: _Poses) -> Entry:
-    """All of them polished, one on each core: a rendering does not fill two."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(pool.map(polish, (_take(poses, k) for k in range(len(poses.log_scale)))))
-    return {name: np.stack([getattr(pose, name) for pose in done]) for name in _Poses._fields}
-
-
-def _nelder_mead(
-    pose: _Poses, *, view: PictureView, scene: Scene, reaches: Sequence[float], evaluations: int
+def _polished(
+    poses: _Poses,
+    view: PictureView,
+    *,
+    scene: Scene,
+    reaches: Sequence[float],
+    evaluations: int,
+    journal: Journal | None,
 ) -> _Poses:
-    """The best pose found on the rendered masked IoU, in a round of Nelder-Mead for each reach.
+    """Each with a better rendered masked IoU, after a round of Nelder-Mead for each reach."""
+    if not evaluations:
+        return poses
 
-    A round begins with steps of `reach` times three degrees, 1.5 pixels and 1.5 percent of size and depth, to one side
-    or the other: the IoU counts pixels and has flat places, on which a small simplex stays.
+    def polish(pose: _Poses) -> _Poses:
+        for reach in reaches:
+            pose = _nelder_mead(pose, view, scene, reach, evaluations)
+        return pose
+
+    def all_polished() -> Entry:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # one on each core: a rendering does not fill two
+            done = list(pool.map(polish, (_take(poses, k) for k in range(len(poses.log_scale)))))
+        return {name: np.stack([getattr(pose, name) for pose in done]) for name in _Poses._fields}
+
+    return _Poses(**recorded(journal, all_polished))
+
+
+def _nelder_mead(pose: _Poses, view: PictureView, scene: Scene, reach: float, evaluations: int) -> _Poses:
+    """The best pose found from steps of `reach` times three degrees, 1.5 pixels and 1.5 percent of size and depth.
+
+    The masked IoU counts pixels: it has flat places, on which a small simplex stays.
     """
-    for reach in reaches:
-        pose = _round(pose, view, scene, reach, evaluations)
-    return pose
-
-
-def _round(pose: _Poses, view: PictureView, scene: Scene, reach: float, evaluations: int) -> _Poses:
     depth = float(pose.translation[2])
     pixel = depth / float(np.mean(np.asarray(scene.camera.focal)))
     steps = np.array([0.05, 0.05, 0.05, 1.5 * pixel, 1.5 * pixel, 0.015])
