@@ -50,8 +50,9 @@ class Candidate(NamedTuple):
     energy: float
     """Of Eq. 12, with w_dis times reach for each contact point out of reach."""
     masked_iou: float
-    """This and the agreement are of sampled pixels and a simplified mesh."""
+    """Of the object's pose; where step one descends, of sampled pixels and a simplified mesh."""
     occlusion_agreement: float
+    """Of sampled pixels and a simplified mesh."""
     score: float
     """Energy, silhouette and order together; the lowest wins."""
     grasp: Grasp
@@ -212,6 +213,9 @@ def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -
     each = (jax.tree.map(lambda x: x[k], grasps) for k in range(lanes))  # noqa: B023
     measured = _measures(scene, closed_faces(task.problem.model))
     iou, agreement = np.transpose([measured(grasp, seen) for grasp, seen in zip(each, vertices, strict=True)])
+    if contact.step_one == "scan":  # which changes no pixel of the object: as OPA has measured it, on all of them
+        poses = np.arange(lanes) // 2
+        iou = np.asarray(task.poses.masked_iou)[np.where(poses < len(task.poses.masked_iou), poses, 0)]
     score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
     usable = ended.real & np.isfinite(score)
     # Energies never reach this: it orders those that do not match the mask behind all that do.
