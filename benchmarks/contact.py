@@ -52,14 +52,14 @@ ROWS: dict[str, RefineConfig] = {
         steps=3000, schedule="constant", angle_rate=1e-4, translation_rate=1e-4
     ),
     "one object pose": replace(FAST, candidates=1),
-    "object poses distinct in space": replace(FAST, opa=replace(FAST.opa, distinct_in="space")),
+    "object poses distinct in silhouette": replace(FAST, opa=replace(FAST.opa, distinct_in="silhouette")),
 }
 NEED_A_PICTURE = (
     "step one: Adam with depth noise",
     "no keypoint term",
     "no order term",
     "one object pose",
-    "object poses distinct in space",
+    "object poses distinct in silhouette",
 )
 """Rows that change nothing for thin objects."""
 COLUMNS = ("mpd_mm", "siv_cm3", "object_depth_mm", "fingers_in_contact", "keypoint_error_share", "masked_iou")
