@@ -51,6 +51,7 @@ ROWS: dict[str, RefineConfig] = {
     "constant rates, 1e-4, 3000 steps": changed(
         steps=3000, schedule="constant", angle_rate=1e-4, translation_rate=1e-4
     ),
+    "the hand's size as its keypoints have it": replace(FAST, growth=0.0),
     "one object pose": replace(FAST, candidates=1),
     "object poses distinct in silhouette": replace(FAST, opa=replace(FAST.opa, distinct_in="silhouette")),
 }
@@ -58,6 +59,7 @@ NEED_A_PICTURE = (
     "step one: Adam with depth noise",
     "no keypoint term",
     "no order term",
+    "the hand's size as its keypoints have it",
     "one object pose",
     "object poses distinct in silhouette",
 )
