@@ -87,7 +87,7 @@ FAST_OPA = OpaConfig(
     phases=(
         Phase(1.0, 1, 40, 192, 192, rotation_rate=(1e-1, 2e-2), translation_rate=(2e-2, 3e-3)),
         Phase(0.25, 64, 40, 192, 192, rotation_rate=(3e-2, 1e-2), translation_rate=(5e-3, 1e-3)),
-        Phase(0.25, 32, 60, 2048, 512, rotation_rate=(2e-2, 3e-3), translation_rate=(2e-3, 3e-4)),
+        Phase(0.25, 32, 60, 2048, 320, rotation_rate=(2e-2, 3e-3), translation_rate=(2e-3, 3e-4)),
     ),
     paper_form=False,
     lambda_dep=0.1,
