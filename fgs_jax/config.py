@@ -322,7 +322,7 @@ _COUNTS = (
     *("restarts", "candidates", "grid", "scan", "refresh", "object_points", "per_region", "random_contacts"),
     *("steps", "points", "targets", "least"),
 )
-_SHARES = ("keep", "contour", "distinct_share")
+_SHARES = ("keep", "contour", "distinct_share", "growth")
 _MOST = {"seed": 2**32 - 1, "per_region": 32, "random_contacts": 256}
 
 

@@ -200,6 +200,9 @@ def prepare(
     params, growth = grow_hand(scene, model, params, config.growth) if fitted else (params, 1.0)
     ours = (HandednessWarning, HandShapeWarning, HandFileWarning)
     notes += [str(warning.message) for warning in caught if issubclass(warning.category, ours)] + reframed
+    if abs(growth - 1) > 0.005:
+        way = "larger" if growth > 1 else "smaller"
+        notes.append(f"hand: {100 * abs(growth - 1):.0f} % {way} than its keypoints alone say, to fill its mask")
     scene = with_hand(scene, model, params)
     _done(seconds, "hand", time.perf_counter() - clock, journal, progress)
 
@@ -331,10 +334,11 @@ def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -
     The factor is that of the best silhouette, the one nearest to 1 where several are. Detectors put knuckles and tips
     within the flesh, so that a hand on its keypoints alone covers too little of the picture.
     """
-    posed, confidence = _posed(model, params), confidence_of(scene)
-    vertices, keypoints = np.asarray(posed.vertices, float), np.asarray(posed.keypoints, float)
+    confidence = confidence_of(scene)
     if not (most and confidence.any()):
         return params, 1.0
+    posed = _posed(model, params)
+    vertices, keypoints = np.asarray(posed.vertices, float), np.asarray(posed.keypoints, float)
     middle, faces = np.average(keypoints, axis=0, weights=confidence), closed_faces(model)
     focal, principal = np.asarray(scene.camera.focal, float), np.asarray(scene.camera.principal, float)
 
@@ -349,6 +353,8 @@ def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -
     hand_mask, object_mask = (
         mask[top:bottom:stride, left:right:stride] for mask in (scene.hand_mask, scene.object_mask)
     )
+    if not hand_mask.any():
+        return params, 1.0
     first = np.array([left, top]) + 0.5
     of_view = Camera(on_device(focal / stride), on_device((principal - first) / stride + 0.5))
 

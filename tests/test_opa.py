@@ -370,4 +370,4 @@ def test_the_last_phase_takes_those_whose_silhouettes_fit(scene, monkeypatch):
     is_taken = np.array([any(np.array_equal(rotation, one) for one in taken) for rotation in rotations])
     assert (len(rotations), is_taken.sum()) == (64, 32)
     by_silhouette, by_energy = (is_taken[np.argsort(order)[:32]].mean() for order in (-np.array(ious), before.energy))
-    assert by_silhouette > 0.8 and by_energy < 0.65, (by_silhouette, by_energy)
+    assert by_silhouette > 0.8 and by_silhouette > by_energy + 0.15, (by_silhouette, by_energy)
