@@ -53,7 +53,7 @@ ROWS: dict[str, RefineConfig] = {
     ),
     "the hand's size as its keypoints have it": replace(FAST, growth=0.0),
     "one object pose": replace(FAST, candidates=1),
-    "object poses distinct in silhouette": replace(FAST, opa=replace(FAST.opa, distinct_in="silhouette")),
+    "object poses distinct in space": replace(FAST, opa=replace(FAST.opa, distinct_in="space")),
 }
 NEED_A_PICTURE = (
     "step one: Adam with depth noise",
@@ -61,7 +61,7 @@ NEED_A_PICTURE = (
     "no order term",
     "the hand's size as its keypoints have it",
     "one object pose",
-    "object poses distinct in silhouette",
+    "object poses distinct in space",
 )
 """Rows that change nothing for thin objects."""
 COLUMNS = ("mpd_mm", "siv_cm3", "object_depth_mm", "fingers_in_contact", "keypoint_error_share", "masked_iou")

@@ -25,7 +25,7 @@ from fgs_jax.scene import Scene
 SOLVERS = {
     "fast": FAST_OPA,
     "paper": PAPER_OPA,
-    "distinct in silhouette": dataclasses.replace(FAST_OPA, distinct_in="silhouette"),
+    "distinct in space": dataclasses.replace(FAST_OPA, distinct_in="space"),
 }
 Case = Literal["metric", "hamer", "unknown"]
 
@@ -136,7 +136,7 @@ def main(
     *,
     poses: int = 4,
     restarts: int = 256,
-    solvers: tuple[Literal["fast", "paper", "distinct in silhouette"], ...] = ("fast",),
+    solvers: tuple[Literal["fast", "paper", "distinct in space"], ...] = ("fast",),
     cases: tuple[Case, ...] = ("metric",),
     objects: tuple[Literal["made", "scanned"], ...] = ("made",),
     verbose: bool = False,

@@ -78,7 +78,7 @@ PAPER_OPA = OpaConfig(  # Table 2
     hand_hides=False,
     candidates=1,
     distinct_angle=15.0,
-    distinct_in="space",
+    distinct_in="silhouette",
     distinct_share=0.05,
     polish_evaluations=0,
 )
@@ -97,7 +97,7 @@ FAST_OPA = OpaConfig(
     hand_hides=True,
     candidates=32,
     distinct_angle=15.0,
-    distinct_in="space",
+    distinct_in="silhouette",
     distinct_share=0.05,
     polish_evaluations=120,
 )
