@@ -30,9 +30,9 @@ from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.objects import distance_grid, sample_points
 from fgs_jax.opa import VIEW, ObjectPoses, picture_view
-from fgs_jax.render import depth_map, depths_at, pixels_of
+from fgs_jax.render import depth_map, depths_at, pixels_of, sampled
 from fgs_jax.scene import Scene, confidence_of, mask_at
-from fgs_jax.types import Camera, HandModel, HandParams, on_device
+from fgs_jax.types import HandModel, HandParams, on_device
 
 ROUNDS = 10
 """Of step two between two visits to the host."""
@@ -214,8 +214,7 @@ def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -
     measured = _measures(scene, closed_faces(task.problem.model))
     iou, agreement = np.transpose([measured(grasp, seen) for grasp, seen in zip(each, vertices, strict=True)])
     if contact.step_one == "scan":  # which changes no pixel of the object: as OPA has measured it, on all of them
-        poses = np.arange(lanes) // 2
-        iou = np.asarray(task.poses.masked_iou)[np.where(poses < len(task.poses.masked_iou), poses, 0)]
+        iou = task.poses.masked_iou[np.minimum(np.arange(lanes) // 2, len(task.poses.masked_iou) - 1)]
     score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
     usable = ended.real & np.isfinite(score)
     # Energies never reach this: it orders those that do not match the mask behind all that do.
@@ -311,9 +310,7 @@ def _measures(
     """
     view = picture_view(scene)
     pixels = np.asarray(view.pixels)
-    stride = pixels[1, 0] - pixels[0, 0]
-    focal, principal = np.asarray(scene.camera.focal), np.asarray(scene.camera.principal)
-    of_view = Camera(on_device(focal / stride), on_device((principal - pixels[0]) / stride + 0.5))
+    of_view = sampled(scene.camera, pixels[0], int(pixels[1, 0] - pixels[0, 0]))
     corners = np.asarray(view.corners)[: int(view.triangles)].reshape(-1, 3)
     seen = (mask_at(scene.hand_mask, pixels), mask_at(scene.object_mask, pixels), np.asarray(view.counted))
     hand_mask, object_mask, counted = (x.reshape(VIEW, VIEW) for x in seen)

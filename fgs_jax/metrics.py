@@ -14,11 +14,10 @@ from numpy import ndarray
 from scipy.spatial import KDTree
 
 from fgs_jax import hand_files
-from fgs_jax.camera import Z_NEAR
 from fgs_jax.errors import MeshError
 from fgs_jax.hand_anatomy import FINGER_JOINTS, FINGERS
 from fgs_jax.objects import ObjectMesh, _distance, _lid, _winding, is_balanced
-from fgs_jax.render import _candidates, depth_map
+from fgs_jax.render import _candidates, depth_map, pixels_of
 from fgs_jax.types import Camera
 
 CONTACT = 0.01
@@ -317,9 +316,7 @@ def picture_metrics(
     """
     height, width = hand_mask.shape
     hand_depth, object_depth = (depth_map(camera, (width, height), *surface) for surface in (hand, object))
-    points = np.asarray(keypoints, np.float64)
-    focal, principal = np.asarray(camera.focal, np.float64), np.asarray(camera.principal, np.float64)
-    projected = focal * points[:, :2] / np.maximum(points[:, 2:], Z_NEAR) + principal
+    projected = pixels_of(camera, keypoints)
     pixels, share = (None, None) if detected is None else keypoint_error(projected, np.asarray(detected))
     return {
         "masked_iou": masked_iou(np.isfinite(object_depth), object_mask, hand_mask),

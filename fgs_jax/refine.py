@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
 from fgs_jax import metrics
-from fgs_jax.camera import Z_NEAR, project
+from fgs_jax.camera import project
 from fgs_jax.compiling import jit_once
 from fgs_jax.config import FAST, RefineConfig
 from fgs_jax.contact import Grasp
@@ -36,7 +36,7 @@ from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
 from fgs_jax.objects import convex_hull
 from fgs_jax.opa import ObjectPoses, approximate, compile_approximate
-from fgs_jax.render import depth_map
+from fgs_jax.render import depth_map, pixels_of, sampled
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.scale import ScaleAlignment, align
 from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored
@@ -340,28 +340,24 @@ def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -
     posed = _posed(model, params)
     vertices, keypoints = np.asarray(posed.vertices, float), np.asarray(posed.keypoints, float)
     middle, faces = np.average(keypoints, axis=0, weights=confidence), closed_faces(model)
-    focal, principal = np.asarray(scene.camera.focal, float), np.asarray(scene.camera.principal, float)
 
-    def pixels_of_size(factor: float, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 2"]:
-        grown = middle + factor * (points - middle)
-        return focal * grown[:, :2] / np.maximum(grown[:, 2:], Z_NEAR) + principal
+    def resized(points: Float[ndarray, "n 3"], factor: float) -> Float[ndarray, "n 3"]:
+        return middle + factor * (points - middle)
 
     height, width = scene.object_mask.shape
-    outline = np.clip(pixels_of_size(1 + most, vertices), 0, [width, height]).astype(int)
+    outline = np.clip(pixels_of(scene.camera, resized(vertices, 1 + most)), 0, [width, height]).astype(int)
     (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0) + 1
-    stride = max(1, -(-max(right - left, bottom - top) // GROWTH_VIEW))
+    stride = max(1, -(-int(max(right - left, bottom - top)) // GROWTH_VIEW))
     hand_mask, object_mask = (
         mask[top:bottom:stride, left:right:stride] for mask in (scene.hand_mask, scene.object_mask)
     )
     if not hand_mask.any():
         return params, 1.0
-    first = np.array([left, top]) + 0.5
-    of_view = Camera(on_device(focal / stride), on_device((principal - first) / stride + 0.5))
+    of_view = sampled(scene.camera, np.array([left, top]) + 0.5, stride)
 
     def silhouette_iou(factor: float) -> float:
-        grown = middle + factor * (vertices - middle)
-        drawn = np.isfinite(depth_map(of_view, hand_mask.shape[::-1], grown, faces))
-        points = (pixels_of_size(factor, keypoints) - first) / stride + 0.5
+        drawn = np.isfinite(depth_map(of_view, hand_mask.shape[::-1], resized(vertices, factor), faces))
+        points = pixels_of(of_view, resized(keypoints, factor))
         return metrics.hand_silhouette_iou(drawn, hand_mask, object_mask, points)
 
     steps = sorted(np.linspace(-1.0, 1.0, GROWTHS), key=abs)

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from fgs_jax.camera import Z_NEAR
 from fgs_jax.hand_anatomy import unit, vertex_normals
-from fgs_jax.types import Camera
+from fgs_jax.types import Camera, on_device
 
 Vertices = Float[Array | ndarray, "_ 3"]
 Faces = Int[Array | ndarray, "_ 3"]
@@ -94,6 +94,12 @@ def pixels_of(camera: Camera, points: Vertices) -> Float[ndarray, "_ 2"]:
     """Eq. 7 in float64, as `camera.project`."""
     points, focal, principal = (np.asarray(x, float) for x in (points, camera.focal, camera.principal))
     return focal * points[:, :2] / np.maximum(points[:, 2:], Z_NEAR) + principal
+
+
+def sampled(camera: Camera, first: Float[ndarray, "2"], stride: int) -> Camera:
+    """That of a picture of every so many pixels, in steps of `stride` from the centre of the `first`."""
+    focal, principal = np.asarray(camera.focal, float), np.asarray(camera.principal, float)
+    return Camera(on_device(focal / stride), on_device((principal - first) / stride + 0.5))
 
 
 def depths_at(camera: Camera, pixels: Float[ndarray, "p 2"], vertices: Vertices, faces: Faces) -> Float[ndarray, "p"]:

@@ -369,5 +369,8 @@ def test_the_last_phase_takes_those_whose_silhouettes_fit(scene, monkeypatch):
         ious.append(metrics.masked_iou(drawn, scene.object_mask, scene.hand_mask))
     is_taken = np.array([any(np.array_equal(rotation, one) for one in taken) for rotation in rotations])
     assert (len(rotations), is_taken.sum()) == (64, 32)
+    rough = picture_view(scene, config.hand_hides, opa.ROUGH_VIEW)
+    measured = opa._ious(rough, opa._poses(rotations, before.value, centre))["iou"]
+    np.testing.assert_array_equal(np.flatnonzero(is_taken), np.sort(np.argsort(-measured, kind="stable")[:32]))
     by_silhouette, by_energy = (is_taken[np.argsort(order)[:32]].mean() for order in (-np.array(ious), before.energy))
     assert by_silhouette > 0.8 and by_silhouette > by_energy + 0.15, (by_silhouette, by_energy)

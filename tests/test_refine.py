@@ -324,8 +324,10 @@ def test_a_hand_that_cannot_touch_is_a_diagnosis(scene, result, offset):
 def test_a_scene_of_hamers_focal_length_gets_an_ordinary_camera():
     far = as_scene(rendered(hamer_focal=True))
     found = refine(far, SMALL)
+    assert len(found.notes) == 2
     note = r"a centimetre of depth moves the outline by 0\.\d\d px: focal length 3125 px replaced by 192 px, depth \d"
-    assert len([said for said in found.notes if re.match(note, said)]) == 1
+    assert re.match(note, found.notes[0])
+    assert found.notes[1] == "hand: 3 % smaller than its keypoints alone say, to fill its mask"
     np.testing.assert_allclose(found.camera.focal, SMALL.ordinary_focal * max(SIZE), rtol=1e-6)
     assert found.scene is far and float(far.camera.focal[0]) == 3125
     assert found.hand_keypoints[0][0, 2] < 1
