@@ -4,6 +4,7 @@ Pixels count from the top-left corner, so that the centre of the first one is (0
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,16 +27,15 @@ def inverse_depth(
 ) -> Float[Array, "p"]:
     """1 / z of the nearest surface seen at each pixel, in 1/metres; 0 where there is none. D_r of Eq. 9 is its inverse.
 
-    A z-buffer that runs over the triangles with one number per pixel. Both sides of a triangle are seen; triangles that
-    reach nearer than Z_NEAR are left out. Carries no gradient.
+    A z-buffer with one number per pixel. Both sides of a triangle are seen; triangles that reach nearer than Z_NEAR are
+    left out. Carries no gradient.
     """
 
-    x, y = pixels.T
+    def drawn(triangle: Float[Array, "9"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "p"]:
+        return jnp.where(_inside(triangle, x, y) >= 0.0, _at(triangle[6:], x, y), 0.0)
 
-    def draw(triangle: Float[Array, "9"], nearest: Float[Array, "p"]) -> Float[Array, "p"]:
-        return jnp.where(_inside(triangle, x, y) >= 0.0, jnp.maximum(nearest, _at(triangle[6:], x, y)), nearest)
-
-    return _draw_all(draw, jnp.zeros_like(x), _project_triangles(camera, vertices, faces), faces.shape[0])
+    nothing = jnp.zeros(len(pixels), pixels.dtype)
+    return _greatest(drawn, nothing, _project_triangles(camera, vertices, faces), faces.shape[0], pixels)
 
 
 def inverse_depths(
@@ -43,15 +43,14 @@ def inverse_depths(
 ) -> Float[Array, "2 p"]:
     """1 / z of the nearest and of the farthest surface at each pixel; 0 where there is none. See `inverse_depth`."""
 
-    x, y = pixels.T
-
-    def draw(triangle: Float[Array, "9"], both: Float[Array, "2 p"]) -> Float[Array, "2 p"]:
+    def drawn(triangle: Float[Array, "9"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "2 p"]:
         at, inside = _at(triangle[6:], x, y), _inside(triangle, x, y) >= 0.0
         # The farthest with its sign turned, so that both are greatest values.
-        return jnp.maximum(both, jnp.where(inside[None], jnp.stack([at, -at]), -jnp.inf))
+        return jnp.where(inside[None], jnp.stack([at, -at]), -jnp.inf)
 
     nothing = jnp.full((2, len(pixels)), -jnp.inf, pixels.dtype)
-    near, far = _draw_all(draw, nothing, _project_triangles(camera, vertices, faces), faces.shape[0])
+    triangles = _project_triangles(camera, vertices, faces)
+    near, far = _greatest(drawn, nothing, triangles, faces.shape[0], pixels)
     return jnp.where(jnp.isfinite(near)[None], jnp.stack([near, -far]), 0.0)
 
 
@@ -69,40 +68,69 @@ def silhouette(
     `count`: draw the first so many faces. `closed`: the mesh is closed and wound one way, so that the half of its faces
     that look this way cover all of it, and the others are left out. Both may change without compiling again.
     """
-
-    x, y = pixels.T
-
-    def draw(triangle: Float[Array, "9"], inside: Float[Array, "p"]) -> Float[Array, "p"]:
-        return jnp.maximum(inside, _inside(triangle, x, y))
-
     a, b, c = (project(camera, vertices)[faces[:, k]] for k in range(3))
     ab, ac = b - a, c - a
     needed = ~jnp.asarray(closed) | (ab[:, 0] * ac[:, 1] > ab[:, 1] * ac[:, 0])
     needed &= jnp.arange(faces.shape[0]) < (faces.shape[0] if count is None else count)
     triangles = _project_triangles(camera, vertices, faces)[jnp.argsort(~needed)]
-    return _draw_all(draw, jnp.full_like(x, -1.0), triangles, jnp.sum(needed)) >= 0
+    nothing = jnp.full(len(pixels), -1.0, pixels.dtype)
+    return _greatest(_inside, nothing, triangles, jnp.sum(needed), pixels) >= 0
 
 
 _TOGETHER = 8
 """Triangles drawn in one turn of the loop, which reads and writes every pixel once a turn."""
 
+_Drawn = Callable[[Float[Array, "9"], Float[Array, "p"], Float[Array, "p"]], Float[Array, "*k p"]]
+"""What a triangle puts at pixels of which x and y are given."""
 
-def _draw_all(
-    draw: Callable[[Float[Array, "9"], Float[Array, "*k p"]], Float[Array, "*k p"]],
-    start: Float[Array, "*k p"],
+
+def _greatest(
+    drawn: _Drawn,
+    nothing: Float[Array, "*k p"],
     triangles: Float[Array, "f 9"],
     count: Int[Array, ""] | int,
+    pixels: Float[Array, "p 2"],
 ) -> Float[Array, "*k p"]:
-    nothing = jnp.zeros((-len(triangles) % _TOGETHER, 9)).at[:, 2].set(-1.0)
-    triangles = jnp.concatenate([triangles, nothing]).reshape(-1, _TOGETHER, 9).astype(start.dtype)
+    """At each pixel the greatest of `nothing` and what the first `count` triangles put there.
+
+    A CPU goes through the triangles; other devices take the greatest of them all in one kernel. Neither makes (f, p).
+    """
+    arguments = nothing, triangles.astype(nothing.dtype), jnp.asarray(count), pixels
+    in_turn, at_once = partial(_greatest_in_turn, drawn), partial(_greatest_at_once, drawn)
+    return jax.lax.platform_dependent(*arguments, cpu=in_turn, default=at_once)
+
+
+def _greatest_in_turn(
+    drawn: _Drawn,
+    nothing: Float[Array, "*k p"],
+    triangles: Float[Array, "f 9"],
+    count: Int[Array, ""],
+    pixels: Float[Array, "p 2"],
+) -> Float[Array, "*k p"]:
+    x, y = pixels.T
+    # These have beta = -1 everywhere.
+    outside = jnp.zeros((-len(triangles) % _TOGETHER, 9), triangles.dtype).at[:, 2].set(-1.0)
+    blocks = jnp.concatenate([triangles, outside]).reshape(-1, _TOGETHER, 9)
 
     def turn(index: Int[Array, ""], picture: Float[Array, "*k p"]) -> Float[Array, "*k p"]:
-        together = triangles[index]
+        together = blocks[index]
         for k in range(_TOGETHER):
-            picture = draw(together[k], picture)
+            picture = jnp.maximum(picture, drawn(together[k], x, y))
         return picture
 
-    return jax.lax.fori_loop(0, (count + _TOGETHER - 1) // _TOGETHER, turn, start)
+    return jax.lax.fori_loop(0, (count + _TOGETHER - 1) // _TOGETHER, turn, nothing)
+
+
+def _greatest_at_once(
+    drawn: _Drawn,
+    nothing: Float[Array, "*k p"],
+    triangles: Float[Array, "f 9"],
+    count: Int[Array, ""],
+    pixels: Float[Array, "p 2"],
+) -> Float[Array, "*k p"]:
+    every = jax.vmap(drawn, (0, None, None))(triangles, *pixels.T)
+    taken = (jnp.arange(len(triangles)) < count).reshape(-1, *(1 for _ in nothing.shape))
+    return jnp.maximum(nothing, jnp.max(jnp.where(taken, every, -jnp.inf), axis=0, initial=-jnp.inf))
 
 
 def _inside(triangle: Float[Array, "9"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "p"]:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from fgs_jax.camera import inverse_depths, project
 from fgs_jax.config import FAST_CONTACT, ContactConfig
-from fgs_jax.distance import DistanceGrid, nearest, signed_distance
+from fgs_jax.distance import DistanceGrid, nearest, signed_distance, signed_distance_at
 from fgs_jax.errors import ConfigError
 from fgs_jax.hand import hand, joint_angles, wrist_at_rest
 from fgs_jax.rotations import matrix_of, vector_of
@@ -98,8 +98,8 @@ def E_spen(
 
     `finger`: which finger a keypoint is of; a negative one takes no part.
     """
-    offset = keypoints[:, None] - keypoints[None]
-    distance = jnp.sqrt(jnp.maximum(jnp.sum(offset**2, axis=-1), 1e-12))
+    squared = sum((x[:, None] - x[None]) ** 2 for x in keypoints.T)
+    distance = jnp.sqrt(jnp.maximum(squared, 1e-12))
     first, second = finger[:, None], finger[None]
     apart = (first < second) & (first >= 0)  # each pair once, and none of one finger
     return jnp.sum(jnp.where(apart, jax.nn.relu(least - distance), 0.0))
@@ -156,10 +156,15 @@ def weighted_sum(terms: Mapping[str, Float[Array, ""]], weights: Weights) -> Flo
 
 
 class Neighbours(NamedTuple):
-    """The hand vertex nearest to each object point, and its normal; renewed every few steps."""
+    """The hand vertex nearest to each object point, renewed every few steps; all as it was when they were found."""
 
     vertex: Int[Array, "n"]
+    place: Float[Array, "n 3"]
+    """Of that vertex."""
     normal: Float[Array, "n 3"]
+    vertices: Float[Array, "3 v"]
+    """All of them; coordinates lie apart."""
+    normals: Float[Array, "3 v"]
 
 
 def neighbours(points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Neighbours:
@@ -170,16 +175,21 @@ def neighbours(points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces
     normals = sum(jnp.zeros_like(vertices).at[faces[:, k]].add(across) for k in range(3))
     normals = normals / jnp.maximum(jnp.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     index = nearest(points, vertices)
-    return Neighbours(index, normals[index])
+    return Neighbours(index, vertices[index], normals[index], vertices.T, normals.T)
 
 
 def distance_to_neighbours(
     points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], held: Neighbours
 ) -> Float[Array, "n"]:
-    """Signed distance to a mesh, close to it: to the plane through the nearest vertex (Wang et al. 2023)."""
-    offset = points - vertices[held.vertex]
+    """Signed distance to a mesh, close to it: to the plane through the nearest vertex (Wang et al. 2023).
+
+    Points farther than `DEEPEST` from where that vertex was found are outside.
+    """
+    offset = points - held.place
     near = jnp.sum(jax.lax.stop_gradient(offset) ** 2, axis=1) < DEEPEST**2
-    return jnp.where(near, jnp.sum(offset * held.normal, axis=1), DEEPEST)
+    # How far each plane has moved since: one number for a vertex, where its place would be three for a point.
+    moved = jnp.sum((vertices.T - held.vertices) * held.normals, axis=0)
+    return jnp.where(near, jnp.sum(offset * held.normal, axis=1) - moved[held.vertex], DEEPEST)
 
 
 @pytree
@@ -235,14 +245,14 @@ class Contacts(NamedTuple):
 
 def object_distance(problem: ContactProblem, grasp: Grasp, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     """Signed distance from points in the camera's frame to the object where it is."""
-    local = jnp.matmul(points - grasp.translation[None], grasp.rotation, precision="highest") / grasp.scale
-    return grasp.scale * signed_distance(problem.object, local)
+    local = jnp.matmul(grasp.rotation.T, points.T - grasp.translation[:, None], precision="highest") / grasp.scale
+    return grasp.scale * signed_distance_at(problem.object, local)
 
 
 def placed_points(problem: ContactProblem, grasp: Grasp) -> Float[Array, "n 3"]:
     """The object's samples in the camera's frame."""
-    points = grasp.scale * problem.object_points
-    return jnp.matmul(points, grasp.rotation.T, precision="highest") + grasp.translation[None]
+    points = grasp.scale * problem.object_points.T
+    return (jnp.matmul(grasp.rotation, points, precision="highest") + grasp.translation[:, None]).T
 
 
 def moved(start: HandParams, state: HandState) -> HandParams:
@@ -305,7 +315,8 @@ def contact_terms(
     """
     model = problem.model
     distance = object_distance(problem, grasp, posed.vertices)
-    dis = jnp.sum(jnp.where(contacts.weight > 0, contacts.weight * jnp.abs(distance[contacts.vertex]), 0.0))
+    pull = jnp.zeros_like(distance).at[contacts.vertex].add(contacts.weight)
+    dis = jnp.sum(jnp.where(pull > 0, pull * jnp.abs(distance), 0.0))
     pen = jnp.sum(jax.nn.relu(-distance)) * (VERTICES / distance.shape[0])
     if held is not None:
         points = placed_points(problem, grasp)

@@ -25,26 +25,44 @@ class DistanceGrid:
 def nearest(queries: Float[Array, "n d"], targets: Float[Array, "m d"]) -> Int[Array, "n"]:
     """Index of the target nearest to each query; carries no gradient.
 
-    One pass over the targets with one number per query: a squared distance whose lowest mantissa bits hold the
-    index. Of two targets whose squared distances differ by less than m / 2^23 of themselves either may be taken (6e-5
-    for 512). On two CPU cores 12 G pairs a second, against 5 with value and index apart and 0.1 for the (n, m) array.
+    One number per pair: a squared distance whose lowest mantissa bits hold the index. Of two targets whose squared
+    distances differ by less than m / 2^23 of themselves either may be taken (6e-5 for 512). A CPU goes through the
+    targets one by one: on two cores 12 G pairs a second, against 5 with value and index apart and 0.1 for the (n, m)
+    array. Other devices take the least over all targets in one kernel, which makes no such array either.
 
     A target that is not finite is never the nearest, unless all are; a query that is not finite gets any index.
     """
     queries, targets = (jax.lax.stop_gradient(x).astype(jnp.float32) for x in (queries, targets))
-    count = targets.shape[0]
-    index_bits = (1 << max(count - 1, 1).bit_length()) - 1
+    best = jax.lax.platform_dependent(queries, targets, cpu=_nearest_in_turn, default=_nearest_at_once)
+    return jnp.minimum(best & _index_bits(targets), targets.shape[0] - 1)
 
+
+def _nearest_in_turn(queries: Float[Array, "n d"], targets: Float[Array, "m d"]) -> Int[Array, "n"]:
     def keep_nearer(index: Int[Array, ""], best: Int[Array, "n"]) -> Int[Array, "n"]:
         target = targets[index]
-        squared = sum((queries[:, k] - target[k]) ** 2 for k in range(targets.shape[1]))
-        # Floats that are not negative are ordered as their bits are; NaN, with its sign bit cleared, comes last.
-        bits = jax.lax.bitcast_convert_type(squared, jnp.int32)
-        return jnp.minimum(best, (bits & (0x7FFFFFFF & ~index_bits)) | index)
+        offsets = [queries[:, k] - target[k] for k in range(targets.shape[1])]
+        return jnp.minimum(best, _packed(offsets, index, targets))
 
     start = jnp.full(queries.shape[0], jnp.iinfo(jnp.int32).max)
-    best = jax.lax.fori_loop(0, count, keep_nearer, start, unroll=8)
-    return jnp.minimum(best & index_bits, count - 1)
+    return jax.lax.fori_loop(0, targets.shape[0], keep_nearer, start, unroll=8)
+
+
+def _nearest_at_once(queries: Float[Array, "n d"], targets: Float[Array, "m d"]) -> Int[Array, "n"]:
+    offsets = [queries[:, None, k] - targets[None, :, k] for k in range(targets.shape[1])]
+    index = jnp.arange(targets.shape[0], dtype=jnp.int32)
+    return jnp.min(_packed(offsets, index[None], targets), axis=1)
+
+
+def _packed(
+    offsets: list[Float[Array, "*n"]], index: Int[Array, "*k"], targets: Float[Array, "m d"]
+) -> Int[Array, "*n"]:
+    squared = jax.lax.bitcast_convert_type(sum(offset**2 for offset in offsets), jnp.int32)
+    # Floats that are not negative are ordered as their bits are; NaN, with its sign bit cleared, comes last.
+    return (squared & (0x7FFFFFFF & ~_index_bits(targets))) | index
+
+
+def _index_bits(targets: Float[Array, "m d"]) -> int:
+    return (1 << max(targets.shape[0] - 1, 1).bit_length()) - 1
 
 
 def signed_distance(grid: DistanceGrid, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
@@ -53,12 +71,15 @@ def signed_distance(grid: DistanceGrid, points: Float[Array, "p 3"]) -> Float[Ar
     Outside the cube it is the value at the nearest point of the cube plus the distance to that point: never less than
     the distance itself, save for the interpolation, and equal to it straight above the surface. The gradient is finite
     everywhere. A point that is not finite gets nan or inf, and changes no other.
-    On two CPU cores 150 million points a second, with the gradient of a hinge 30, and 8 where each has its own grid.
     """
+    return signed_distance_at(grid, points.T)
+
+
+def signed_distance_at(grid: DistanceGrid, coordinates: Float[Array, "3 p"]) -> Float[Array, "p"]:
+    """`signed_distance` of points whose coordinates lie apart: with the gradient twice as fast on a CPU."""
     last = grid.values.shape[0] - 1
     flat = grid.values.ravel()
-    # One array per axis: with the gradient this is four times as fast on a CPU as (p, 3) throughout.
-    scaled = [(points[:, axis] - grid.origin[axis]) / grid.voxel for axis in range(3)]
+    scaled = [(coordinates[axis] - grid.origin[axis]) / grid.voxel for axis in range(3)]
     # Not jnp.clip: at the border that has half the gradient.
     inside = [jnp.where(x < 0, 0, jnp.where(x > last, last, x)) for x in scaled]
     # Clipped as integers, for nan becomes any integer.

@@ -4,7 +4,7 @@ Terms of Eq. 8-11 as pure functions, the problem they are evaluated on, and the 
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -28,7 +28,7 @@ from fgs_jax.errors import SceneError
 from fgs_jax.journal import Entry, Journal, recorded
 from fgs_jax.objects import ObjectMesh, is_balanced, sample_points, simplify
 from fgs_jax.render import depth_map
-from fgs_jax.restarts import best_of, compile_block, kept, random_rotations, run_blocks
+from fgs_jax.restarts import best_of, block_width, compile_block, kept, random_rotations, run_blocks
 from fgs_jax.rotations import matrix_of
 from fgs_jax.scene import Scene, check_scene, mask_at, mask_box
 from fgs_jax.solve import Solution, adam, minimise
@@ -197,13 +197,14 @@ def approximate(
     *,
     count: int = 4,
     config: OpaConfig = FAST_OPA,
-    width: int = 64,
+    width: int | None = None,
     journal: Journal | None = None,
 ) -> ObjectPoses:
     """The best `count` distinct poses of the object that explain its mask, from `restarts` random rotations.
 
     The object's translation starts on the mask, at the hand's depth. An object of `size` "unknown" is scaled as well
-    and kept at the hand's depth; give a mesh of about the right size (`scale.align`). `width`: starts run at once.
+    and kept at the hand's depth; give a mesh of about the right size (`scale.align`). `width`: starts that run at
+    once; by default 64 on a CPU, thousands elsewhere.
     A `journal` takes what is found on the way, for a run that goes on after it was killed.
 
     Raises SceneError for a scene without an answer, and if no start ends with a finite energy.
@@ -216,6 +217,7 @@ def approximate(
     log_scale = np.zeros(restarts, np.float32) if scene.object.size == "unknown" else None
     state = PoseState(np.zeros((restarts, 3), np.float32), np.tile(translation, (restarts, 1)), log_scale)
 
+    width = width or block_width(restarts)
     origin, histories, lost = np.arange(restarts), [], 0
     energies: Any = np.zeros(restarts)
     terms: dict[str, Any] = {}
@@ -237,7 +239,7 @@ def approximate(
     polish = partial(_polished, scene=scene, journal=journal)
     candidates = _poses(rotations[chosen], jax.tree.map(lambda x: x[chosen], state), centre)
     candidates = polish(candidates, rough, reaches=(6.0,), evaluations=config.polish_evaluations // 2)
-    drawn = recorded(journal, lambda: {"drawn": np.stack([*_silhouettes(view, candidates)])})["drawn"]
+    drawn = recorded(journal, lambda: {"drawn": np.stack(_of_each(partial(_silhouette, view), candidates))})["drawn"]
     in_mask = np.asarray(view.in_mask)
     order = np.argsort([-_iou(silhouette, in_mask) for silhouette in drawn], kind="stable")
     distinct = _distinct(candidates, order, np.asarray(problem.points) + centre, drawn, config)[:count]
@@ -266,14 +268,15 @@ def run_phase(
     rotations: Float[ndarray, "n 3 3"],
     state: PoseState,
     *,
-    width: int = 64,
+    width: int | None = None,
     journal: Journal | None = None,
 ) -> Solution:
     """Starts through one phase, in blocks of `width`. `state` has a leading axis; so has what is found."""
+    width = width or _lanes(phase, block_width(len(rotations)))
     return run_blocks(*_program(problem, config, phase), (rotations, state), width, journal=journal)
 
 
-def compile_approximate(config: OpaConfig, *, unknown_size: bool, width: int = 64) -> None:
+def compile_approximate(config: OpaConfig, restarts: int, *, unknown_size: bool) -> None:
     """Compiles what `approximate` runs, for any scene, so that it may go on while the scene is made ready."""
 
     def room(*shape: int, dtype: Any = np.float32) -> Any:
@@ -286,7 +289,7 @@ def compile_approximate(config: OpaConfig, *, unknown_size: bool, width: int = 6
         *(room(2), room(), room(), room()),
     )
     for phase in config.phases:
-        lanes = _lanes(phase, width)
+        lanes = _lanes(phase, block_width(restarts))
         state = PoseState(room(lanes, 3), room(lanes, 3), room(lanes) if unknown_size else None)
         compile_block(*_program(problem, config, phase), (room(lanes, 3, 3), state))
     triangles = room(DRAWN_FACES, 3, 3), room(dtype=np.int32), room(dtype=bool)
@@ -498,14 +501,19 @@ def _drawn(view: PictureView, pose: _Poses) -> Bool[Array, "p"]:
     return seen & view.counted
 
 
-def _silhouettes(view: PictureView, poses: _Poses) -> Iterator[Bool[ndarray, "p"]]:
-    for k in range(len(poses.log_scale)):
-        yield np.asarray(_drawn(view, jax.tree.map(np.float32, _take(poses, k))))
+def _silhouette(view: PictureView, pose: _Poses) -> Bool[ndarray, "p"]:
+    return np.asarray(_drawn(view, jax.tree.map(np.float32, pose)))
+
+
+def _of_each(function: Callable[[_Poses], Any], poses: _Poses) -> list[Any]:
+    """What the function finds for each pose, one on each core: a rendering does not fill two."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, (_take(poses, k) for k in range(len(poses.log_scale)))))
 
 
 def _ious(view: PictureView, poses: _Poses) -> Entry:
     in_mask = np.asarray(view.in_mask)
-    return {"iou": np.array([_iou(drawn, in_mask) for drawn in _silhouettes(view, poses)])}
+    return {"iou": np.array(_of_each(lambda pose: _iou(_silhouette(view, pose), in_mask), poses))}
 
 
 def _iou(drawn: Bool[ndarray, "p"], mask: Bool[ndarray, "p"]) -> float:
@@ -531,8 +539,7 @@ def _polished(
         return pose
 
     def all_polished() -> Entry:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # one on each core: a rendering does not fill two
-            done = list(pool.map(polish, (_take(poses, k) for k in range(len(poses.log_scale)))))
+        done = _of_each(polish, poses)
         return {name: np.stack([getattr(pose, name) for pose in done]) for name in _Poses._fields}
 
     return _Poses(**recorded(journal, all_polished))
@@ -558,7 +565,7 @@ def _nelder_mead(pose: _Poses, view: PictureView, scene: Scene, reach: float, ev
     in_mask = np.asarray(view.in_mask)
 
     def cost(x: Float[ndarray, "6"]) -> float:
-        return 1.0 - _iou(np.asarray(_drawn(view, jax.tree.map(np.float32, moved(x)))), in_mask)
+        return 1.0 - _iou(_silhouette(view, moved(x)), in_mask)
 
     simplex = reach * np.concatenate([np.zeros((1, 6)), np.eye(6)])
     options = {"maxfev": evaluations, "initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-5}

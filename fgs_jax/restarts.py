@@ -23,6 +23,10 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax.journal import Journal
 
+WIDTHS = {"cpu": (64,)}
+"""Starts at once, unless told. On a CPU a block stays in the caches; wider ones are no faster."""
+OTHER_WIDTHS = (256, 1024, 4096)
+"""On other devices a step of a few starts takes as long as one of hundreds, and their memory holds thousands."""
 AHEAD = 2
 """Programs on their way before the results of the first are fetched: a device neither waits nor keeps many."""
 
@@ -32,6 +36,12 @@ def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[ndarr
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     quaternions = rng.standard_normal((first + count, 4))[first:]
     return Rotation.from_quat(quaternions).as_matrix().astype(np.float32)
+
+
+def block_width(count: int) -> int:
+    """How many of `count` starts run at once unless told: all, but no more than fill the device well."""
+    widths = WIDTHS.get(jax.default_backend(), OTHER_WIDTHS)
+    return next((width for width in widths if count <= width), widths[-1])
 
 
 class _Block(NamedTuple):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,11 +7,13 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
+from fgs_jax import camera
 from fgs_jax.camera import Z_NEAR, inverse_depth, inverse_depths, project, silhouette
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model
 from fgs_jax.render import depth_map
 from fgs_jax.types import Camera, HandParams
+from tests.lowered import loops, lowered
 from tests.reference import contact as twin
 
 CAMERA = Camera(focal=jnp.array([500.0, 400.0]), principal=jnp.array([320.0, 240.0]))
@@ -86,6 +90,19 @@ def test_half_of_a_closed_mesh_covers_all_of_it(inverted):
     assert 0.02 < np.mean(half) < 0.9
     fewer = silhouette(*arguments, count=len(faces) // 2, closed=jnp.asarray(True))
     assert np.mean(fewer) < np.mean(half) and not np.any(fewer & ~half)
+
+
+@pytest.mark.parametrize("function", [inverse_depth, inverse_depths, silhouette])
+def test_other_devices_draw_the_same_without_a_loop(monkeypatch, function):
+    vertices, faces = posed_hand()
+    arguments = PICTURE, vertices, faces, jnp.asarray(CENTRES, jnp.float32)
+    drawn = np.asarray(jax.jit(function)(*arguments))
+    assert loops(lowered(function, *arguments, platform="cpu")) == 1
+    assert loops(lowered(function, *arguments, platform="cuda")) == 0
+    monkeypatch.setattr(camera, "_greatest_in_turn", camera._greatest_at_once)
+    at_once = np.asarray(jax.jit(partial(function))(*arguments))
+    np.testing.assert_allclose(at_once, drawn, rtol=1e-6)
+    assert (drawn > 0).sum() > 1000
 
 
 both = jax.jit(inverse_depths)

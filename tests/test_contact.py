@@ -281,7 +281,7 @@ def test_an_unknown_weight_is_an_error_that_names_both():
 def test_gradients_are_finite_anywhere(grid):
     """At contact, at zero, and far away; all points in one place, and nothing between what is and what shall be."""
     places = [[RADIUS, 0.0, 0.0], [0.0, 0.0, 0.0], [3e3, -4e3, 1e4]]
-    held, same = Neighbours(jnp.zeros(6, int), jnp.zeros((6, 3))), jnp.ones(18)
+    held, same = held_at(jnp.zeros((6, 3)), jnp.zeros((6, 3)), jnp.zeros(6, int)), jnp.ones(18)
     energies = {
         "E_dis": lambda x, y: E_dis(x, grid),
         "E_pen": lambda x, y: E_pen(x, grid),
@@ -314,6 +314,11 @@ def finger_mesh():
     return np.asarray(mesh.vertices, float), np.asarray(mesh.faces)
 
 
+def held_at(vertices, normals, vertex):
+    """Neighbours that were found on these vertices."""
+    return Neighbours(vertex, vertices[vertex], normals[vertex], vertices.T, normals.T)
+
+
 def test_neighbours_are_the_nearest_vertices_with_their_normals(rng):
     vertices, faces = finger_mesh()
     points = np.concatenate([vertices[::7], vertices[rng.choice(len(vertices), 40)] + rng.normal(size=(40, 3)) * 0.004])
@@ -327,6 +332,11 @@ def test_neighbours_are_the_nearest_vertices_with_their_normals(rng):
     np.testing.assert_allclose(np.asarray(held.normal)[same], normals[same], atol=1e-4)
     ours = tangent_distance(jnp.asarray(points, jnp.float32), jnp.asarray(vertices, jnp.float32), held)
     expected = twin.distance_to_neighbours(points, vertices, np.asarray(held.vertex), np.asarray(held.normal))
+    np.testing.assert_allclose(ours, expected, atol=1e-7)
+    # Until they are found again, the planes go where their vertices go, and what was near is near.
+    moved, aside = vertices + rng.normal(size=vertices.shape) * 0.002, points + 0.001
+    ours = tangent_distance(jnp.asarray(aside, jnp.float32), jnp.asarray(moved, jnp.float32), held)
+    expected = twin.distance_to_neighbours(aside, moved, np.asarray(held.vertex), np.asarray(held.normal))
     np.testing.assert_allclose(ours, expected, atol=1e-7)
 
 
@@ -806,7 +816,7 @@ def test_gradients_are_numerical_ones_forward_and_reverse(x64, rng):
     mean, std, limits = jnp.zeros(6), jnp.full(6, 0.3), jnp.tile(jnp.array([[-0.2, 0.3]]), (6, 1))
     finger, seen = jnp.arange(12) % 4 - 1, jnp.asarray(rng.uniform(size=(12, 2)))
     order = Order(jnp.where(jnp.arange(12) % 3 == 0, 0.01, 0.0), jnp.where(jnp.arange(12) % 3 == 1, 0.02, 0.0))
-    held = Neighbours(jnp.arange(12) % 5, jnp.asarray(rng.normal(size=(12, 3))))
+    held = held_at(0.9 * points[:5], jnp.asarray(rng.normal(size=(5, 3))), jnp.arange(12) % 5)
     energies = {
         "E_dis": (lambda x: E_dis(x, sphere, weight), points),
         "E_dis of a grid": (lambda x: E_dis(x, grid), points),
@@ -898,7 +908,8 @@ def test_terms_equal_their_twins_and_are_named_as_the_weights(x64, scene, closed
     np.testing.assert_allclose(printed["pen"], ours["pen"] - inside, rtol=1e-6)
     # Twice as many points weigh the same.
     double = replace(problem, object_points=jnp.concatenate([problem.object_points] * 2))
-    twice = Neighbours(*(jnp.concatenate([x, x]) for x in held))
+    of_points = {name: jnp.concatenate([getattr(held, name)] * 2) for name in ("vertex", "place", "normal")}
+    twice = held._replace(**of_points)
     again = terms(double, start, given, contacts, order=order, posed=posed, held=twice)
     np.testing.assert_allclose(again["pen"], ours["pen"], rtol=1e-9)
 

@@ -10,8 +10,9 @@ import pytest
 import trimesh
 from jax.test_util import check_grads
 
-from fgs_jax.distance import DistanceGrid, nearest, signed_distance
+from fgs_jax.distance import DistanceGrid, _nearest_at_once, _nearest_in_turn, nearest, signed_distance
 from fgs_jax.objects import distance_grid, exact_signed_distance, load_object, sample_points
+from tests.lowered import loops, lowered, sizes
 from tests.reference import distance as reference
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -69,8 +70,7 @@ def test_nearest_never_takes_a_target_that_is_not_finite(rng, bad):
 
 def test_nearest_has_no_gradient_and_makes_no_product_array(rng):
     queries, targets = jnp.asarray(rng.normal(size=(101, 3))), jnp.asarray(rng.normal(size=(211, 3)))
-    sizes = sizes_in(jax.make_jaxpr(nearest)(queries, targets).jaxpr)
-    assert max(sizes) == 211 * 3
+    assert max(sizes(lowered(nearest, queries, targets, platform="cpu"))) == 211 * 3
 
     def total(x, y):
         return (y[nearest(x, y)] ** 2).sum() + (0 * x).sum()
@@ -79,6 +79,15 @@ def test_nearest_has_no_gradient_and_makes_no_product_array(rng):
     np.testing.assert_array_equal(grads[0], 0)
     chosen = np.bincount(np.asarray(nearest(queries, targets)), minlength=211)
     np.testing.assert_allclose(grads[1], 2 * targets * chosen[:, None], rtol=1e-6)
+
+
+def test_other_devices_find_the_nearest_without_a_loop_and_find_the_same(rng):
+    queries, targets = (jnp.asarray(rng.normal(size=(4, size, 3)), jnp.float32) for size in (101, 211))
+    targets = targets.at[:, 3].set(jnp.nan)
+    forms = [jax.jit(jax.vmap(form))(queries, targets) for form in (_nearest_in_turn, _nearest_at_once)]
+    np.testing.assert_array_equal(*forms)
+    assert loops(lowered(jax.vmap(nearest), queries, targets, platform="cpu")) == 1
+    assert loops(lowered(jax.vmap(nearest), queries, targets, platform="cuda")) == 0
 
 
 def test_nearest_alone_is_as_in_a_batch(rng):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ from fgs_jax import restarts
 from fgs_jax.config import FAST_CONTACT
 from fgs_jax.errors import SceneError
 from fgs_jax.grasps import Grasps, _refined, _Settings, refine_grasps
+from tests.lowered import loops, lowered
 from tests.test_devices import grasp_starts
 
 CONFIG = replace(FAST_CONTACT, steps=10, refresh=5, reach=0.06)
@@ -58,6 +60,16 @@ def test_each_grasp_is_of_its_own_scene(found):
     problems, starts, scene = grasp_starts()
     swapped = refine_grasps(problems[::-1], starts, KEY, CONFIG, scene=1 - np.array(scene), width=WIDTH)
     assert_same(swapped, found, np.arange(len(scene)))
+
+
+def test_on_a_gpu_only_the_rounds_and_their_steps_are_loops():
+    problems, starts, _ = grasp_starts()
+    weights = {name: np.float32(value) for name, value in CONFIG.weights.items()}
+    shared = problems[0], weights, np.asarray(jax.random.key_data(KEY))
+    settings = _Settings(CONFIG.without_weights(), str(jax.random.key_impl(KEY)))
+    program = jax.vmap(partial(_refined, settings), (None, 0))
+    text = lowered(program, shared, (starts, np.arange(len(starts.scale))), platform="cuda")
+    assert loops(text) == 2
 
 
 def test_energies_of_starts_out_of_reach_are_comparable(found):

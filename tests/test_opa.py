@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,7 @@ from fgs_jax.render import depth_map
 from fgs_jax.restarts import random_rotations, run_blocks
 from fgs_jax.scene import Scene, camera_from_matrix, check_scene, mask_box
 from fgs_jax.types import Camera
+from tests.lowered import loops, lowered, sizes
 from tests.reference import opa as twin
 
 
@@ -136,11 +138,18 @@ def test_gradients_are_finite_anywhere(problem):
 
 def test_nothing_of_points_by_targets_is_made(problem):
     state = PoseState(jnp.zeros(3), start_translation(problem), None)
-    jaxpr = jax.make_jaxpr(jax.grad(lambda s: opa_terms(problem, jnp.eye(3), s)["dist"]))(state)
-    n, m = len(problem.points), len(problem.targets)
-    sizes = [v.aval.size for eqn in jaxpr.jaxpr.eqns for v in eqn.outvars if hasattr(v.aval, "size")]
-    tables = problem.nearest_pixel.size
-    assert max(size for size in sizes if size != tables and size != tables // 2) < n * m / 8
+    text = lowered(jax.grad(lambda s: opa_terms(problem, jnp.eye(3), s)["dist"]), state, platform="cpu")
+    tables = {problem.nearest_pixel.size, problem.nearest_pixel.size // 2}
+    assert max(sizes(text) - tables) < len(problem.points) * len(problem.targets) / 8
+
+
+def test_on_a_gpu_only_the_steps_are_a_loop(problem):
+    """What would be a kernel for each of 24 turns, twice in every step."""
+    inputs = _PhaseInputs(problem, {"dep": 0.1, "cam": 1.0, "size": 0.0}, jnp.ones(2), jnp.ones(2))
+    starts = jnp.tile(jnp.eye(3), (8, 1, 1)), PoseState(jnp.zeros((8, 3)), jnp.ones((8, 3)), None)
+    phase = jax.vmap(partial(_run_phase, _PhaseSettings(40, 192, 192, False)), (None, 0))
+    assert loops(lowered(phase, inputs, starts, platform="cuda")) == 1
+    assert loops(lowered(phase, inputs, starts, platform="cpu")) > 1
 
 
 @pytest.mark.parametrize("factor", [-0.5, 0.6], ids=["behind the camera", "in front of the hand"])

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.journal import Journal
-from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
+from fgs_jax.restarts import best_of, block_width, kept, random_rotations, run_blocks
 
 
 def _root(steps: int, shared: jax.Array, start: dict) -> dict:
@@ -44,6 +44,12 @@ def test_compiles_once_for_any_number_of_starts():
         found = run_blocks(counted, None, jnp.asarray(1.0), np.arange(count, dtype=np.float32), 32)
         np.testing.assert_array_equal(found, np.arange(count) + 1)
     assert len(traces) == 1
+
+
+def test_blocks_are_as_wide_as_the_device_wants(monkeypatch):
+    assert [block_width(count) for count in (1, 64, 100_000)] == [64, 64, 64]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert [block_width(count) for count in (1, 256, 257, 10_000)] == [256, 256, 1024, 4096]
 
 
 def test_rotations_are_uniform_and_an_endless_list():
