@@ -469,10 +469,13 @@ class GraspSearch(NamedTuple):
     """Its hand is also the one that E_h holds on to."""
     contacts: Contacts
     order: Order
-    vertices: Float[Array, "v 3"]
-    """Of the hand, as they were last."""
     search: Search
-    """Its best iterate comes with what it `Evaluated` to."""
+    """Its iterates come with what they `Evaluated` to; before the first that is the hand as it was seen."""
+
+    @property
+    def vertices(self) -> Float[Array, "v 3"]:
+        """Of the hand, as they were last."""
+        return self.search.last.vertices
 
 
 def begin_grasp(
@@ -503,7 +506,8 @@ def begin_grasp(
         held = _held(problem, grasp, posed.vertices, config)
         return _energy(problem, grasp, contacts, order, weights=config.weights, held=held)(state)
 
-    return GraspSearch(grasp, contacts, order, posed.vertices, begin(energy, _adam(config), state))
+    search = begin(energy, _adam(config), state)
+    return GraspSearch(grasp, contacts, order, search._replace(last=search.last._replace(vertices=posed.vertices)))
 
 
 def grasp_round(
@@ -515,11 +519,11 @@ def grasp_round(
     """
 
     def one(searching: GraspSearch, _: None) -> tuple[GraspSearch, tuple]:
-        start, contacts, order, vertices, search = searching
-        held = _held(problem, start, vertices, config)
+        start, contacts, order, search = searching
+        held = _held(problem, start, searching.vertices, config)
         energy = _energy(problem, start, contacts, order, weights=weights, held=held)
-        search, (history, evaluated) = advance(energy, _adam(config), search, config.refresh, lambda x: x)
-        return searching._replace(search=search, vertices=evaluated.vertices[-1]), (history, evaluated.terms[0])
+        search, (history, terms) = advance(energy, _adam(config), search, config.refresh, lambda x: x.terms)
+        return searching._replace(search=search), (history, terms[0])
 
     searching, (history, terms) = jax.lax.scan(one, searching, length=rounds)
     return searching, history.ravel(), terms

@@ -89,6 +89,8 @@ class Search(NamedTuple):
     optimizer_state: Any
     best: tuple[Any, Float[Array, ""], Any]
     """The iterate, its energy, its terms."""
+    last: Any
+    """The terms of the iterate before, NaN before the first."""
 
 
 Energy = Callable[[Any], tuple[Float[Array, ""], Any]]
@@ -109,7 +111,7 @@ def begin(energy: Energy, optimizer: optax.GradientTransformation, start: Any) -
     value, terms = jax.eval_shape(energy, start)
     unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), terms)
     nothing = (start, jnp.full(value.shape, jnp.inf, value.dtype), unknown)
-    return Search(start, optimizer.init(start), nothing)
+    return Search(start, optimizer.init(start), nothing, unknown)
 
 
 def advance(
@@ -124,13 +126,13 @@ def advance(
     value_and_gradient = jax.value_and_grad(energy, has_aux=True)
 
     def step(search: Search, _: None) -> tuple[Search, tuple[Float[Array, ""], Any]]:
-        state, optimizer_state, best = search
+        state, optimizer_state, best, _ = search
         (value, terms), gradient = value_and_gradient(state)
         better = value < best[1]
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), (state, value, terms), best)
         updates, optimizer_state = optimizer.update(
             gradient, optimizer_state, state, value=value, grad=gradient, value_fn=lambda x: energy(x)[0]
         )
-        return Search(optax.apply_updates(state, updates), optimizer_state, best), (value, record(terms))
+        return Search(optax.apply_updates(state, updates), optimizer_state, best, terms), (value, record(terms))
 
     return jax.lax.scan(step, search, length=steps)

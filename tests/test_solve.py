@@ -79,8 +79,8 @@ def test_a_search_that_has_not_begun_knows_nothing():
     assert energy == jnp.inf and all(np.isnan(term) for term in terms.values()) and set(terms) == {"valley", "bowl"}
     same = jax.tree.map(np.array_equal, (search.state, value), (CROOKED_START, CROOKED_START))
     assert all(jax.tree.leaves(same))
-    (state, _, best), (history, recorded) = advance(crooked, optax.adam(0.1), search, 1)
-    assert history[0] == best[1] and recorded == ()
+    (state, _, best, last), (history, recorded) = advance(crooked, optax.adam(0.1), search, 1)
+    assert history[0] == best[1] and recorded == () and last == best[2]
     np.testing.assert_allclose(best[1], crooked(CROOKED_START)[0], rtol=1e-6)
     np.testing.assert_allclose(state["y"], [1.9], rtol=1e-5)  # the first step of Adam is its rate
 
@@ -97,8 +97,9 @@ def test_the_best_iterate_is_kept_with_its_own_terms():
 
 def test_what_is_recorded_is_that_of_each_iterate():
     search = begin(crooked, optax.adam(0.1), CROOKED_START)
-    _, (history, recorded) = advance(crooked, optax.adam(0.1), search, 5, lambda terms: terms)
+    search, (history, recorded) = advance(crooked, optax.adam(0.1), search, 5, lambda terms: terms)
     assert recorded["valley"].shape == (5,)
+    assert search.last == {name: values[-1] for name, values in recorded.items()}
     np.testing.assert_allclose(recorded["valley"] + 3 * recorded["bowl"], history, rtol=1e-6)
 
 
