@@ -473,7 +473,7 @@ class GraspSearch(NamedTuple):
     """Its iterates come with what they `Evaluated` to; before the first that is the hand as it was seen."""
 
     @property
-    def vertices(self) -> Float[Array, "v 3"]:
+    def vertices(self) -> Float[Array, "*lanes v 3"]:
         """Of the hand, as they were last."""
         return self.search.last.vertices
 

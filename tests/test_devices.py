@@ -98,21 +98,24 @@ def grasp_starts() -> tuple[list[ContactProblem], Grasp, list[int]]:
     return problems, Grasp(hands, *still), [0, 1, 1, 0, 1, 0, 0, 1, 1]
 
 
-def answers(contact: bool) -> dict[str, Any]:
-    """Trees of results, made on all devices."""
+def answers(contact: bool, most: int | None = None) -> dict[str, Any]:
+    """Trees of results, made on all devices or the first so many."""
+    devices = jax.devices()[:most]
     rng = np.random.default_rng(3)
     shared = [{"points": jnp.asarray(rng.normal(size=999), jnp.float32), "w": 0.3} for _ in range(3)]
     values = rng.normal(size=max(COUNTS)).astype(np.float32)
-    found: dict[str, Any] = {f"{n}": run_blocks(sums, None, shared[0], values[:n], WIDTH) for n in COUNTS}
+    found: dict[str, Any] = {
+        f"{n}": run_blocks(sums, None, shared[0], values[:n], WIDTH, devices=devices) for n in COUNTS
+    }
     scene = rng.integers(3, size=len(values))
-    found["scenes"] = run_blocks(sums, None, shared, values, WIDTH, scene=scene)
+    found["scenes"] = run_blocks(sums, None, shared, values, WIDTH, scene=scene, devices=devices)
     (function, settings), inputs, starts = pose_starts()
-    found["poses"] = run_blocks(function, settings, inputs, starts, WIDTH)
+    found["poses"] = run_blocks(function, settings, inputs, starts, WIDTH, devices=devices)
     if contact:
         problems, grasps, scenes = grasp_starts()
         config = replace(FAST_CONTACT, steps=10, refresh=5, reach=0.06)
         found["grasps"] = refine_grasps(
-            problems, grasps, jax.random.key(0), config, scene=scenes, width=2, devices=jax.devices()[:2]
+            problems, grasps, jax.random.key(0), config, scene=scenes, width=2, devices=devices[:2]
         )  # each compiles it
     return found
 
@@ -162,11 +165,15 @@ def test_a_start_that_is_lost_is_lost_alone(one_device):
 
 def test_eight_devices_find_what_one_finds_to_the_bit(one_device, tmp_path):
     flags = "--xla_force_host_platform_device_count=8"
-    ended(started("eight", tmp_path / "found.npz", tmp_path / "journal", flags=flags))
-    assert_same(tmp_path / "found.npz", one_device)
-    expected = {k.replace("poses", "resumed"): v for k, v in one_device.items() if "poses" in k}
-    assert_same(tmp_path / "found.npz", expected)
-    assert np.load(tmp_path / "found.npz")["recovered"] == 3
+    ended(started("eight", tmp_path, flags=flags))
+    file, alone = tmp_path / "found.npz", dict(np.load(tmp_path / "alone.npz"))
+    assert alone.keys() == one_device.keys()
+    assert_same(file, alone)
+    assert_same(file, {k.replace("poses", "resumed"): v for k, v in alone.items() if "poses" in k})
+    assert np.load(file)["recovered"] == 3
+    # XLA divides a CPU's loops among as many threads as there are devices, which may change last bits.
+    for name, values in one_device.items():
+        np.testing.assert_allclose(alone[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_two_processes_find_what_one_finds(one_device, tmp_path):
@@ -180,17 +187,19 @@ def test_two_processes_find_what_one_finds(one_device, tmp_path):
         assert_same(tmp_path / f"{k}.npz", expected)
 
 
-def run_eight(file: str, folder: str) -> None:
+def run_eight(folder: str) -> None:
     assert len(jax.devices()) == 8
+    np.savez(Path(folder) / "alone.npz", allow_pickle=False, **flat(answers(contact=True, most=1)))
     found = answers(contact=True)
     (function, settings), inputs, starts = pose_starts()
-    killed = Journal(Path(folder), every=-1.0)
+    journal_folder = Path(folder) / "journal"
+    killed = Journal(journal_folder, every=-1.0)
     early = jax.tree.map(lambda x: x[: 3 * WIDTH], starts)
     run_blocks(function, settings, inputs, early, WIDTH, journal=killed, devices=jax.devices()[:1])
     killed.close()
-    journal = Journal(Path(folder))
+    journal = Journal(journal_folder)
     found["resumed"] = run_blocks(function, settings, inputs, starts, WIDTH, journal=journal)
-    np.savez(file, allow_pickle=False, **flat(found), recovered=journal.recovered)
+    np.savez(Path(folder) / "found.npz", allow_pickle=False, **flat(found), recovered=journal.recovered)
     journal.close()
 
 
