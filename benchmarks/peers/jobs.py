@@ -18,7 +18,7 @@ from benchmarks.opa_speed import bare
 from benchmarks.peers import torch_contact, torch_opa
 from benchmarks.scenes import make_scene
 from benchmarks.shapes import SHAPES
-from fgs_jax.config import FAST_OPA, PAPER, PAPER_CONTACT, PAPER_OPA
+from fgs_jax.config import FAST_OPA, PAPER, PAPER_CONTACT, PAPER_OPA, Phase
 from fgs_jax.contact import (
     ContactProblem,
     Contacts,
@@ -49,6 +49,12 @@ ENERGY, GRADIENT, HISTORY = 1e-4, 1e-4, 1e-3
 Gradients and steps by their median over starts: of two targets that are as near in float32 either may be taken.
 """
 CONTACT = replace(PAPER_CONTACT, both_directions=True)
+_LATER = (
+    Phase(0.25, 64, 80, 512, 512, rotation_rate=(2e-2, 5e-3), translation_rate=(2e-3, 5e-4)),
+    Phase(0.5, 32, 250, 512, 512, rotation_rate=(1e-2, 1e-3), translation_rate=(1e-3, 1e-4)),
+)
+PAPERS_LOSS = replace(PAPER_OPA, phases=(*FAST_OPA.phases[:2], *_LATER))
+"""The paper's own loss, samples and all, but in phases that halve the starts."""
 SHAPE = "spray_bottle"
 
 
