@@ -31,7 +31,7 @@ def inverse_depth(
     left out. Carries no gradient.
     """
 
-    def drawn(triangle: Float[Array, "9"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "p"]:
+    def drawn(triangle: Float[Array, "9 *#s"], x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "*k"]:
         return jnp.where(_inside(triangle, x, y) >= 0.0, _at(triangle[6:], x, y), 0.0)
 
     nothing = jnp.zeros(len(pixels), pixels.dtype)
@@ -43,7 +43,7 @@ def inverse_depths(
 ) -> Float[Array, "2 p"]:
     """1 / z of the nearest and of the farthest surface at each pixel; 0 where there is none. See `inverse_depth`."""
 
-    def drawn(triangle: Float[Array, "9"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "2 p"]:
+    def drawn(triangle: Float[Array, "9 *#s"], x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "*k"]:
         at, inside = _at(triangle[6:], x, y), _inside(triangle, x, y) >= 0.0
         # The farthest with its sign turned, so that both are greatest values.
         return jnp.where(inside[None], jnp.stack([at, -at]), -jnp.inf)
@@ -80,8 +80,8 @@ def silhouette(
 _TOGETHER = 8
 """Triangles drawn in one turn of the loop, which reads and writes every pixel once a turn."""
 
-_Drawn = Callable[[Float[Array, "9"], Float[Array, "p"], Float[Array, "p"]], Float[Array, "*k p"]]
-"""What a triangle puts at pixels of which x and y are given."""
+_Drawn = Callable[[Float[Array, "9 *#s"], Float[Array, "*#s"], Float[Array, "*#s"]], Float[Array, "*k"]]
+"""What a triangle puts at pixels of which x and y are given; (9, 1, f), (p, 1) and (p, 1) for all of both."""
 
 
 def _greatest(
@@ -128,18 +128,19 @@ def _greatest_at_once(
     count: Int[Array, ""],
     pixels: Float[Array, "p 2"],
 ) -> Float[Array, "*k p"]:
-    every = jax.vmap(drawn, (0, None, None))(triangles, *pixels.T)
-    taken = (jnp.arange(len(triangles)) < count).reshape(-1, *(1 for _ in nothing.shape))
-    return jnp.maximum(nothing, jnp.max(jnp.where(taken, every, -jnp.inf), axis=0, initial=-jnp.inf))
+    # Triangles along the last axis: over the first one XLA makes (f, p) before it takes the greatest.
+    every = drawn(triangles.T[:, None], pixels[:, :1], pixels[:, 1:])
+    taken = (jnp.arange(len(triangles)) < count).reshape(*(1 for _ in nothing.shape), -1)
+    return jnp.maximum(nothing, jnp.max(jnp.where(taken, every, -jnp.inf), axis=-1, initial=-jnp.inf))
 
 
-def _inside(triangle: Float[Array, "9"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "p"]:
+def _inside(triangle: Float[Array, "9 *#s"], x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "*s"]:
     """The least barycentric coordinate: not negative within the triangle."""
     beta, gamma = _at(triangle[:3], x, y), _at(triangle[3:6], x, y)
     return jnp.minimum(jnp.minimum(beta, gamma), 1.0 - beta - gamma)
 
 
-def _at(plane: Float[Array, "3"], x: Float[Array, "p"], y: Float[Array, "p"]) -> Float[Array, "p"]:
+def _at(plane: Float[Array, "3 *#s"], x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "*s"]:
     return plane[0] * x + plane[1] * y + plane[2]
 
 
