@@ -1,7 +1,7 @@
 """Thousands at once: object poses and grasps a second against how many there are, and how the cost grows.
 
 python -m benchmarks.thousands [--most 100000] [--most-grasps 16384] [--parts throughput widths growth memory]
-    [--figure docs/thousands.png]
+    [--directions "both directions" "hand in object only"] [--figure docs/thousands.png]
 """
 
 import os
@@ -35,11 +35,11 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 OBJECTS = ("can", "mug", "box", "bottle")
-DIRECTIONS = {"both directions": True, "hand in object only": False}
 FULL = 0.9
 """Share of the greatest throughput from which the device counts as full."""
 Curve = dict[int, float]
 """Median seconds of so many."""
+Direction = Literal["both directions", "hand in object only"]
 Part = Literal["throughput", "widths", "growth", "memory"]
 
 
@@ -48,10 +48,10 @@ def counts(most: int) -> list[int]:
     return sorted({min(4**k, most) for k in range(20)})
 
 
-def medians(
+def timings(
     calls: Mapping[int, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
-) -> Curve:
-    """All in turn, after one call that compiles for all. What takes over a minute is timed once."""
+) -> dict[int, list[float]]:
+    """Seconds of all in turn, after one call that compiles for all. What takes over a minute is timed once."""
     seconds: dict[int, list[float]] = {name: [] for name in calls}
     next(iter(calls.values()))()
     for _ in range(rounds):
@@ -60,7 +60,18 @@ def medians(
                 begin = clock()
                 call()
                 seconds[name].append(clock() - begin)
+    return seconds
+
+
+def medians(seconds: Mapping[int, list[float]]) -> Curve:
     return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def cells(number: int, seconds: list[float]) -> str:
+    """Median, least to greatest, and so many a second."""
+    middle = float(np.median(seconds))
+    spread = f"{min(seconds):.3g} to {max(seconds):.3g}" if len(seconds) > 1 else "once"
+    return f"{middle:.3g} ({spread}) | {number / middle:.3g}"
 
 
 def exponent(curve: Curve) -> float:
@@ -98,6 +109,10 @@ def contact_config(steps: int, both: bool) -> Any:
     return replace(FAST.contact, steps=steps, both_directions=both, reach=0.06)
 
 
+def contact_configs(directions: tuple[Direction, ...], steps: int) -> dict[str, Any]:
+    return {name: contact_config(steps, name == "both directions") for name in directions}
+
+
 def contact_call(count: int, steps: int, width: int) -> Callable[[], object]:
     """For a process of its own."""
     problems, made = grasp_problems()
@@ -131,7 +146,7 @@ def draw(file: Path, poses: Curve, contact: dict[str, Curve], steps: int, device
     figure.savefig(file, dpi=130)
 
 
-def growth(width: int, steps: int, rounds: int, blocks: int) -> None:
+def growth(width: int, steps: int, rounds: int, blocks: int, directions: tuple[Direction, ...]) -> None:
     """Exponents over whole blocks; on a CPU of the process's own seconds, so that other jobs hardly count."""
     clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
     numbers = sorted({max(1, blocks // 8), max(1, blocks // 4), max(1, blocks // 2), blocks})
@@ -139,7 +154,7 @@ def growth(width: int, steps: int, rounds: int, blocks: int) -> None:
     print("\n| cost grows with | as its power | from | to |\n|---|--:|--:|--:|")
 
     def report(name: str, calls: dict[int, Any]) -> None:
-        curve = medians(calls, rounds, clock)
+        curve = medians(timings(calls, rounds, clock))
         print(f"| {name} | {exponent(curve):.2f} | {min(curve)} | {max(curve)} |", flush=True)
 
     most = replace(FAST_OPA.phases[0], points=2048, targets=2048)
@@ -149,8 +164,8 @@ def growth(width: int, steps: int, rounds: int, blocks: int) -> None:
     for call in by_pairs.values():  # each is a program of its own
         call()
     report("OPA's points x targets", by_pairs)
-    for name, both in DIRECTIONS.items():
-        config, calls = contact_config(steps, both), {}
+    for name, config in contact_configs(directions, steps).items():
+        calls = {}
         for n in numbers:
             starts, _ = grasps_about(made, 1, n * width)
             calls[n * width] = partial(refine_grasps, problems[0], starts, jax.random.key(0), config, width=width)
@@ -168,23 +183,34 @@ def first_phase(problem: opa.PoseProblem, restarts: int, points: int) -> object:
     return from_random_rotations(problem, FAST_OPA, phase, restarts)
 
 
-def throughput(most: int, most_grasps: int, width: int, *, steps: int, rounds: int, figure: Path | None) -> None:
+def throughput(
+    most: int,
+    most_grasps: int,
+    width: int,
+    *,
+    steps: int,
+    rounds: int,
+    directions: tuple[Direction, ...],
+    figure: Path | None,
+) -> None:
     scene = tumbler()
-    poses = medians({n: partial(approximate, scene, jax.random.key(0), n) for n in counts(most)}, rounds)
+    seconds = timings({n: partial(approximate, scene, jax.random.key(0), n) for n in counts(most)}, rounds)
+    poses = medians(seconds)
     print("| rotations | s | rotations/s |\n|--:|--:|--:|")
-    for number, seconds in poses.items():
-        print(f"| {number} | {seconds:.3g} | {number / seconds:.3g} |", flush=True)
+    for number, of_number in seconds.items():
+        print(f"| {number} | {cells(number, of_number)} |", flush=True)
     problems, made = grasp_problems()
     contact: dict[str, Curve] = {}
     print(f"\n| grasps, {steps} steps | directions | s | grasps/s |\n|--:|---|--:|--:|")
-    for name, both in DIRECTIONS.items():
-        config, calls = contact_config(steps, both), {}
+    for name, config in contact_configs(directions, steps).items():
+        calls = {}
         for n in counts(most_grasps):
             starts, _ = grasps_about(made, 1, n)
             calls[n] = partial(refine_grasps, problems[0], starts, jax.random.key(0), config, width=width)
-        contact[name] = medians(calls, rounds)
-        for number, seconds in contact[name].items():
-            print(f"| {number} | {name} | {seconds:.3g} | {number / seconds:.3g} |", flush=True)
+        seconds = timings(calls, rounds)
+        contact[name] = medians(seconds)
+        for number, of_number in seconds.items():
+            print(f"| {number} | {name} | {cells(number, of_number)} |", flush=True)
     full = {"rotations": full_at(poses)} | {name: full_at(curve) for name, curve in contact.items()}
     words = ", ".join(f"{name} {number or 'not yet'}" for name, number in full.items())
     print(f"\nThe device is full ({FULL:.0%} of the greatest throughput) from: {words}.")
@@ -201,8 +227,8 @@ def by_width(widths: tuple[int, ...], steps: int, rounds: int) -> None:
     for call in calls.values():  # each is a program of its own
         call()
     print(f"\n| {max(widths)} grasps in blocks of | s | grasps/s |\n|--:|--:|--:|")
-    for one, seconds in medians(calls, rounds).items():
-        print(f"| {one} | {seconds:.3g} | {max(widths) / seconds:.3g} |", flush=True)
+    for one, seconds in timings(calls, rounds).items():
+        print(f"| {one} | {cells(max(widths), seconds)} |", flush=True)
 
 
 def memory(most: int, most_grasps: int, width: int, steps: int) -> None:
@@ -223,6 +249,7 @@ def main(
     rounds: int = 5,
     blocks: int = 16,
     parts: tuple[Part, ...] = ("throughput", "widths", "growth", "memory"),
+    directions: tuple[Direction, ...] = ("both directions", "hand in object only"),
     figure: Path | None = None,
 ) -> None:
     """Prints a table for each part; what takes over a minute is timed once.
@@ -236,15 +263,16 @@ def main(
         rounds: of which medians are taken.
         blocks: greatest number of them for the exponents.
         parts: what to measure.
+        directions: of penetration.
         figure: a PNG of the throughput.
     """
     footer = machine("jax")
     if "throughput" in parts:
-        throughput(most, most_grasps, width, steps=steps, rounds=rounds, figure=figure)
+        throughput(most, most_grasps, width, steps=steps, rounds=rounds, directions=directions, figure=figure)
     if "widths" in parts:
         by_width(widths, steps, rounds)
     if "growth" in parts:
-        growth(width, steps, rounds, blocks)
+        growth(width, steps, rounds, blocks, directions)
     if "memory" in parts:
         memory(most, most_grasps, width, steps)
     print(f"\n{footer}")

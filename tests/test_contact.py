@@ -914,6 +914,26 @@ def test_terms_equal_their_twins_and_are_named_as_the_weights(x64, scene, closed
     np.testing.assert_allclose(again["pen"], ours["pen"], rtol=1e-9)
 
 
+def test_hundreds_of_lanes_have_the_terms_of_a_few(scene, closed_faces):
+    """XLA for CPUs (jaxlib 0.10.2) makes one kernel of some products and sums, which is wrong for hundreds of hands."""
+    problem, start = turned(scene)
+    _, contacts, order, held = prepared(problem, start, jnp.asarray(closed_faces))
+
+    @jax.jit
+    @jax.vmap
+    def pen(shift):
+        params = replace(start.hand, translation=start.hand.translation + shift)
+        placed, posed = replace(start, hand=params), hand(problem.model, params)
+        terms = contact_terms(problem, placed, start.hand, contacts, order=order, posed=posed, held=held)
+        return terms["pen"], terms["dis"]
+
+    shifts = 1e-3 * jax.random.normal(jax.random.key(0), (600, 3))
+    few = [pen(shifts[k : k + 20]) for k in range(0, 600, 20)]
+    for many, parts in zip(pen(shifts), zip(*few, strict=True), strict=True):
+        np.testing.assert_allclose(many, np.concatenate(parts), rtol=1e-4)
+        assert np.std(many) > 0.01 * np.mean(many) > 0
+
+
 def test_gradients_of_the_terms_are_numerical_ones(x64, scene, closed_faces):
     problem, start = float64(turned(scene))
     given = given_hand(start)
