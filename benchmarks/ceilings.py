@@ -18,7 +18,7 @@ import tyro
 from jaxtyping import Array
 
 from benchmarks.peers.jobs import contact_energy, contact_starts, opa_energy, opa_starts, random_states, scene_of
-from benchmarks.timing import interleaved_medians, machine, write_section
+from benchmarks.timing import interleaved, machine, write_section
 from fgs_jax.camera import silhouette
 from fgs_jax.distance import nearest, signed_distance
 from fgs_jax.hand import hand
@@ -129,7 +129,8 @@ def main(*, rounds: int = 9, markdown: Path | None = None) -> None:
     calls = {"product": product(side), "stream": stream(numbers)} | {k.name: k.call for k in found}
     for call in calls.values():
         call()
-    seconds = interleaved_medians(calls, rounds)
+    all_seconds = interleaved(calls, rounds)
+    seconds = {name: float(np.median(values)) for name, values in all_seconds.items()}
     arithmetic, memory = 2.0 * side**3 / seconds["product"], 4.0 * numbers / seconds["stream"]
     lines = [
         "## How near the kernels come to what the machine can do\n",
@@ -141,8 +142,9 @@ def main(*, rounds: int = 9, markdown: Path | None = None) -> None:
     for one in found:
         spent = seconds[one.name]
         rates = one.operations / spent, one.bytes / spent
+        least, most = (1e3 * pick(all_seconds[one.name]) for pick in (min, max))
         lines.append(
-            f"| {one.name} | {1e3 * spent:.3g} | {rates[0] / 1e9:.3g} | {rates[0] / arithmetic:.0%} "
+            f"| {one.name} | {1e3 * spent:.3g} ({least:.3g} to {most:.3g}) | {rates[0] / 1e9:.3g} | {rates[0] / arithmetic:.0%} "
             f"| {rates[1] / 1e9:.3g} | {rates[1] / memory:.0%} |"
         )
     lines += [
@@ -152,7 +154,7 @@ def main(*, rounds: int = 9, markdown: Path | None = None) -> None:
         "counted. A product does two operations at once, the kernels rarely can. A look-up in the grid gathers "
         "8 numbers for each point. Bytes: inputs and outputs, once.",
         "",
-        f"Medians of {rounds} rounds. {footer}",
+        f"Medians of {rounds} rounds, least and greatest in brackets. {footer}",
     ]
     print("\n".join(lines))
     if markdown:

@@ -25,8 +25,8 @@ def limit_threads(threads: int | None) -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
-def interleaved_medians(calls: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, float]:
-    """Median seconds of each call; every round times all of them, so that drift of the machine hits all alike.
+def interleaved(calls: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, list[float]]:
+    """Seconds of each call; every round times all of them, so that drift of the machine hits all alike.
 
     The untimed call before each timed one gives it caches and thread pools that no other call has just used.
     """
@@ -35,7 +35,12 @@ def interleaved_medians(calls: Mapping[Any, Callable[[], object]], rounds: int) 
         for name, call in calls.items():
             call()
             seconds[name].append(timed(call))
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def interleaved_medians(calls: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, float]:
+    """The medians of `interleaved`."""
+    return {name: statistics.median(values) for name, values in interleaved(calls, rounds).items()}
 
 
 def timed(call: Callable[[], object]) -> float:

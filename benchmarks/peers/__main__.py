@@ -69,6 +69,12 @@ class Cost(NamedTuple):
     wall: float
     cpu: float
     """Of all threads: what other jobs disturb less, but do disturb where memory is the limit."""
+    least: float
+    most: float
+    """Of the clock's."""
+
+    def __str__(self) -> str:
+        return f"{self.wall:.3g} ({self.least:.3g} to {self.most:.3g})"
 
 
 class Bar(NamedTuple):
@@ -85,7 +91,7 @@ def bar_of(label: str, cost: Cost, ours: Cost) -> Bar:
 
 
 def scaled(cost: Cost, factor: float) -> Cost:
-    return Cost(factor * cost.wall, factor * cost.cpu)
+    return Cost(*(factor * seconds for seconds in cost))
 
 
 def costs(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Cost]:
@@ -101,7 +107,11 @@ def costs(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, C
             before = time.perf_counter(), time.process_time()
             call()
             seen[name].append((time.perf_counter() - before[0], time.process_time() - before[1]))
-    return {name: Cost(*np.median(values, axis=0).tolist()) for name, values in seen.items()}
+    clocks = {name: [clock for clock, _ in values] for name, values in seen.items()}
+    return {
+        name: Cost(*np.median(values, axis=0).tolist(), min(clocks[name]), max(clocks[name]))
+        for name, values in seen.items()
+    }
 
 
 def fastest(variants: Iterable[Variant], prepare: Callable[[Variant], Callable[[], object]]) -> list[Variant]:
@@ -190,12 +200,11 @@ def opa_part(rounds: int, shapes: tuple[str, ...], threads: tuple[int, ...]) -> 
     reference, bars = measured["fgs_jax, FAST_OPA"], []
     for name, cost in measured.items():
         scale = PAPER_STEPS / STEPS * RESTARTS / STARTS if name in looped else 1.0
-        cells = [scale * cost.wall, scale * cost.cpu, scale * cost.wall / reference.wall]
-        cells += [scale * cost.cpu / reference.cpu]
+        cells = [scale * cost.cpu, scale * cost.wall / reference.wall, scale * cost.cpu / reference.cpu]
         memory = ""
         if name in names or name == "fgs_jax, FAST_OPA":
             memory = f"{peak_memory(prepare_opa, names.get(name)):.0f}"
-        lines.append(f"| {name} | {' | '.join(f'{value:.3g}' for value in cells)} | {memory} |")
+        lines.append(f"| {name} | {scaled(cost, scale)} | {' | '.join(f'{value:.3g}' for value in cells)} | {memory} |")
         bars.append(bar_of(name, scaled(cost, scale), reference))
     lines += [
         "",
@@ -248,14 +257,14 @@ def contact_part(rounds: int, grasps: int, threads: tuple[int, ...]) -> tuple[li
     default = per_step("fgs_jax; neighbours every 10 steps", measured)
     for name in measured:
         cost, same = per_step(name, measured), per_step(f"fgs_jax; {name.split('; ')[1]}", measured)
-        cells = [CONTACT_STEPS * cost.wall, CONTACT_STEPS * cost.cpu, cost.wall / same.wall, cost.cpu / same.cpu]
-        cells += [cost.wall / default.wall]
+        cells = [CONTACT_STEPS * cost.cpu, cost.wall / same.wall, cost.cpu / same.cpu, cost.wall / default.wall]
         memory = ""
         if name.endswith("10 steps"):
             variant = next((v for v in best if f"PyTorch, {v};" in name), None)
             memory = f"{peak_memory(prepare_contact, variant, grasps):.0f}"
-        lines.append(f"| {name} | {' | '.join(f'{value:.3g}' for value in cells)} | {memory} |")
-        bars.append(bar_of(name, scaled(cost, CONTACT_STEPS), scaled(same, CONTACT_STEPS)))
+        whole = scaled(cost, CONTACT_STEPS)
+        lines.append(f"| {name} | {whole} | {' | '.join(f'{value:.3g}' for value in cells)} | {memory} |")
+        bars.append(bar_of(name, whole, scaled(same, CONTACT_STEPS)))
     lines += [
         "",
         f"Timed on {STEPS} steps of ours, 2 or 10 of PyTorch's, and scaled linearly to {CONTACT_STEPS}, all counted as "
@@ -267,7 +276,7 @@ def contact_part(rounds: int, grasps: int, threads: tuple[int, ...]) -> tuple[li
 
 def per_step(name: str, measured: dict[str, Cost]) -> Cost:
     steps = STEPS if name.startswith("fgs_jax") else 2 if name.endswith("every step") else 10
-    return Cost(*(seconds / steps for seconds in measured[name]))
+    return scaled(measured[name], 1 / steps)
 
 
 # Hand and distances
@@ -331,7 +340,7 @@ def distances_part(rounds: int) -> list[str]:
 def _compared(measured: dict[str, Cost], ours: str) -> list[str]:
     reference = measured[ours]
     return [
-        f"| {name} | {1e3 * cost.wall:.3g} | {cost.wall / reference.wall:.3g} | {cost.cpu / reference.cpu:.3g} |"
+        f"| {name} | {scaled(cost, 1e3)} | {cost.wall / reference.wall:.3g} | {cost.cpu / reference.cpu:.3g} |"
         for name, cost in measured.items()
     ]
 
@@ -381,7 +390,11 @@ def main(
         lines += ["", *hand_part()]
     if "distances" in parts:
         lines += ["", *distances_part(rounds)]
-    lines += ["", f"Medians of {rounds} rounds. {footer}, load {os.getloadavg()[0]:.1f} at the end"]
+    lines += [
+        "",
+        f"Medians of {rounds} rounds, least and greatest in brackets. {footer}, "
+        f"load {os.getloadavg()[0]:.1f} at the end",
+    ]
     print("\n".join(lines))
     if markdown:
         write_section(markdown, "peers", "\n".join(lines))
