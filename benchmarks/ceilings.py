@@ -144,8 +144,8 @@ def main(*, rounds: int = 9, markdown: Path | None = None) -> None:
         rates = one.operations / spent, one.bytes / spent
         least, most = (1e3 * pick(all_seconds[one.name]) for pick in (min, max))
         lines.append(
-            f"| {one.name} | {1e3 * spent:.3g} ({least:.3g} to {most:.3g}) | {rates[0] / 1e9:.3g} | {rates[0] / arithmetic:.0%} "
-            f"| {rates[1] / 1e9:.3g} | {rates[1] / memory:.0%} |"
+            f"| {one.name} | {1e3 * spent:.3g} ({least:.3g} to {most:.3g}) | {rates[0] / 1e9:.3g} "
+            f"| {rates[0] / arithmetic:.0%} | {rates[1] / 1e9:.3g} | {rates[1] / memory:.0%} |"
         )
     lines += [
         "",
