@@ -107,11 +107,11 @@ def costs(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, C
             before = time.perf_counter(), time.process_time()
             call()
             seen[name].append((time.perf_counter() - before[0], time.process_time() - before[1]))
-    clocks = {name: [clock for clock, _ in values] for name, values in seen.items()}
-    return {
-        name: Cost(*np.median(values, axis=0).tolist(), min(clocks[name]), max(clocks[name]))
-        for name, values in seen.items()
-    }
+    found = {}
+    for name, values in seen.items():
+        (wall, cpu), clock = np.median(values, axis=0).tolist(), [seconds for seconds, _ in values]
+        found[name] = Cost(wall, cpu, min(clock), max(clock))
+    return found
 
 
 def fastest(variants: Iterable[Variant], prepare: Callable[[Variant], Callable[[], object]]) -> list[Variant]:
