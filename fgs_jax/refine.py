@@ -189,9 +189,8 @@ def prepare(
     clock = time.perf_counter()
     check_scene(scene)
     unknown_size = scene.object.size == "unknown"
-    compiling = (
-        [_AHEAD.submit(compile_approximate, config.opa, config.restarts, unknown_size=unknown_size)] if ahead else []
-    )
+    compile_ahead = partial(compile_approximate, config.opa, config.restarts, unknown_size=unknown_size)
+    compiling = [_AHEAD.submit(compile_ahead)] if ahead else []
     scene = mirrored(scene) if scene.side == "left" else scene
     model = load_hand_model(config.hand_model)
     with warnings.catch_warnings(record=True) as caught:

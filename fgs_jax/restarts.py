@@ -23,10 +23,9 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax.journal import Journal
 
-WIDTHS = {"cpu": (64,)}
-"""Starts at once, unless told. On a CPU a block stays in the caches; wider ones are no faster."""
-OTHER_WIDTHS = (256, 1024, 4096)
-"""On other devices a step of a few starts takes as long as one of hundreds, and their memory holds thousands."""
+CPU_WIDTHS, OTHER_WIDTHS = (64,), (256, 1024, 4096)
+"""Starts at once, unless told. On a CPU a block stays in the caches, and wider ones are no faster; on other devices a
+step of a few starts takes as long as one of hundreds, and their memory holds thousands."""
 AHEAD = 2
 """Programs on their way before the results of the first are fetched: a device neither waits nor keeps many."""
 
@@ -40,7 +39,7 @@ def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[ndarr
 
 def block_width(count: int) -> int:
     """How many of `count` starts run at once unless told: all, but no more than fill the device well."""
-    widths = WIDTHS.get(jax.default_backend(), OTHER_WIDTHS)
+    widths = CPU_WIDTHS if jax.default_backend() == "cpu" else OTHER_WIDTHS
     return next((width for width in widths if count <= width), widths[-1])
 
 
