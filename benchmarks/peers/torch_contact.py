@@ -81,10 +81,11 @@ class State(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The hand vertex nearest to each object point (b, p), and its normal."""
+    """The hand vertex nearest to each object point (b, p), its normal, and whether it is near."""
 
     vertex: Tensor
     normal: Tensor
+    near: Tensor
 
 
 def torch_layer(model: HandModel, device: str = "cpu") -> Layer:
@@ -192,7 +193,9 @@ def neighbours(problem: Problem, vertices: Tensor, nearest: Nearest, chunk: int 
             normals.index_add_(1, faces[:, k], across)
         normals = functional.normalize(normals, dim=2, eps=1e-12)
         index = torch.cat([nearest(problem.points, part) for part in vertices.split(chunk)])
-        return Held(index, normals.gather(1, index[..., None].expand(-1, -1, 3)))
+        of_points = index[..., None].expand(-1, -1, 3)
+        near = (problem.points - vertices.gather(1, of_points)).square().sum(2) < DEEPEST**2
+        return Held(index, normals.gather(1, of_points), near)
 
 
 def _by_cdist(points: Tensor, vertices: Tensor) -> Tensor:
@@ -214,8 +217,7 @@ def energies(problem: Problem, state: State, held: Held, weights: dict[str, floa
     distance = object_distance(problem, vertices)
     dis = distance.gather(1, problem.contacts).abs().sum(1)
     offset = problem.points - vertices.gather(1, held.vertex[..., None].expand(-1, -1, 3))
-    near = offset.detach().square().sum(2) < DEEPEST**2
-    depth = torch.where(near, -(offset * held.normal).sum(2), -DEEPEST).relu()
+    depth = torch.where(held.near, -(offset * held.normal).sum(2), -DEEPEST).relu()
     pen = (-distance).relu().sum(1) * (VERTICES / distance.shape[1]) + depth.sum(1) * (POINTS / depth.shape[1])
 
     finger = torch.arange(20, device=distance.device) // 4
