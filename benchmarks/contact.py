@@ -200,10 +200,11 @@ def run_lanes(problem: ContactProblem, grasps: Grasp, keys: Any, contact: Contac
         return found(searching), searching.search.best[1] + contact.w_dis * contact.reach * missing
 
     lanes = jnp.ones(1) if contact.step_one == "adam" else jnp.array([1.0, 0.5])
-    of_start = jax.vmap(jax.vmap(lane, (None, None, 0)), (0, 0, None))
-    ends, energies = of_start(grasps, keys, lanes)
-    best = jnp.argmin(energies, axis=1)
-    return jax.tree.map(lambda x: x[jnp.arange(len(best)), best], ends)
+    count = len(keys)
+    each, keys = jax.tree.map(lambda x: jnp.repeat(x, len(lanes), axis=0), (grasps, keys))
+    ends, energies = jax.vmap(lane)(each, keys, jnp.tile(lanes, count))
+    best = jnp.argmin(energies.reshape(count, -1), axis=1) + len(lanes) * jnp.arange(count)
+    return jax.tree.map(lambda x: x[best], ends)
 
 
 def main(
