@@ -18,7 +18,7 @@ import tyro
 from jaxtyping import Array
 
 from benchmarks.peers.jobs import contact_energy, contact_starts, opa_energy, opa_starts, random_states, scene_of
-from benchmarks.timing import interleaved, machine, write_section
+from benchmarks.timing import interleaved, machine, spread, write_section
 from fgs_jax.camera import silhouette
 from fgs_jax.distance import nearest, signed_distance
 from fgs_jax.hand import hand
@@ -142,9 +142,9 @@ def main(*, rounds: int = 9, markdown: Path | None = None) -> None:
     for one in found:
         spent = seconds[one.name]
         rates = one.operations / spent, one.bytes / spent
-        least, most = (1e3 * pick(all_seconds[one.name]) for pick in (min, max))
+        milliseconds = spread([1e3 * value for value in all_seconds[one.name]])
         lines.append(
-            f"| {one.name} | {1e3 * spent:.3g} ({least:.3g} to {most:.3g}) | {rates[0] / 1e9:.3g} "
+            f"| {one.name} | {milliseconds} | {rates[0] / 1e9:.3g} "
             f"| {rates[0] / arithmetic:.0%} | {rates[1] / 1e9:.3g} | {rates[1] / memory:.0%} |"
         )
     lines += [

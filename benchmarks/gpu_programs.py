@@ -24,7 +24,7 @@ from fgs_jax.config import FAST, FAST_CONTACT, FAST_OPA
 from fgs_jax.contact import ContactProblem, Grasp
 from fgs_jax.distance import DistanceGrid
 from fgs_jax.hand_files import load_hand_model
-from fgs_jax.opa import PictureView, PoseProblem, PoseState
+from fgs_jax.opa import PoseState, room
 from fgs_jax.restarts import OTHER_WIDTHS, kept
 from fgs_jax.types import Camera, HandParams
 
@@ -88,18 +88,8 @@ class Compiled(NamedTuple):
     """MB, of arrays between kernels."""
 
 
-def room(*shape: int, dtype: Any = np.float32) -> Any:
-    return jax.ShapeDtypeStruct(shape, dtype)
-
-
 def pose_programs() -> list[Program]:
-    points, targets = (max(getattr(phase, field) for phase in FAST_OPA.phases) for field in ("points", "targets"))
-    camera = Camera(room(2), room(2))
-    side = opa.GRID
-    problem = PoseProblem(
-        *(camera, room(points, 3), room(targets, 2), room(side, side, 2), room(side, side)),
-        *(room(2), room(), room(), room()),
-    )
+    problem = opa.problem_shapes(FAST_OPA)
     programs, count = [], ROTATIONS
     for number, phase in enumerate(FAST_OPA.phases):
         count = kept(count, phase.keep, phase.least)
@@ -113,16 +103,13 @@ def pose_programs() -> list[Program]:
         name = f"object pose, phase {number + 1}"
         # Two differences, two squares, a sum; two to pack the index, one to compare.
         programs.append(Program(name, lanes, run, (inputs, starts), pairs, phase.steps, 8.0, math.ceil(count / lanes)))
-    view = PictureView(
-        *(camera, room(opa.VIEW**2, 2), room(opa.VIEW**2, dtype=bool), room(opa.VIEW**2, dtype=bool)),
-        *(room(opa.DRAWN_FACES, 3, 3), room(dtype=np.int32), room(dtype=bool)),
-    )
-    pose = opa._Poses(room(3, 3), room(3), room())
-    drawn: Any = opa._drawn
-    programs.append(
-        Program("silhouette", 1, drawn.__wrapped__, (view, pose), opa.VIEW**2 * opa.DRAWN_FACES, 1, 13.0, 1)
-    )
     return programs
+
+
+def silhouette_program() -> Program:
+    drawn: Any = opa._drawn
+    arguments = opa.view_shapes(opa.VIEW), opa._Poses(room(3, 3), room(3), room())
+    return Program("silhouette", 1, drawn.__wrapped__, arguments, opa.VIEW**2 * opa.DRAWN_FACES, 1, 13.0, 1)
 
 
 def contact_program(lanes: int) -> Program:
@@ -163,8 +150,7 @@ def compiled(program: Program, device: Any) -> Compiled:
 def _computations(text: str) -> dict[str, list[str]]:
     """Lines of each of the module's computations, the entry last."""
     parts = re.split(r"\n(?=%|ENTRY )", text)[1:]
-    named = {part.split("(", 1)[0].removeprefix("ENTRY ").strip(" %"): part.splitlines()[1:] for part in parts}
-    return named
+    return {part.split("(", 1)[0].removeprefix("ENTRY ").strip(" %"): part.splitlines()[1:] for part in parts}
 
 
 def _bytes(line: str) -> float:
@@ -191,11 +177,11 @@ def main(*, widths: tuple[int, ...] = (1024, 4096), markdown: Path | None = None
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     poses, least = pose_programs(), 0.0
-    for program in [*poses, *map(contact_program, widths)]:
+    for program in [*poses, silhouette_program(), *map(contact_program, widths)]:
         found = compiled(program, topology.devices[0])
         operations = program.operations * program.pairs * program.searches * program.lanes
         milliseconds = 1e3 * operations / FLOAT_OPERATIONS
-        least += program.blocks * milliseconds if program in poses[:-1] else 0.0
+        least += program.blocks * milliseconds if program in poses else 0.0
         pairs = 4e-6 * program.pairs * program.lanes
         cells = [found.temporary, found.largest, pairs, milliseconds]
         lines.append(
@@ -203,7 +189,7 @@ def main(*, widths: tuple[int, ...] = (1024, 4096), markdown: Path | None = None
             f"{' | '.join(f'{value:.3g}' for value in cells)} |"
         )
         print(lines[-1], flush=True)
-    steps = sum(program.blocks * program.searches for program in poses[:-1])
+    steps = sum(program.blocks * program.searches for program in poses)
     lines += [
         "",
         f"Compiled for an {NAME} by its description. {ROTATIONS} rotations go through {steps} steps of blocks; their "

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from benchmarks.timing import machine, write_section
+from benchmarks.timing import machine, spread, write_section
 
 _EVENTS = {
     "jaxpr_trace_duration": "trace",
@@ -65,19 +66,17 @@ def child(cache: str) -> dict[str, float]:
 
 
 def row(name: str, runs: list[dict[str, float]]) -> str:
-    def spread(values: list[float]) -> str:
-        return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-
+    tenths = partial(spread, form=".1f")
     first, others = "tumbler", ("tumbler_005", "tumbler_199")
     warm = [statistics.median(each[f"{other} refined"] for other in others) for each in runs]
     written = [statistics.median(each[f"{other} written"] for other in others) for each in runs]
     cells = [
-        spread([each["start"] + each[f"{first} written"] for each in runs]),
-        spread([each["start"] + each[f"{first} refined"] for each in runs]),
-        spread([each[f"{first} refined"] - later for each, later in zip(runs, warm, strict=True)]),
+        tenths([each["start"] + each[f"{first} written"] for each in runs]),
+        tenths([each["start"] + each[f"{first} refined"] for each in runs]),
+        tenths([each[f"{first} refined"] - later for each, later in zip(runs, warm, strict=True)]),
         *(f"{statistics.median(each[f'{first} {part}'] for each in runs):.1f}" for part in PARTS),
-        spread(written),
-        spread(warm),
+        tenths(written),
+        tenths(warm),
     ]
     return f"| {name} | {' | '.join(cells)} |"
 

@@ -22,7 +22,7 @@ from benchmarks import shapes
 from benchmarks.contact import starts as hands_about
 from benchmarks.contact import thin_problem
 from benchmarks.opa_speed import from_random_rotations, tumbler
-from benchmarks.timing import machine, peak_memory
+from benchmarks.timing import machine, peak_memory, spread
 from fgs_jax import opa
 from fgs_jax.config import FAST, FAST_OPA
 from fgs_jax.contact import ContactProblem, Grasp
@@ -70,8 +70,7 @@ def medians(seconds: Mapping[int, list[float]]) -> Curve:
 def cells(number: int, seconds: list[float]) -> str:
     """Median, least to greatest, and so many a second."""
     middle = float(np.median(seconds))
-    spread = f"{min(seconds):.3g} to {max(seconds):.3g}" if len(seconds) > 1 else "once"
-    return f"{middle:.3g} ({spread}) | {number / middle:.3g}"
+    return f"{spread(seconds) if len(seconds) > 1 else f'{middle:.3g} (once)'} | {number / middle:.3g}"
 
 
 def exponent(curve: Curve) -> float:

@@ -279,24 +279,27 @@ def run_phase(
 def compile_approximate(config: OpaConfig, restarts: int, *, unknown_size: bool) -> None:
     """Compiles what `approximate` runs, for any scene, so that it may go on while the scene is made ready."""
 
-    def room(*shape: int, dtype: Any = np.float32) -> Any:
-        return jax.ShapeDtypeStruct(shape, dtype)
-
-    points, targets = (max(getattr(phase, field) for phase in config.phases) for field in ("points", "targets"))
-    camera = Camera(room(2), room(2))
-    problem = PoseProblem(
-        *(camera, room(points, 3), room(targets, 2), room(GRID, GRID, 2), room(GRID, GRID)),
-        *(room(2), room(), room(), room()),
-    )
+    problem = problem_shapes(config)
     for phase in config.phases:
         lanes = _lanes(phase, block_width(restarts))
         state = PoseState(room(lanes, 3), room(lanes, 3), room(lanes) if unknown_size else None)
         compile_block(*_program(problem, config, phase), (room(lanes, 3, 3), state))
-    triangles = room(DRAWN_FACES, 3, 3), room(dtype=np.int32), room(dtype=bool)
-    for pixels in (ROUGH_VIEW**2, VIEW**2):
-        truth = room(pixels, dtype=bool)
-        view = PictureView(camera, room(pixels, 2), truth, truth, *triangles)
-        _drawn.lower(view, _Poses(room(3, 3), room(3), room())).compile()
+    for side in (ROUGH_VIEW, VIEW):
+        _drawn.lower(view_shapes(side), _Poses(room(3, 3), room(3), room())).compile()
+
+
+def room(*shape: int, dtype: Any = np.float32) -> Any:
+    """An array's shape and type in its place."""
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def problem_shapes(config: OpaConfig) -> PoseProblem:
+    """Those of `pose_problem`, whatever the scene."""
+    points, targets = (max(getattr(phase, field) for phase in config.phases) for field in ("points", "targets"))
+    return PoseProblem(
+        *(Camera(room(2), room(2)), room(points, 3), room(targets, 2), room(GRID, GRID, 2), room(GRID, GRID)),
+        *(room(2), room(), room(), room()),
+    )
 
 
 def _lanes(phase: Phase, width: int) -> int:
@@ -479,6 +482,13 @@ def picture_view(scene: Scene, hand_hides: bool = True, side: int = VIEW) -> Pic
         triangles=triangles,
         closed=closed,
     )
+
+
+def view_shapes(side: int) -> PictureView:
+    """Those of `picture_view`, of a mesh without more faces than are drawn."""
+    truth = room(side**2, dtype=bool)
+    triangles = room(DRAWN_FACES, 3, 3), room(dtype=np.int32), room(dtype=bool)
+    return PictureView(Camera(room(2), room(2)), room(side**2, 2), truth, truth, *triangles)
 
 
 @lru_cache(maxsize=8)

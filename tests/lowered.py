@@ -1,5 +1,6 @@
 """Programs as they are handed to the compiler of a platform, which need not be here."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -17,11 +18,4 @@ def loops(text: str) -> int:
 
 def sizes(text: str) -> set[int]:
     """Of all arrays in the program."""
-    shapes = re.findall(r"tensor<((?:\d+x)+)", text)
-    found = set()
-    for shape in shapes:
-        size = 1
-        for length in shape.split("x")[:-1]:
-            size *= int(length)
-        found.add(size)
-    return found
+    return {math.prod(map(int, shape.split("x")[:-1])) for shape in re.findall(r"tensor<((?:\d+x)+)", text)}

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from benchmarks.gpu_programs import _computations, contact_program, main, pose_programs
+from benchmarks.gpu_programs import _computations, contact_program, main, pose_programs, silhouette_program
 from tests.lowered import loops, lowered
 
 HLO = """HloModule jit_f
@@ -24,7 +24,9 @@ ENTRY %main (p: f32[4]) -> f32[4] {
 
 
 def test_only_steps_and_rounds_are_loops():
-    for program, expected in zip([*pose_programs(), contact_program(4)], (1, 1, 1, 0, 2), strict=True):
+    for program, expected in zip(
+        [*pose_programs(), silhouette_program(), contact_program(4)], (1, 1, 1, 0, 2), strict=True
+    ):
         assert loops(lowered(program.function, *program.arguments, platform="cuda")) == expected, program.name
 
 

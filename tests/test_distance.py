@@ -26,17 +26,6 @@ look_up = jax.jit(signed_distance)
 gradient_of = jax.jit(jax.grad(lambda points, grid: signed_distance(grid, points).sum()))
 
 
-def sizes_in(jaxpr) -> set[int]:
-    """Sizes of all arrays that a program makes, those within its loops too."""
-    sizes = set()
-    for equation in jaxpr.eqns:
-        sizes |= {variable.aval.size for variable in equation.outvars}
-        for parameter in equation.params.values():
-            inner = getattr(parameter, "jaxpr", parameter)
-            sizes |= sizes_in(inner) if hasattr(inner, "eqns") else set()
-    return sizes
-
-
 # --- nearest
 
 

@@ -53,7 +53,7 @@ from benchmarks.peers.jobs import (
 )
 from benchmarks.scenes import make_scene
 from benchmarks.shapes import SHAPES
-from benchmarks.timing import machine, peak_memory, write_section
+from benchmarks.timing import machine, peak_memory, spread, write_section
 from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.objects import distance_grid, load_object, sample_points
 from fgs_jax.opa import ObjectPoses, approximate, pose_problem
@@ -74,7 +74,7 @@ class Cost(NamedTuple):
     """Of the clock's."""
 
     def __str__(self) -> str:
-        return f"{self.wall:.3g} ({self.least:.3g} to {self.most:.3g})"
+        return spread((self.least, self.wall, self.most))
 
 
 class Bar(NamedTuple):
