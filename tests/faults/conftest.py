@@ -1,0 +1,37 @@
+"""Inputs that went wrong once. Where their folder is not there the tests skip."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FAULTS = ROOT.parent / "shared" / "faults"
+TUMBLER = ROOT / "examples" / "scenes" / "tumbler"
+
+
+@pytest.fixture
+def fault(tmp_path: Path) -> Callable[..., Path]:
+    """`fault(name, *arguments)`: a copy of a case's folder, in which its make.py has run with the arguments."""
+
+    def made(name: str, *arguments: str | Path) -> Path:
+        if not (FAULTS / name).is_dir():
+            pytest.skip(f"the inputs of {name} are not part of this repository")
+        folder = tmp_path / name
+        shutil.copytree(FAULTS / name, folder)
+        folder.chmod(0o755)
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        if (folder / "make.py").exists():
+            words = [sys.executable, "make.py", *map(str, arguments)]
+            paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+            environment = os.environ | {"PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
+            done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        return folder
+
+    return made
