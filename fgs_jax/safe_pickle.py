@@ -262,9 +262,9 @@ def _state_of(record: Made) -> dict[str, Any]:
     return record.state.by_text() if isinstance(record.state, Pairs) else {}
 
 
-def _encoded(text: str | bytes = b"", encoding: str = "latin1") -> bytes:
-    if isinstance(text, bytes):
-        return text
+def _encoded(text: Any = b"", encoding: Any = "latin1") -> bytes:
+    if isinstance(text, (bytes, bytearray)):
+        return bytes(text)
     if encoding not in ("latin1", "utf-8", "ascii"):
         raise ValueError(f"bytes of {encoding!r:.40}")
     return text.encode(encoding)
@@ -277,7 +277,7 @@ def _dtype(name: Any, state: Any) -> np.dtype:
     return np.dtype(order.replace("|", "=") + name)
 
 
-def _of_buffer(data: bytes, dtype: np.dtype, shape: Any, order: str, *axes: Any) -> np.ndarray:
+def _of_buffer(data: Any, dtype: Any, shape: Any, order: Any, *axes: Any) -> np.ndarray:
     # In the order K the axes that follow say how it lay in memory.
     return _array(data, dtype, shape, "C").transpose(*axes) if order == "K" else _array(data, dtype, shape, order)
 
