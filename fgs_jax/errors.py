@@ -29,6 +29,10 @@ class HandShapeWarning(UserWarning):
     """Shape coefficients that were made for another hand model were refitted or dropped."""
 
 
+class HandPoseWarning(UserWarning):
+    """Nothing says what the numbers of a pose are, and it was assumed."""
+
+
 class SceneError(FgsError):
     """A picture, its masks, its camera or its hand that an object's pose cannot be found from."""
 

@@ -88,6 +88,55 @@ def locate_hand_file(source: str | Path | None = None, side: str = "right") -> t
     return path.stem, path, side
 
 
+def hand_of_side(source: str | Path | None = None, side: str = "right") -> HandModel:
+    """`load_hand_model` for whichever side the file is of: mirrored where it is of the other one."""
+    name, path, _ = locate_hand_file(source, side)
+    model = hand_model(read_hand_file(path), name)
+    return model if model.side == side else mirror_hand_model(model)
+
+
+def hand_is_here(source: str | Path) -> bool:
+    """Whether there is a file of that hand model; MANO's is nowhere but where someone has put it."""
+    try:
+        return _is_there(locate_hand_file(source)[1])
+    except HandFileError:
+        return False
+
+
+def located_hand(source: str | Path, folder: Path) -> str:
+    """A hand model as `load_hand_model` takes it from anywhere: a name, or an absolute path, from `folder` on."""
+    return source if source in HAND_NAMES else str(folder.absolute() / _expanded(source))
+
+
+def check_hand_source(source: str | Path) -> None:
+    """Raises HandFileError, in one line, for a name or a path that no hand model has.
+
+    "mano" is a name that is known, whether its file is here or not.
+    """
+    if source == "mano":
+        return
+    if not hand_is_here(source):
+        raise HandFileError(
+            f"{str(source)[:200]}: no such hand model; expected {', '.join(HAND_NAMES)}, or the path of a hand file"
+        )
+    if source not in HAND_NAMES:
+        read_hand_file(source)
+
+
+def same_hand(model: HandModel, other: HandModel, betas: int) -> bool:
+    """Whether parameters with that many betas mean the same to both: one template, and the same shapes to a micron."""
+    if model.v_template.shape != other.v_template.shape:
+        return False
+    templates, shapes = (
+        [np.asarray(part) for part in parts]
+        for parts in (
+            (model.v_template, other.v_template),
+            (model.shapedirs[:, :, :betas], other.shapedirs[:, :, :betas]),
+        )
+    )
+    return all(a.shape == b.shape and bool(np.allclose(a, b, rtol=0.0, atol=1e-6)) for a, b in (templates, shapes))
+
+
 def read_hand_file(
     path: str | Path, *, tip_vertex_ids: Sequence[int] | np.ndarray | None = None, trust_pickle: bool = False
 ) -> dict[str, np.ndarray]:
