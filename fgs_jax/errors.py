@@ -9,6 +9,10 @@ class HandFileError(FgsError):
     """A hand model file is missing, damaged, unsafe or not of MANO's structure."""
 
 
+class HandInputError(FgsError, ValueError):
+    """Arrays of a shape or a type that the hand layer does not take."""
+
+
 class HandFitError(FgsError):
     """Keypoints, a mesh or a camera that a hand cannot be fitted to."""
 
