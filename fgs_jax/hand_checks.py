@@ -124,7 +124,7 @@ def _converted(array: np.ndarray, key: str, path: Path) -> np.ndarray:
     if array.dtype.kind not in kinds:
         raise HandFileError(f"{path}: expected {wanted} in {key}, came the numpy type {array.dtype}; check the file")
     if array.size > MOST_NUMBERS:
-        raise HandFileError(f"{path}: expected at most {MOST_NUMBERS} numbers in {key}, came {array.size}")
+        raise HandFileError(f"{path}: expected at most {MOST_NUMBERS} numbers in {key}, came {array.size}; check it")
     if key in _TEXTS:
         return array
     if not np.isfinite(array).all():
@@ -134,7 +134,9 @@ def _converted(array: np.ndarray, key: str, path: Path) -> np.ndarray:
     if key in _INTEGERS and not np.array_equal(converted, array):
         raise HandFileError(f"{path}: expected whole numbers in {key}, came fractions; check the file")
     if key not in _INTEGERS and np.abs(converted).max(initial=0.0) > 1e6:
-        raise HandFileError(f"{path}: expected numbers of a hand in {key}, came {np.abs(converted).max():.3g}")
+        raise HandFileError(
+            f"{path}: expected numbers of a hand in {key}, came {np.abs(converted).max():.3g}; check it"
+        )
     return converted
 
 
@@ -180,7 +182,9 @@ def _check_poses(arrays: dict[str, np.ndarray], path: Path) -> None:
     if "pose_std" in arrays and (least := arrays["pose_std"].min()) <= 0:
         raise HandFileError(f"{path}: expected positive numbers in pose_std, came {least:.4g}; check the file")
     if "hands_components_std" in arrays and (least := arrays["hands_components_std"].min()) < 0:
-        raise HandFileError(f"{path}: expected no negative number in hands_components_std, came {least:.4g}")
+        raise HandFileError(
+            f"{path}: expected no negative number in hands_components_std, came {least:.4g}; take it out"
+        )
     if "joint_limits" in arrays:
         least, greatest = arrays["joint_limits"][..., 0], arrays["joint_limits"][..., 1]
         if (least >= greatest).any():
