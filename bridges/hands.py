@@ -488,7 +488,7 @@ def _score(value: Any, path: Path) -> float:
     with suppress(TypeError, ValueError):
         if np.isfinite(score := float(value)):
             return score
-    raise BridgeError(f"{path}: expected a finite number as score, got {value!r:.40}: check what wrote it")
+    raise BridgeError(f"{path}: expected a finite number as score, got {str(value)!r:.40}: check what wrote it")
 
 
 def _check_rotations(matrices: Float[ndarray, "*n 3 3"], name: str, path: Path) -> None:

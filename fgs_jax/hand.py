@@ -161,7 +161,7 @@ def _matrices(rotations: Array, matrix_axes: int) -> Array:
     return rotations if rotations.ndim > matrix_axes else matrix_of(rotations)
 
 
-def checked_params(model: HandModel, params: HandParams) -> HandParams:
+def checked_params(model: Any, params: Any) -> HandParams:
     """The parameters as floating-point arrays, if the model takes their shapes. Costs nothing within jit.
 
     Raises HandInputError.
@@ -197,7 +197,7 @@ def as_numbers(name: str, value: Any) -> Array:
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
 
 
-def _check_model(model: HandModel) -> None:
+def _check_model(model: Any) -> None:
     if not isinstance(model, HandModel):
         raise HandInputError(f"model: expected a HandModel, as load_hand_model gives, got {type(model).__name__}")
 

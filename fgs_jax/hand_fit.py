@@ -335,7 +335,7 @@ def _kabsch(
     return rotation, _weighted_mean(target, weight) - moved
 
 
-def _keypoints_in_space(name: str, keypoints: Float[Array, "21 3"]) -> Float[Array, "21 3"]:
+def _keypoints_in_space(name: str, keypoints: Any) -> Float[Array, "21 3"]:
     array = _numbers(name, keypoints)
     if array.shape != (21, 3):
         raise HandFitError(f"{name}: expected shape (21, 3), got {array.shape}: for many frames use jax.vmap")
@@ -350,7 +350,7 @@ def _numbers(name: str, value: Any) -> Array:
 
 
 def _checked(
-    model: HandModel, given: dict[str, Any], camera: Camera | None, shape_coefficients: int | None, steps: int
+    model: Any, given: dict[str, Any], camera: Any, shape_coefficients: Any, steps: Any
 ) -> dict[str, Any]:
     """What is given as floating-point arrays; None stays. Raises HandFitError."""
     if not isinstance(model, HandModel):
