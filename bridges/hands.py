@@ -428,12 +428,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if suffix == ".npz":
             return {name: array[()] for name, array in read_npz(data).items()}
-        if suffix == ".json":
-            content = json.loads(data)
-            content = {"hands": content} if isinstance(content, list) else content
-            if isinstance(content, dict):
-                return content
-            raise ValueError("neither an object nor a list")
+        content = json.loads(data)
+        content = {"hands": content} if isinstance(content, list) else content
+        if isinstance(content, dict):
+            return content
+        raise ValueError("neither an object nor a list")
     except Exception as error:  # zipfile, json and numpy each have their own for a damaged file
         reason = first_line(error)
         todo = _conversion(path) if "objects in place of numbers" in reason else "write it again"

@@ -105,7 +105,7 @@ def hand_is_here(source: str | Path) -> bool:
 
 def located_hand(source: str | Path, folder: Path) -> str:
     """A hand model as `load_hand_model` takes it from anywhere: a name, or an absolute path, from `folder` on."""
-    return source if source in HAND_NAMES else str(folder.absolute() / _expanded(source))
+    return str(source) if source in HAND_NAMES else str(folder.absolute() / _expanded(source))
 
 
 def check_hand_source(source: str | Path) -> None:

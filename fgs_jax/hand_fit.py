@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float
-from numpy import ndarray
+from numpy import integer, ndarray
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import project
@@ -349,9 +349,7 @@ def _numbers(name: str, value: Any) -> Array:
         raise HandFitError(f"{error}: give 21 keypoints as an array") from error
 
 
-def _checked(
-    model: Any, given: dict[str, Any], camera: Any, shape_coefficients: Any, steps: Any
-) -> dict[str, Any]:
+def _checked(model: Any, given: dict[str, Any], camera: Any, shape_coefficients: Any, steps: Any) -> dict[str, Any]:
     """What is given as floating-point arrays; None stays. Raises HandFitError."""
     if not isinstance(model, HandModel):
         raise HandFitError(f"model: expected a HandModel, as load_hand_model gives, got {type(model).__name__}")
@@ -364,7 +362,7 @@ def _checked(
     most = model.joint_shapedirs.shape[-1]
     for name, number, greatest in (("shape_coefficients", shape_coefficients, most), ("steps", steps, 10_000)):
         least = int(name == "steps")
-        if number is not None and not (isinstance(number, int) and least <= number <= greatest):
+        if number is not None and not (isinstance(number, (int, integer)) and least <= number <= greatest):
             raise HandFitError(f"{name}: expected a whole number from {least} to {greatest}, got {number!r:.40}")
     shapes = {
         "confidence": (21,),
@@ -373,7 +371,7 @@ def _checked(
         "world_landmarks": (21, 3),
         "vertices": model.v_template.shape,
     }
-    arrays = {name: None if value is None else _numbers(name, value) for name, value in given.items()}
+    arrays: dict[str, Any] = {name: None if value is None else _numbers(name, value) for name, value in given.items()}
     for name, shape in shapes.items():
         if (array := arrays[name]) is None:
             continue

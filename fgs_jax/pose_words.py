@@ -73,7 +73,7 @@ def read_pose(
     return pose, f"45 numbers were read as angles about {about}; say pose: angles, or components"
 
 
-def read_scene_pose(arrays: dict[str, ndarray], meta: Mapping[str, Any], folder: Path) -> dict[str, ndarray]:
+def read_scene_pose(arrays: dict[str, ndarray], meta: dict[str, Any], folder: Path) -> dict[str, ndarray]:
     """The arrays of a scene with `hand_pose` as angles, by what its "hand" says; a note goes to its provenance.
 
     What a program has written, without a word, holds angles. Parameters whose components belong to a model that is not

@@ -175,7 +175,8 @@ class _Builder:
         return found
 
     def _object(self, record: Made) -> Any:
-        maker, arguments = record.maker, record.arguments if isinstance(record.arguments, tuple) else ()
+        maker: Any = record.maker
+        arguments: tuple[Any, ...] = record.arguments if isinstance(record.arguments, tuple) else ()
         if _kind_of(maker) == "object":
             maker, arguments = arguments[0], ()
         match _kind_of(maker):
@@ -251,7 +252,8 @@ class _Builder:
 
     def _keyed(self, state: dict[str, Any]) -> list[tuple[int, int, float]]:
         """The same of a dok array."""
-        return [(*map(int, self.built(key)), float(self.built(value))) for key, value in state["_dict"].pairs]
+        entries = ((*self.built(key), self.built(value)) for key, value in state["_dict"].pairs)
+        return [(int(row), int(column), float(value)) for row, column, value in entries]
 
 
 def _two(state: dict[str, Any]) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """What a pose holds: components or angles, about the flat hand or the mean, said or not; and which hand it is of."""
 
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from bridges.hands import HandCommand, HandFile
+from bridges.mediapipe_hands import read_landmarks
 from bridges.show import words_of
 from fgs_jax import hand_anatomy
 from fgs_jax.errors import BridgeError, HandFileError, HandPoseWarning, HandShapeWarning, SceneError
@@ -97,6 +99,7 @@ def test_a_joint_may_be_30_degrees_beyond_its_limit(beyond: int, side: str, monk
         ValueError, match=r"^[^\n]*turn the bend of middle2 32 degrees beyond its limit; say pose: comp"
     ):
         read_pose(pose, source="mano", side=side)
+    known: dict[str, Any]
     for known in ({"holds": "angles"}, {"compared": True}):
         np.testing.assert_array_equal(read_pose(pose, source="mano", side=side, **known)[0], pose)
 
@@ -124,7 +127,7 @@ def test_angles_on_the_host_are_those_of_the_layer() -> None:
         (np.zeros(45), {"zero": "half"}, "expected pose_zero: flat or mean, came 'half'; choose one"),
     ],
 )
-def test_what_cannot_be_read_is_one_line(pose: np.ndarray, words: dict[str, str], line: str) -> None:
+def test_what_cannot_be_read_is_one_line(pose: np.ndarray, words: dict[str, Any], line: str) -> None:
     with pytest.raises(ValueError, match=rf"^[^\n]*{line}[^\n]*$"):
         read_pose(pose, source="mano", **words)
 
@@ -133,8 +136,9 @@ def test_what_cannot_be_read_is_one_line(pose: np.ndarray, words: dict[str, str]
 
 
 def hand_file(folder: Path, **values: Any) -> str:
-    known = {"rotation": np.zeros(3), "translation": np.array([0.0, 0.0, 0.5]), "betas": np.zeros(10)}
-    np.savez(folder / "hand.npz", **{"side": "right"} | known | values)
+    known: dict[str, Any] = {"side": "right", "rotation": np.zeros(3), "betas": np.zeros(10)}
+    known |= {"translation": np.array([0.0, 0.0, 0.5])} | values
+    np.savez(folder / "hand.npz", **known)
     return str(folder / "hand.npz")
 
 
@@ -145,10 +149,10 @@ def test_a_hand_file_says_what_its_pose_holds(count: int, side: str, tmp_path: P
     expected = Rotation.from_rotvec(meant(count, "mean", side)).as_matrix()
     plain = hand_file(tmp_path, pose=COMPONENTS[:count], side=side)
     reader = HandFile(plain, pose="components", pose_zero="mean")
-    np.testing.assert_allclose(reader(PICTURE)[0].pose, expected, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(reader(PICTURE)[0].pose), expected, atol=1e-5)
     assert reader.provenance().notes == ()
     said = hand_file(tmp_path, pose=COMPONENTS[:count], side=side, pose_holds="components", pose_zero="mean")
-    np.testing.assert_allclose(HandFile(said)(PICTURE)[0].pose, expected, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(HandFile(said)(PICTURE)[0].pose), expected, atol=1e-5)
     with pytest.raises(BridgeError, match="pose: expected angles, as the options say, got components: choose one"):
         HandFile(said, pose="angles")(PICTURE)
 
@@ -168,7 +172,9 @@ def test_a_command_takes_the_same_words(tmp_path: Path) -> None:
     source = hand_file(tmp_path, pose=COMPONENTS[:6])
     words = ["cp", source, "{out}/hand.npz"]
     [found] = HandCommand(words, outputs=["*.npz"], pose="components", pose_zero="mean")(PICTURE)
-    np.testing.assert_allclose(found.pose, Rotation.from_rotvec(meant(6, "mean", "right")).as_matrix(), atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(found.pose), Rotation.from_rotvec(meant(6, "mean", "right")).as_matrix(), atol=1e-5
+    )
 
 
 def test_a_hand_file_of_an_unknown_model_is_one_line(tmp_path: Path) -> None:
@@ -176,6 +182,28 @@ def test_a_hand_file_of_an_unknown_model_is_one_line(tmp_path: Path) -> None:
         HandFile(hand_file(tmp_path, pose=np.zeros((15, 3)), hand_model="foo"))(PICTURE)
     with pytest.raises(BridgeError, match="expected a finite number as score, got 'high'"):
         HandFile(hand_file(tmp_path, pose=np.zeros((15, 3)), score="high"))(PICTURE)
+
+
+@pytest.mark.parametrize("name", ["pipe.npz", "pipe.json", "pipe.obj"])
+def test_a_pipe_is_no_hand_file(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BridgeError, match=r"^[^\n]*pipe\.\w+: expected [^\n]*$"):
+        HandFile(str(tmp_path / name))(PICTURE)
+    with pytest.raises(BridgeError, match=r"^[^\n]*pipe\.\w+: expected MediaPipe's landmarks, came a pipe[^\n]*$"):
+        read_landmarks(tmp_path / name, "", PICTURE)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "\ud800".encode("utf-8", "surrogatepass").decode("latin1")]
+)
+def test_a_text_that_is_no_json_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "hand.json").write_text(text, encoding="latin1")
+    for read in (
+        HandFile(str(tmp_path / "hand.json")),
+        lambda image: read_landmarks(tmp_path / "hand.json", "", image),
+    ):
+        with pytest.raises(BridgeError, match=r"^[^\n]*hand\.json: expected [^\n]*$"):
+            read(PICTURE)
 
 
 # --- scenes

@@ -28,7 +28,7 @@ def test_pca_pose_as_angles(fault, monkeypatch):
     [hand] = HandFile(str(folder / "hand.npz"), pose="components", pose_zero="mean")(picture)
     with np.load(folder / "hand.npz") as file, np.load(folder / "mano" / "MANO_RIGHT.npz") as mano:
         meant = rotation_matrices((file["pose"] @ mano["hands_components"] + mano["hands_mean"]).reshape(15, 3))
-    np.testing.assert_allclose(hand.pose, meant, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(hand.pose), meant, atol=1e-5)
 
 
 def test_mano_pickle_sparse(fault, monkeypatch, capsys):
