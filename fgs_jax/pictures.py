@@ -94,8 +94,8 @@ def _two_levels(
             raise _several("values", sorted({int(values[0]), *flat.tolist(), int(values[-1])}))
     if soft.sum() > _SOFT * min(inside.sum(), outside.sum()) and minimum_filter(soft, 3).any():
         raise NotAMaskError(
-            f"expected a mask, 255 inside and 0 outside, came a picture: {soft.mean():.0%} of its pixels are neither "
-            "(16 to 239); give its alpha, or another mask, as 255 and 0"
+            f"expected 255 inside and 0 outside, came a picture and no mask: {soft.sum()} pixels are neither, but "
+            f"{DARK} to {BRIGHT}; give its alpha, or another mask, as 255 and 0"
         )
     return grey > 127
 
@@ -160,8 +160,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     Image.init()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", module="PIL")  # of damaged EXIF and the like
+            warnings.filterwarnings("ignore", module="PIL")  # of sizes, which are checked here, and of damaged EXIF
             with Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN]) as file:
                 width, height = file.size
                 if width * height > MOST_PIXELS:
@@ -174,7 +173,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         raise ValueError(f"it is none of {', '.join(FORMATS)}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise ValueError(f"too many pixels, of which {MOST_PIXELS / 1e6:.0f} million are read") from error
     except Exception as error:  # every format has its own for a damaged file
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error

@@ -120,10 +120,15 @@ def scene_notes(scene: Scene) -> list[str]:
 
 
 def without_gaps(scene: Scene) -> Scene:
-    """The scene with zeros in place of keypoints and landmarks of confidence 0, which may be NaN."""
-    found = counted(scene.keypoint_confidence)[:, None]
-    given = {name: getattr(scene, name) for name in KEYPOINTS}
-    return replace(scene, **{n: np.where(found, points, 0.0) for n, points in given.items() if points is not None})
+    """The scene with zeros in place of keypoints and landmarks of confidence 0, which may be NaN.
+
+    Where too few were found to tell a hand, and something else tells it, it has none of them.
+    """
+    found = counted(scene.keypoint_confidence)
+    if found.sum() < LEAST_KEYPOINTS and (scene.hand_params is not None or scene.hand_vertices is not None):
+        return replace(scene, keypoints_2d=None, keypoint_confidence=None, world_landmarks=None)
+    given = {name: getattr(scene, name) for name in KEYPOINTS if getattr(scene, name) is not None}
+    return replace(scene, **{name: np.where(found[:, None], points, 0.0) for name, points in given.items()})
 
 
 def mirrored(scene: Scene) -> Scene:

@@ -13,6 +13,8 @@ import yaml
 
 DEEPEST = 64
 """Values within values."""
+MOST_VALUES = 100_000
+"""Of a YAML file; an alias stands for as many as it repeats."""
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
 """Texts, whose brackets mean nothing, and brackets."""
 _SHORT = 40
@@ -41,8 +43,8 @@ def read_json(data: bytes) -> Any:
 def read_yaml(data: bytes) -> Any:
     """The value of a YAML file, by the core schema of YAML 1.2; None for an empty one.
 
-    `yes`, `no`, `on`, `off`, dates, `1:30` and `1_000` are texts, `010` is ten and `1e-4` a number. Refuses tags,
-    aliases and several documents, too.
+    `yes`, `no`, `on`, `off`, dates, `1:30` and `1_000` are texts, `010` is ten and `1e-4` a number. Refuses tags
+    and several documents, too.
     """
     text = _text(data, "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     try:
@@ -103,8 +105,8 @@ def _whole(text: str, base: int = 10) -> int:
     return value
 
 
-def _place(event: yaml.Event) -> str:
-    return f" in line {event.start_mark.line + 1}" if event.start_mark else ""
+def _place(part: yaml.Event | yaml.Node) -> str:
+    return f" in line {part.start_mark.line + 1}" if part.start_mark else ""
 
 
 class _CoreLoader(yaml.SafeLoader):
@@ -114,12 +116,30 @@ class _CoreLoader(yaml.SafeLoader):
     yaml_constructors = dict(yaml.SafeLoader.yaml_constructors)  # noqa: RUF012
     _depth = 0
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._whole = dict[int, tuple[int, int]]()
+        """Of each node that is composed, by its identity: its values, those of aliases counted anew, and its depth."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> Any:
+        alias, place = self.check_event(yaml.AliasEvent), _place(self.peek_event())
+        node: Any = super().compose_node(parent, index)
+        if not alias:
+            parts = [] if isinstance(node, yaml.ScalarNode) else node.value
+            inner = [self._whole[id(each)] for part in parts for each in (part if isinstance(part, tuple) else (part,))]
+            count = 1 + sum(count for count, _ in inner)
+            depth = 1 + max((depth for _, depth in inner), default=0)
+            if count > MOST_VALUES or depth > DEEPEST + 1:
+                raise ValueError(f"more than {MOST_VALUES} values, or nested deeper than {DEEPEST}, by aliases{place}")
+            self._whole[id(node)] = count, depth
+        elif id(node) not in self._whole:
+            raise ValueError(f"a value that holds itself{place}")
+        return node
+
     def get_event(self) -> Any:
         event = super().get_event()
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"the alias *{event.anchor[:_SHORT]}{_place(event)}: write its value out")
         tag = getattr(event, "tag", None)
-        if tag not in (None, "!"):
+        if tag is not None:
             raise ValueError(f"could not determine a constructor for the tag {tag[:_SHORT]}{_place(event)}: no tags")
         self._depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if self._depth > DEEPEST:

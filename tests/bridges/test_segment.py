@@ -336,7 +336,7 @@ def test_wrong_mask_files(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     for name, message in {
         "empty.png": "expected a mask, got an empty one",
-        "ones.png": "expected more than 127 inside the mask, got at most 1: use 255",
+        "ones.png": "expected 255 inside and 0 outside, came values up to 1: make them 255",
         "small.png": r"expected the picture's size, \(48, 64\), got \(40, 64\)",
         "bytes.npy": r"expected booleans of shape \(h, w\), got uint8 \(48, 64\)",
         "pickled.npy": "expected a picture or a .npy file",
