@@ -268,7 +268,7 @@ def _check_hand(scene: Scene) -> None:
     known = int(counted(scene.keypoint_confidence).sum())
     if scene.hand_vertices is None and params is None and known < LEAST_KEYPOINTS:
         raise SceneError(
-            f"keypoint_confidence: expected at least {LEASTKEYPOINTS} keypoints of a confidence above 0 where nothing "
+            f"keypoint_confidence: expected at least {LEAST_KEYPOINTS} keypoints of a confidence above 0 where nothing "
             f"else tells the hand, got {known}: detect the hand again"
         )
     if scene.hand_vertices is not None and (depth := float(np.median(scene.hand_vertices[:, 2]))) < Z_NEAR:

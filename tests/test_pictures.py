@@ -59,7 +59,7 @@ def clear_index() -> Image.Image:
 
 DAVIS = ((0, 0, 0), (128, 0, 0), (0, 128, 0))
 RED = (MASK[..., None] * [200, 0, 0]).astype(np.uint8)
-VIRIDIS = np.where(MASK[..., None], np.uint8([253, 231, 36]), np.uint8([68, 1, 84]))
+VIRIDIS = np.where(MASK[..., None], np.array([253, 231, 36], np.uint8), np.array([68, 1, 84], np.uint8))
 EXACT: dict[str, bytes] = {
     "eight bits": encoded(WHITE),
     "one bit": encoded(MASK),
@@ -139,14 +139,20 @@ NO_MASKS: dict[str, tuple[bytes, str]] = {
     "0 and 1": (encoded(WHITE // 255), "expected 255 inside and 0 outside, came values up to 1: make them 255"),
     "labels": (encoded(LABELS.astype(np.uint8)), "came values up to 2"),
     "labels of a palette": (encoded(palette(LABELS, *DAVIS)), "came labels 0, 1, 2: write 255 where the one thing is"),
-    "labels in colours": (encoded(np.uint8(DAVIS)[LABELS]), "came colours #000000, #008000, #800000: write 255"),
+    "labels in colours": (
+        encoded(np.array(DAVIS, np.uint8)[LABELS]),
+        "came colours #000000, #008000, #800000: write 255",
+    ),
     "two labels without 0": (encoded(palette(1 + MASK, *DAVIS)), "came labels 1, 2"),
-    "three values": (encoded(np.uint8([0, 128, 255])[LABELS]), "came values 0, 128, 255: write 255 where"),
-    "bright and brighter": (encoded(np.uint8([128, 255])[1 * MASK]), "came values 128, 255"),
+    "three values": (encoded(np.array([0, 128, 255], np.uint8)[LABELS]), "came values 0, 128, 255: write 255 where"),
+    "bright and brighter": (encoded(np.array([128, 255], np.uint8)[1 * MASK]), "came values 128, 255"),
     "one grey": (encoded(0 * WHITE + 200), "came values 200"),
     "clear everywhere": (encoded(with_alpha(COLOURFUL, 0 * WHITE)), "transparent everywhere"),
     "faint alpha": (encoded(with_alpha(COLOURFUL, WHITE // 2)), "came values up to 127"),
-    "alpha of labels": (encoded(with_alpha(COLOURFUL, np.uint8([0, 128, 255])[LABELS])), "came values 0, 128, 255"),
+    "alpha of labels": (
+        encoded(with_alpha(COLOURFUL, np.array([0, 128, 255], np.uint8)[LABELS])),
+        "came values 0, 128, 255",
+    ),
 }
 
 
@@ -233,8 +239,11 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "a bomb that warns": (header(10_000, 10_000), "10000 x 10000 pixels, of which 64 million are read"),
     "a bomb": (header(60_000, 60_000), "too many pixels, of which 64 million are read"),
     "an animation": (several(), "several pictures in one file: save one of them alone"),
-    "numbers without end": (encoded(np.float32([[0, np.inf]]), "TIFF"), "numbers from 0 to inf, of which 0 to 65535"),
-    "negative numbers": (encoded(np.float32([[-1, 4]]), "TIFF"), "numbers from -1 to 4"),
+    "numbers without end": (
+        encoded(np.array([[0, np.inf]], np.float32), "TIFF"),
+        "numbers from 0 to inf, of which 0 to 65535",
+    ),
+    "negative numbers": (encoded(np.array([[-1, 4]], np.float32), "TIFF"), "numbers from -1 to 4"),
 }
 
 

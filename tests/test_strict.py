@@ -73,7 +73,7 @@ TEXTS = (
 )
 YAML_VALUES: dict[str, Any] = {
     **{text: text for text in (*TEXTS, "=", "<<", "a b")},
-    **{'"1"': "1", "'true'": "true", "! 5": "5"},
+    **{'"1"': "1", "'true'": "true"},
     **{"010": 10, "-7": -7, "+5": 5, "0o10": 8, "0x1F": 31, "1e-4": 1e-4, "1.": 1.0, ".5": 0.5, "-1.5E+3": -1500.0},
     **{"true": True, "FALSE": False, "null": None, "~": None, "": None, ".inf": math.inf, "-.INF": -math.inf},
 }
@@ -117,6 +117,7 @@ BAD_YAML = {
     "a: *b": "found undefined alias",
     "a: !!python/object/apply:os.getpid []": "could not determine a constructor for the tag",
     "a: !!str 5": "could not determine a constructor for the tag tag:yaml.org,2002:str in line 1",
+    "a: ! 5": "could not determine a constructor for the tag !",
     "a: !mine 5": "could not determine a constructor for the tag !mine",
     "a: 1\n---\nb: 2": "expected a single document",
     "a: 1e999": "1e999 is too large a number",
