@@ -127,7 +127,7 @@ def _of_colours(
 ) -> Bool[ndarray, "h w"]:
     """Of two flat colours: what is not black, else the bright one of a bright and a dark one."""
     if len(colours) == 2 and not colours[0].any():
-        return rgb.any(axis=2)
+        return rgb.max(axis=2) > 0
     if len(colours) == 2 and grey.min() < 128 <= grey.max():
         return grey > 127
     raise _several("colours", [f"#{bytes(colour).hex()}" for colour in colours])
