@@ -1,5 +1,6 @@
 """The words of `fgs` that end in a scene: generate, dreambooth, scene, text-to-grasp, doctor."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -310,6 +311,14 @@ def main(words: Sequence[str]) -> int:
         return status if isinstance(status, int) else 0
     except FgsError as error:
         print(f"fgs: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(
+            f"fgs: {str(error.filename)[:80]}...: expected a name that a file can have, came a longer one",
+            file=sys.stderr,
+        )
         return 2
     except SystemExit as stop:  # tyro, after --help or a word that it does not know
         return stop.code if isinstance(stop.code, int) else 2

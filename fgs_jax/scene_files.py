@@ -91,6 +91,9 @@ def save_scene(scene: Scene, folder: str | Path, overwrite: bool = False) -> Non
         _check_target(folder, overwrite)
     except SceneError as error:
         raise SceneError(f"{folder}: {error}") from error
+    except OSError as error:
+        came = error.strerror
+        raise SceneError(f"{str(folder)[:200]}: cannot be written ({came}): choose another place") from error
 
     def write_files(temporary: Path) -> None:
         for name, data in files.items():

@@ -604,6 +604,11 @@ def test_a_folder_that_is_there_is_overwritten_only_if_asked(scene, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "scene"]
 
 
+def test_a_name_that_no_folder_can_have_is_one_line(scene, tmp_path):
+    with pytest.raises(SceneError, match=r"cannot be written .File name too long.: choose another place"):
+        save_scene(bare(scene), tmp_path / ("x" * 300))
+
+
 def test_a_failed_write_leaves_nothing_and_the_old_scene(scene, tmp_path):
     folder = tmp_path / "scene"
     save_scene(bare(scene), folder)
