@@ -22,6 +22,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, KDTree, QhullError
 
+from fgs_jax.checks import checked
 from fgs_jax.distance import DistanceGrid
 from fgs_jax.errors import MeshError
 from fgs_jax.safe_pickle import first_line
@@ -149,6 +150,7 @@ def sample_points(mesh: ObjectMesh, count: int, key: Key[Array, ""] | UInt32[Arr
 
 
 @partial(jax.jit, static_argnames="count")
+@checked
 def farthest_points(points: Float[Array, "m d"], count: int) -> Int[Array, "{count}"]:
     """Indices of `count` points, the first finite one and then always the one farthest from all before.
 

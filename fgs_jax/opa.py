@@ -22,6 +22,7 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax import metrics
 from fgs_jax.camera import Z_NEAR, silhouette
+from fgs_jax.checks import checked
 from fgs_jax.config import FAST_OPA, OpaConfig, Phase
 from fgs_jax.distance import nearest
 from fgs_jax.errors import SceneError
@@ -82,6 +83,7 @@ class PoseState(NamedTuple):
     log_scale: Float[Array | ndarray, ""] | None
 
 
+@checked
 def L_dist(points_off_mask: Float[Array, "2 n"], targets_off_points: Float[Array, "2 m"]) -> Float[Array, ""]:
     """Eq. 8, as printed: sums of squares, in pixels squared.
 
@@ -91,6 +93,7 @@ def L_dist(points_off_mask: Float[Array, "2 n"], targets_off_points: Float[Array
     return jnp.sum(points_off_mask**2) + jnp.sum(targets_off_points**2)
 
 
+@checked
 def L_dep(depth: Float[Array, "n"], hand_depth: Float[Array, "n"]) -> Float[Array, ""]:
     """Eq. 9 for a camera that looks along +z: sum of relu(D_r - z), metres, over points seen through the hand's pixels.
 
@@ -99,11 +102,13 @@ def L_dep(depth: Float[Array, "n"], hand_depth: Float[Array, "n"]) -> Float[Arra
     return jnp.sum(jax.nn.relu(hand_depth - depth))
 
 
+@checked
 def L_cam(depth: Float[Array, "n"]) -> Float[Array, ""]:
     """Eq. 10 for a camera that looks along +z: mean of relu(z_near - z), metres."""
     return jnp.mean(jax.nn.relu(Z_NEAR - depth))
 
 
+@checked
 def opa_terms(
     problem: PoseProblem, start: Float[Array, "3 3"], state: PoseState, *, paper_form: bool = False
 ) -> dict[str, Float[Array, ""]]:

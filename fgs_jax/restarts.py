@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
+from fgs_jax.checks import checked
 from fgs_jax.journal import Journal
 
 CPU_WIDTHS, OTHER_WIDTHS = (64,), (256, 1024, 4096)
@@ -30,6 +31,7 @@ AHEAD = 2
 """Programs on their way before the results of the first are fetched: a device neither waits nor keeps many."""
 
 
+@checked
 def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[ndarray, "{count} 3 3"]:
     """Rotations `first` to `first + count` of an endless list, uniform on SO(3) and the same for any count."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
@@ -165,6 +167,7 @@ def compile_block(function: Callable[..., Any], settings: Hashable, shared: Any,
     _run_block.lower(function, settings, shared, starts).compile()
 
 
+@checked
 def best_of(energies: Float[ndarray, "n"], count: int) -> Int[ndarray, "k"]:
     """The indices of the `count` lowest energies that are finite, lowest first; ties go to the earlier start."""
     finite = np.flatnonzero(np.isfinite(energies))
