@@ -426,6 +426,11 @@ class Approach(NamedTuple):
     """Of each, where points were drawn: step two pulls the same ones."""
 
 
+def scanned(count: int) -> Float[Array, "k"]:
+    """`count` numbers from -3 to 3, evenly spaced, or one more where they are even: the middle one is 0."""
+    return jnp.linspace(-3.0, 3.0, 2 * (count // 2) + 1).at[count // 2].set(0.0)
+
+
 @checked
 def approach(
     problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], config: ContactConfig, *, unknown_size: bool
@@ -441,9 +446,8 @@ def approach(
     sigma = config.object_sigma if unknown_size else config.hand_sigma
     spread = sigma or 1.0  # where no size is to be tried but the one that is
     posed, order = seen_as(problem, grasp)
-    middle = config.scan // 2
-    count = 2 * middle + 1
-    logs = jnp.linspace(-3.0, 3.0, count).at[middle].set(0.0) * sigma
+    logs = scanned(config.scan) * sigma
+    count = len(logs)
 
     def energy(log: Float[Array, ""]) -> Float[Array, ""]:
         factor = jnp.exp(log)
@@ -464,7 +468,7 @@ def approach(
     energies = jnp.where(jnp.isfinite(energies), energies, jnp.inf)
     higher = jnp.concatenate([jnp.array([jnp.inf]), energies, jnp.array([jnp.inf])])
     valley = (energies <= higher[:-2]) & (energies <= higher[2:])
-    change = jnp.abs(jnp.arange(count) - middle)
+    change = jnp.abs(jnp.arange(count) - count // 2)
     first = jnp.argmin(jnp.where(energies == jnp.min(energies), change, count))
     # A step of the scan is a few millimetres: neighbouring samples of a rough floor are one valley.
     apart = jnp.abs(jnp.arange(count) - first) > max(1, count // 24)
