@@ -25,7 +25,7 @@ from fgs_jax.camera import Z_NEAR, silhouette
 from fgs_jax.checks import checked
 from fgs_jax.config import FAST_OPA, OpaConfig, Phase
 from fgs_jax.distance import nearest
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.journal import Entry, Journal, recorded
 from fgs_jax.objects import ObjectMesh, is_balanced, sample_points, simplify
 from fgs_jax.render import depth_map
@@ -312,7 +312,10 @@ def _lanes(phase: Phase, width: int) -> int:
 
 
 def _program(problem: PoseProblem, config: OpaConfig, phase: Phase) -> tuple[Any, "_PhaseSettings", "_PhaseInputs"]:
-    """What `run_blocks` needs besides the starts."""
+    """What `run_blocks` needs besides the starts. Raises ConfigError for a rate that moves nothing."""
+    for name in ("rotation_rate", "translation_rate"):
+        if not min(getattr(phase, name)) > 0:
+            raise ConfigError(f"phase: {name}: expected rates above 0, got {getattr(phase, name)}: change it")
     weights = {"dep": config.lambda_dep, "cam": config.lambda_cam, "size": config.lambda_size}
     settings = _PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
     rates = on_device(phase.rotation_rate), on_device(phase.translation_rate)

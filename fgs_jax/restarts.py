@@ -1,10 +1,10 @@
 """Many starts, of one problem or of many: the one place with vmap over starts, and the one that deals out to devices.
 
 Work runs in blocks of one fixed width, padded where the last one is short, so that a start's result depends on itself
-alone, to the bit: alone, among a thousand, beside a NaN and in any lane. Blocks are sharded over a mesh of all devices,
-one on each, and each shard goes through the program of a single device, so their number changes no bit either. (Of one
-program for all shards that cannot be said: XLA simplifies a program for several partitions in other ways, and the
-contact stage's sums end in other bits.)
+and that width alone, to the bit: alone, among a thousand, beside a NaN and in any lane. Blocks are sharded over a mesh
+of all devices, one on each, and each shard goes through the program of a single device, so their number changes no bit
+either. (Of one program for all shards that cannot be said: XLA simplifies a program for several partitions in other
+ways, and the contact stage's sums end in other bits.)
 """
 
 import math

@@ -87,11 +87,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a surface's shape": (lambda: call(E_dis)(N3, lambda x: x), r"surface: its distances: expected .* \(5,\), got"),
     "a flat grid": (
-        lambda: call(E_pen)(N3, GRID.replace(values=jnp.zeros((4, 4, 5)))),
+        lambda: call(E_pen)(N3, replace(GRID, values=jnp.zeros((4, 4, 5)))),
         r"surface.values: .*\(n, n, n\)",
     ),
-    "one node": (lambda: call(E_pen)(N3, GRID.replace(values=jnp.zeros((1, 1, 1)))), "at least 2, got 1"),
-    "origin": (lambda: call(signed_distance)(GRID.replace(origin=jnp.zeros(2)), N3), r"grid.origin: .* \(3,\), got"),
+    "one node": (lambda: call(E_pen)(N3, replace(GRID, values=jnp.zeros((1, 1, 1)))), "at least 2, got 1"),
+    "origin": (lambda: call(signed_distance)(replace(GRID, origin=jnp.zeros(2)), N3), r"grid.origin: .* \(3,\), got"),
     "means": (
         lambda: call(E_prior)(jnp.ones(45), jnp.ones((15, 3)), jnp.ones(45)),
         r"mean: .* with \*n = \(45,\), got",
