@@ -95,7 +95,7 @@ def _refined(
     return Grasps(found(searching), energy + weights["dis"] * config.reach * missing, terms, vertices)
 
 
-def _checked(problems: list[ContactProblem], scene: Int[ndarray, "n"], count: int) -> Int[ndarray, "n"]:
+def _checked(problems: list[ContactProblem], scene: ndarray, count: int) -> Int[ndarray, "n"]:
     """The scene of each start. Raises SceneError where there is none, and for problems of unequal shapes."""
     indices = scene.shape == (count,) and scene.dtype.kind in "iu"
     if not count or not indices or scene.min() < 0 or scene.max() >= len(problems):
