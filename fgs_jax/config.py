@@ -113,7 +113,8 @@ class ContactConfig:
     step_one: Literal["scan", "adam"]
     """Depth by a scan of sizes that keeps both valleys, or by descent from a noisy start."""
     scan: int
-    """Sizes tried, evenly spaced in their logarithm over three standard deviations to either side."""
+    """Sizes tried, evenly spaced in their logarithm over three standard deviations to either side; an even number is
+    rounded up, so that no change is in the middle."""
     hand_sigma: float
     """Standard deviation of the logarithm of the hand's size, where the object's is known."""
     object_sigma: float

@@ -22,6 +22,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull, KDTree, QhullError
 
+from fgs_jax.checks import check_count, checked
 from fgs_jax.distance import DistanceGrid
 from fgs_jax.errors import MeshError
 from fgs_jax.safe_pickle import first_line
@@ -148,6 +149,7 @@ def sample_points(mesh: ObjectMesh, count: int, key: Key[Array, ""] | UInt32[Arr
     return on_device(candidates[np.asarray(farthest_points(candidates, room))[:count]])
 
 
+@checked
 @partial(jax.jit, static_argnames="count")
 def farthest_points(points: Float[Array, "m d"], count: int) -> Int[Array, "{count}"]:
     """Indices of `count` points, the first finite one and then always the one farthest from all before.
@@ -155,6 +157,7 @@ def farthest_points(points: Float[Array, "m d"], count: int) -> Int[Array, "{cou
     No point is farther from those chosen than twice what the best choice could reach (Gonzalez 1985). A point that is
     not finite is never chosen where one is finite.
     """
+    check_count("farthest_points: count", count)
 
     # Point c * 128 + r lies at [r, c]: the maximum over all of them is then one over rows, 35 times as fast on a CPU.
     columns = -(-len(points) // 128)

@@ -184,7 +184,7 @@ def prepare(
     What the contact stage needs of the object is made in a thread meanwhile. With `ahead` the programs of the stages
     to come are compiled in threads, too, those of contact for this scene alone.
     """
-    opa_key, contact_key = jax.random.split(key)
+    opa_key, points_key, contact_key = jax.random.split(key, 3)
     given, seconds = scene, {}
     clock = time.perf_counter()
     check_scene(scene)
@@ -216,7 +216,7 @@ def prepare(
         object=replace(scene.object, vertices=factor * scene.object.vertices),
         keypoints_2d=keypoints_of_grown(scene, growth),
     )
-    making = _AHEAD.submit(contact_problem, sized, model, config, contact_key)
+    making = _AHEAD.submit(contact_problem, sized, model, config, points_key)
     if ahead:
         compiling.append(_AHEAD.submit(compile_contact, making, params, contact_key, config, unknown_size=unknown_size))
     wait(compiling[:1])
