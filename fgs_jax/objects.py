@@ -4,8 +4,6 @@ Host side, numpy, float64. Inside is where the generalised winding number (Jacob
 mesh with holes, or of parts that overlap, has an inside too.
 """
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,15 +22,10 @@ from scipy.spatial import ConvexHull, KDTree, QhullError
 
 from fgs_jax.distance import DistanceGrid
 from fgs_jax.errors import MeshError
-from fgs_jax.safe_pickle import first_line
+from fgs_jax.mesh_files import check_corners, cut_faces, read_mesh_file
+from fgs_jax.polygons import Polygons
 from fgs_jax.types import on_device
 
-FORMATS = (".obj", ".ply", ".stl", ".off", ".glb", ".gltf")
-
-_FACE_COUNT = {  # in the formats that know more than triangles
-    ".ply": re.compile(rb"^element\s+face\s+(\d+)", re.MULTILINE),
-    ".off": re.compile(rb"OFF(?:\s|#.*)*\d+\s+(\d+)"),
-}
 _FACES_ASKED = 256
 """Faces per patch that are asked on which side the inside is."""
 
@@ -47,7 +40,10 @@ _WEIGHTS = np.where(_CORNERS, _SAMPLES[:, None], 1 - _SAMPLES[:, None]).prod(axi
 
 @dataclass(frozen=True, eq=False)
 class ObjectMesh:
-    """A triangle mesh that `load_object` has checked: finite, wound outward, without duplicates."""
+    """A triangle mesh that `load_object` has checked: finite, wound outward, without duplicates.
+
+    Its arrays are its own and cannot be written to: `dataclasses.replace` makes another mesh.
+    """
 
     vertices: Float64[np.ndarray, "v 3"]
     """Metres where `size` is "metric"."""
@@ -59,6 +55,16 @@ class ObjectMesh:
     """What was mended, one line each; empty where the mesh is as it came."""
     watertight: bool
     """Whether the surface bounds a volume: every edge is passed as often forwards as backwards."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("vertices", np.float64), ("faces", np.int64)):
+            own = np.array(getattr(self, name), kind)
+            own.setflags(write=False)  # what is made of a mesh is kept with it
+            object.__setattr__(self, name, own)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # a copy, or one from a pickle
+        self.__dict__.update(state)
+        self.__post_init__()
 
 
 def load_object(source: Any, size: str = "metric", name: str | None = None) -> ObjectMesh:
@@ -81,7 +87,7 @@ def load_object(source: Any, size: str = "metric", name: str | None = None) -> O
     if isinstance(source, (str, Path)):
         path = Path(source).expanduser()
         where, name = str(path), name or path.stem
-        vertices, faces = _read_file(path, repairs)
+        vertices, faces = read_mesh_file(path, repairs)
     else:
         where = name = name or "object"
         vertices, faces = _read_object(source, where, repairs)
@@ -234,63 +240,6 @@ def exact_signed_distance(mesh: ObjectMesh, points: Float[np.ndarray | Array, "p
     return signed
 
 
-def _read_file(path: Path, repairs: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise MeshError(f"{path}: expected a mesh file, came a folder; name the file in it")
-    if suffix not in FORMATS:
-        raise MeshError(
-            f'{path}: expected a mesh file ({", ".join(FORMATS)}), came "{path.suffix}"; convert it to one of these'
-        )
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise MeshError(f"{path}: expected a mesh file, there is none; check the path") from error
-    except OSError as error:
-        raise MeshError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-    if b"KHR_draco_mesh_compression" in data or b"EXT_meshopt_compression" in data:
-        raise MeshError(f"{path}: expected plain arrays, came compressed ones; export it without compression")
-    try:
-        vertices, faces, declared = _read_obj(data) if suffix == ".obj" else _read_with_trimesh(path, data, repairs)
-    except Exception as error:  # every reader has its own for a damaged file
-        raise MeshError(
-            f"{path}: expected a mesh in the {suffix} format, it is damaged or of another one ({first_line(error)}); "
-            "write or download it again"
-        ) from error
-    _report_cut_faces(declared, len(faces), repairs)
-    return vertices, faces
-
-
-def _read_obj(data: bytes) -> tuple[np.ndarray, np.ndarray, int]:
-    """Vertices, triangles, and the number of faces they were cut from.
-
-    Not by trimesh, which takes indices that count from the end as of the whole file, passes over indented lines, and
-    splits vertices for their texture.
-    """
-    vertices: list[list[float]] = []
-    faces: list[list[int]] = []
-    for line in re.sub(r"\\\r?\n", " ", data.decode(errors="replace")).splitlines():
-        kind, *items = line.split("#")[0].split() or [""]
-        if kind == "v":
-            vertices.append([float(item) for item in items[:3]])
-        elif kind == "f":
-            corners = [int(item.split("/")[0]) for item in items]
-            faces.append([corner - 1 if corner > 0 else len(vertices) + corner for corner in corners])
-    triangles = [[face[0], face[k], face[k + 1]] for face in faces for k in range(1, len(face) - 1)]
-    return np.array(vertices).reshape(-1, 3), np.array(triangles, np.int64).reshape(-1, 3), len(faces)
-
-
-def _read_with_trimesh(path: Path, data: bytes, repairs: list[str]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Vertices, triangles, and the number of faces that the file says it has."""
-    import trimesh  # noqa: PLC0415
-
-    if path.suffix.lower() == ".gltf":
-        json.loads(data)  # what is not JSON trimesh takes as a request for the file model.gltf
-    vertices, faces = _merged(trimesh.load_scene(path, process=False).dump(), repairs)
-    count = _FACE_COUNT[path.suffix.lower()].search(data) if path.suffix.lower() in _FACE_COUNT else None
-    return vertices, faces, int(count[1]) if count else len(faces)
-
-
 def _read_object(source: Any, where: str, repairs: list[str]) -> tuple[Any, Any]:
     import trimesh  # noqa: PLC0415
 
@@ -330,7 +279,10 @@ def _checked(vertices: Any, faces: Any, where: str, repairs: list[str]) -> tuple
     if not vertices.size:
         raise MeshError(f"{where}: expected a mesh, came nothing; it is empty, damaged or of another format")
     if not faces.size:
-        raise MeshError(f"{where}: expected a mesh, came {len(vertices)} points without a face; make a mesh of them")
+        left = f" ({'; '.join(repairs)})" if repairs else ""
+        raise MeshError(
+            f"{where}: expected a mesh, came {len(vertices)} points without a face{left}; make a mesh of them"
+        )
     if vertices.ndim != 2 or vertices.shape[1] != 3 or vertices.dtype.kind not in "fiu":
         raise MeshError(
             f"{where}: expected vertices of shape (v, 3), came {vertices.shape} of type {vertices.dtype}; check them"
@@ -342,23 +294,11 @@ def _checked(vertices: Any, faces: Any, where: str, repairs: list[str]) -> tuple
         )
     if bad := np.count_nonzero(~np.isfinite(vertices).all(axis=1)):
         raise MeshError(f"{where}: expected finite vertices, came nan or infinity in {bad}; check the mesh")
-    if faces.min() < 0 or faces.max() >= len(vertices):
-        raise MeshError(
-            f"{where}: expected faces of vertices 0 to {len(vertices) - 1}, came {faces.min()} to {faces.max()}; "
-            "check the mesh"
-        )
+    check_corners(faces, len(vertices), where)
     vertices, faces = vertices.astype(np.float64), faces.astype(np.int64)
     if faces.shape[1] == 4:
-        _report_cut_faces(len(faces), 2 * len(faces), repairs)
-        faces = faces[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
+        faces = cut_faces(vertices, Polygons(faces.ravel(), np.full(len(faces), 4)), repairs)
     return vertices, faces
-
-
-def _report_cut_faces(before: int, after: int, repairs: list[str]) -> None:
-    if after > before:
-        repairs.append(f"cut faces of more than three corners into triangles: {before} faces became {after}")
-    if after < before:
-        repairs.append(f"left out {before - after} faces of fewer than three corners")
 
 
 def _mended(vertices: np.ndarray, faces: np.ndarray, where: str, repairs: list[str]) -> tuple[np.ndarray, np.ndarray]:
