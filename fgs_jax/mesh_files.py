@@ -15,6 +15,7 @@ from numpy import ndarray
 from fgs_jax.errors import MeshError
 from fgs_jax.files import read_input
 from fgs_jax.gltf_files import CompressedError, read_gltf
+from fgs_jax.mesh_checks import check_corners
 from fgs_jax.ply_files import read_ply
 from fgs_jax.polygons import Polygons, polygons, triangulated
 from fgs_jax.safe_pickle import first_line
@@ -55,7 +56,8 @@ def read_mesh_file(path: Path, repairs: list[str]) -> Triangles:
     try:
         read = readers.get(suffix, lambda: read_gltf(data, path, repairs))
         vertices, faces = read()
-        check_corners(faces.corners, len(vertices), str(path))
+        if len(vertices):
+            check_corners(faces.corners, len(vertices), str(path))
         return Triangles(vertices, cut_faces(vertices, faces, repairs))
     except MeshError:
         raise
@@ -68,15 +70,6 @@ def read_mesh_file(path: Path, repairs: list[str]) -> Triangles:
             f"{path}: expected a mesh in the {suffix} format, it is damaged or of another one ({first_line(error)}); "
             "write or download it again"
         ) from error
-
-
-def check_corners(corners: ndarray, count: int, where: str) -> None:
-    """Raises MeshError where a face has a vertex that is not there."""
-    if corners.size and count and (corners.min() < 0 or corners.max() >= count):
-        raise MeshError(
-            f"{where}: expected faces of vertices 0 to {count - 1}, came {corners.min()} to {corners.max()}; "
-            "check the mesh"
-        )
 
 
 def cut_faces(vertices: ndarray, faces: Polygons, repairs: list[str]) -> Int64[ndarray, "t 3"]:

@@ -10,7 +10,7 @@ import pytest
 import trimesh
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fgs_jax import metrics
+from fgs_jax import voxels
 from fgs_jax.cli import main
 from fgs_jax.errors import MeshError
 from fgs_jax.hand import hand
@@ -204,7 +204,7 @@ def test_grid_winding_is_libigl_s(rng):
         vertices = (mesh.vertices - 5) @ turn + 5
         expected = np.rint(np.asarray(igl.winding_number(vertices, mesh.faces, centres))).reshape(shape)
         assert set(np.unique(expected)) >= {0, 1, 2}
-        assert_array_equal(metrics._grid_winding(vertices, mesh.faces, shape), expected)
+        assert_array_equal(voxels.grid_winding(vertices, mesh.faces, shape), expected)
 
 
 @pytest.mark.parametrize("half", [2.0, 2.5])
@@ -214,11 +214,11 @@ def test_grid_winding_where_edges_run_through_the_centres(half):
     corners = centre + half * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1.1], [0, 0, -1.1]])
     octahedron = surface(trimesh.convex.convex_hull(corners))
     at = np.argwhere(np.ones((7, 7, 7), bool)) + 0.5 - centre
-    winding = metrics._grid_winding(octahedron.vertices, octahedron.faces, (7, 7, 7)).ravel()
+    winding = voxels.grid_winding(octahedron.vertices, octahedron.faces, (7, 7, 7)).ravel()
     reach = (np.abs(at) / [1, 1, 1.1]).sum(axis=1)
     assert (winding[reach < half - 1e-9] == 1).all() and (winding[reach > half + 1e-9] == 0).all()
     cube = box((2 * half,) * 3, centre)
-    winding = metrics._grid_winding(cube.vertices, cube.faces, (7, 7, 7)).ravel()
+    winding = voxels.grid_winding(cube.vertices, cube.faces, (7, 7, 7)).ravel()
     assert set(np.unique(winding)) == {0, 1}
     # Of the centres on the box's sides, half-open as the rule is, one of each two belongs to it.
     assert winding.sum() == (125 if half == 2.5 else 64)
