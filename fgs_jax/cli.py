@@ -175,7 +175,7 @@ def grasp_metrics(
         hand_unit: Of those in HAND, where it is another.
         object_unit: Of those in OBJECT, where it is another.
     """
-    units = {"hand": hand_unit or unit, "object": object_unit or unit}
+    units: dict[str, Unit] = {"hand": hand_unit or unit, "object": object_unit or unit}
     meshes = [_mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
     surfaces = [metrics.Surface(mesh.vertices, mesh.faces) for mesh in meshes]
     fingers = metrics.fingers_of_hand_mesh(surfaces[0])

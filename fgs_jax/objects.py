@@ -34,7 +34,7 @@ _FACES_ASKED, _MOST_ASKED = 256, 16384
 """Faces per patch that are asked on which side the inside is, and of all patches together where each has one."""
 _FEW_FACES = 2048
 """So few that nothing takes long with all of them."""
-_EXACT_PAIRS, _EXACT_FACES = 30_000_000, 8192
+_EXACT_PAIRS, _EXACT_FACES = 30_000_000, 512
 """Points times faces, and faces, up to which all winding numbers are exact, since fast ones take no less time."""
 _APART = 1e-4
 """Share of the extent: farther than this from the surface the fast winding number is right."""
@@ -82,14 +82,17 @@ class ObjectMesh:
         self.__post_init__()
 
 
-def load_object(source: Any, size: str = "metric", name: str | None = None) -> ObjectMesh:
+def load_object(
+    source: Any, size: str = "metric", name: str | None = None, *, advice: str = 'pass size="unknown"'
+) -> ObjectMesh:
     """Reads a mesh, checks it and mends it; what was mended is in `repairs`.
 
     `source` is the path of an obj, ply, stl, off, glb or gltf file, (vertices, faces) arrays, a trimesh mesh or scene,
     or an Open3D TriangleMesh, legacy or tensor. The parts of a scene become one mesh, each where the scene puts it.
-    `size` is "metric" for metres, or "unknown"; `name` is that of the file unless given.
+    `size` is "metric" for metres, or "unknown"; `name` is that of the file unless given. `advice`: what the caller can
+    do about a mesh in another unit, for the error's line.
 
-    Mended are: faces of more than three corners (cut into fans), unused vertices, vertices within 1e-7 of the extent of
+    Mended are: faces of more than three corners (cut into triangles), unused vertices, vertices within 1e-7 of the extent of
     each other, faces without an area, faces that are there twice, faces wound against their neighbours, and parts that
     are inside out. Parts are kept apart, and holes are not closed.
 
@@ -112,7 +115,7 @@ def load_object(source: Any, size: str = "metric", name: str | None = None) -> O
     if size == "metric" and not LEAST_EXTENT <= extent <= MOST_EXTENT:
         raise MeshError(
             f"{where}: expected an object of 5 mm to 3 m, came {extent:.4g} m; the file may be in millimetres or "
-            'centimetres: scale it to metres, or pass size="unknown"'
+            f"centimetres: scale it to metres, or {advice}"
         )
     return ObjectMesh(vertices, faces, name, size, tuple(repairs), is_balanced(faces))
 

@@ -35,8 +35,8 @@ class _Element(NamedTuple):
     properties: list[_Property]
 
 
-Values = dict[str, ndarray | list[list[float]]]
-"""By property: an array, or lists of any lengths."""
+Values = dict[str, ndarray | list]
+"""By property: an array, or a list of numbers or of lists of any lengths."""
 
 
 def read_ply(data: bytes, repairs: list[str]) -> tuple[Float64[ndarray, "v 3"], Polygons]:
@@ -193,7 +193,7 @@ def _checked_whole(values: ndarray) -> ndarray:
     return values.astype(np.int64)
 
 
-def _whole(values: ndarray | list[float]) -> list[int]:
+def _whole(values: ndarray | list) -> list[int]:
     return _checked_whole(np.array(values)).tolist() if len(values) else []
 
 

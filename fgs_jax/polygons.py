@@ -1,6 +1,6 @@
 """Polygons of any number of corners, cut into triangles in their own plane."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
@@ -112,7 +112,7 @@ def _quads(flat: Float[ndarray, "p 4 2"], points: Float[ndarray, "p 4 3"]) -> tu
     return cuts[second.astype(int)], int(np.count_nonzero((least < -_FLAT).all(axis=0)))
 
 
-def _area(a: Float[ndarray, "*n 2"], b: Float[ndarray, "*n 2"], c: Float[ndarray, "*n 2"]) -> Float[ndarray, "*n"]:
+def _area(a: Float[ndarray, "... 2"], b: Float[ndarray, "... 2"], c: Float[ndarray, "... 2"]) -> Any:
     """Twice that of a triangle, positive where it runs counterclockwise."""
     u, v = b - a, c - a
     return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]

@@ -212,7 +212,8 @@ def _load(folder: Path) -> Scene:
     arrays = _read_arrays(folder, meta)
     camera, source = _read_camera(meta["camera"])
     thing = _with_keys(meta["object"], _OBJECT_KEYS, ("file", "size"), "object")
-    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"))
+    advice = 'give object "size": "unknown" in scene.json'
+    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"), advice=advice)
     hand = _with_keys(meta.get("hand", {}), {"model": str}, (), "hand")
     scene = Scene(
         camera=camera,

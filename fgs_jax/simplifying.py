@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Int64
 from numpy import ndarray
 
-Triangles = tuple[Float64[ndarray, "v 3"], Int64[ndarray, "f 3"]]
+Triangles = tuple[Float64[ndarray, "_ 3"], Int64[ndarray, "_ 3"]]
 
 CRUMB_EXTENT, CRUMBS_AREA = 0.05, 0.01
 """A crumb has at most this share of the extent, and all crumbs together at most this share of the area."""

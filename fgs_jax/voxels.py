@@ -29,7 +29,8 @@ def shared_volume(first: Arrays, second: Arrays, pitch: float) -> float:
         return 0.0
     while (shape := np.ceil(size / pitch)).prod() > _MOST_VOXELS:
         pitch *= 1.1
-    return _shared_volume([_Solid.of(first), _Solid.of(second)], low, size / shape, shape.astype(int), _HALVINGS)
+    everywhere = np.ones(shape.astype(int), bool)
+    return _shared_volume([_Solid.of(first), _Solid.of(second)], low, size / shape, everywhere, _HALVINGS)
 
 
 class _Solid(NamedTuple):
@@ -68,22 +69,24 @@ def _shared_volume(
     solids: list[_Solid],
     low: Float[ndarray, "3"],
     side: Float[ndarray, "3"],
-    shape: Int[ndarray, "3"],
+    asked: Bool[ndarray, "x y z"],
     halvings: int,
 ) -> float:
-    """Of two solids within a grid of voxels; where the overlap is thin, by voxels of half their side."""
+    """Of two solids within the voxels that are asked; where the overlap is thin, by voxels of half their side."""
     first, second = sorted(solids, key=lambda solid: len(solid.lid[1]))  # the closed one tells where to ask
     around = np.ones((3, 3, 3), bool)
-    one = first.inside(low, side, np.ones(shape, bool))
-    near = ndimage.binary_dilation(one, around)
-    other = second.inside(low, side, near)
+    one = first.inside(low, side, asked) & asked
+    near = np.asarray(ndimage.binary_dilation(one, around), bool) & asked
+    other = second.inside(low, side, near) & near
     both = one & other
     if not halvings:
         return float(both.sum() * side.prod())
-    near &= ndimage.binary_dilation(other, around)
-    core = ndimage.binary_erosion(both)
+    near &= np.asarray(ndimage.binary_dilation(other, around), bool)
+    core = np.asarray(ndimage.binary_erosion(both), bool)
+    part = np.zeros(near.shape, np.int32)
+    ndimage.label(near, around, output=part)
     volume = 0.0
-    for box in _apart(ndimage.find_objects(ndimage.label(near, around)[0])):
+    for box in _apart(ndimage.find_objects(part)):
         hits, box_shape = np.count_nonzero(both[box]), np.array(near[box].shape)
         is_thick = np.count_nonzero(core[box]) > 0.7 * hits
         if is_thick or 8 * box_shape.prod() > _MOST_VOXELS:
@@ -91,7 +94,8 @@ def _shared_volume(
             continue
         corner = low + side * [part.start for part in box]
         nearby = [solid.above(corner, corner + side * box_shape) for solid in (first, second)]
-        volume += _shared_volume(nearby, corner, side / 2, 2 * box_shape, halvings - 1)
+        finer = near[box].repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+        volume += _shared_volume(nearby, corner, side / 2, finer, halvings - 1)
     return volume
 
 
