@@ -220,7 +220,8 @@ def _load(folder: Path) -> Scene:
     thing = _with_keys(meta["object"], _OBJECT_KEYS, ("file", "size"), "object")
     if not all(isinstance(repair, str) for repair in thing.get("repairs", ())):
         raise SceneError('object: expected texts as "repairs", came others: correct it')
-    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"))
+    advice = 'give object "size": "unknown" in scene.json'
+    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"), advice=advice)
     hand = _with_keys(meta.get("hand", {}), {"model": str}, (), "hand")
     scene = Scene(
         camera=camera,
