@@ -101,16 +101,23 @@ def hand_info(source: Positional[Source] = None, hand_model: Source = None) -> N
 
 
 @hand.command(name="convert")
-def hand_convert(source: Positional[In], out: Positional[Out], overwrite: FlagCreatePairsOff[bool] = False) -> None:
+def hand_convert(
+    source: Positional[In],
+    out: Positional[Out],
+    overwrite: FlagCreatePairsOff[bool] = False,
+    trust_pickle: FlagCreatePairsOff[bool] = False,
+) -> None:
     """Write a hand model as plain arrays, which need no pickle to be read, with all that the file may lack.
 
     Args:
         source: A hand model file (.pkl or .npz), or the name of a hand model.
         out: The .npz file to write.
         overwrite: Replace OUT if it is there.
+        trust_pickle: Run the pickle, which can do anything: only for a file that you trust.
     """
     _, path, _ = hand_files.locate_hand_file(source)
-    hand_files.write_hand_file(out, hand_files.read_hand_file(path), overwrite=overwrite)
+    arrays = hand_files.read_hand_file(path, trust_pickle=trust_pickle)
+    hand_files.write_hand_file(out, arrays, overwrite=overwrite)
     print(f"wrote {out}")
 
 

@@ -13,6 +13,10 @@ class HandFileError(FgsError):
     """A hand model file is missing, damaged, unsafe or not of MANO's structure."""
 
 
+class HandInputError(FgsError, ValueError):
+    """Arrays of a shape or a type that the hand layer does not take."""
+
+
 class HandFitError(FgsError):
     """Keypoints, a mesh or a camera that a hand cannot be fitted to."""
 
@@ -31,6 +35,10 @@ class HandednessWarning(UserWarning):
 
 class HandShapeWarning(UserWarning):
     """Shape coefficients that were made for another hand model were refitted or dropped."""
+
+
+class HandPoseWarning(UserWarning):
+    """Nothing says what the numbers of a pose are, and it was assumed."""
 
 
 class SceneError(FgsError):

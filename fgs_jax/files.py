@@ -7,7 +7,7 @@ import shutil
 import stat
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -52,15 +52,15 @@ def read_input(
         raise error(f"{str(path)[:200]!r}: expected {expected}, came a name that no file can have") from cause
 
 
-def read_npz(data: bytes, most: int = MOST_BYTES) -> dict[str, np.ndarray]:
-    """The plain arrays of an npz file, each as large as its header says, `most` bytes in all.
+def read_npz(data: bytes, most: int = MOST_BYTES, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The plain arrays of an npz file, each as large as its header says, `most` bytes in all; of these `names` alone.
 
     Raises ValueError for anything else: nothing is unpickled, and no room is made for what a header only promises. What
     zipfile, zlib and numpy raise for a damaged file comes through.
     """
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = archive.infolist()
+        entries = [e for e in archive.infolist() if names is None or e.filename.removesuffix(".npy") in names]
         if (size := sum(entry.file_size for entry in entries)) > most:
             raise ValueError(f"arrays of {size / 2**20:.0f} MiB, {most / 2**20:.0f} at most are read")
         for entry in entries:

@@ -155,7 +155,7 @@ def test_the_advice_of_a_scene_can_be_followed(tmp_path):
     about = json.loads((tmp_path / "scene" / "scene.json").read_text())
     about.pop("files", None)
     (tmp_path / "scene" / "scene.json").write_text(json.dumps(about))
-    with pytest.raises(MeshError, match='scale it to metres, or give object "size": "unknown" in scene.json$'):
+    with pytest.raises(MeshError, match=r'scale it to metres, or give object "size": "unknown" in scene\.json$'):
         load_scene(tmp_path / "scene")
 
 
