@@ -5,7 +5,6 @@ Keys and shapes are MANO's. Host side, numpy, float64; no pickle is run (`safe_p
 
 import io
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from jax import Array
 
 from fgs_jax import hand_anatomy
 from fgs_jax.errors import HandFileError, HandFileWarning
+from fgs_jax.notes import warn
 from fgs_jax.safe_pickle import first_line, read_pickled_arrays
 from fgs_jax.types import HandModel, on_device
 
@@ -133,7 +133,7 @@ def read_hand_file(
     if arrays["side"] == "left" and _has_right_shapedirs(arrays, path):
         arrays["shapedirs"] = arrays["shapedirs"] * np.array([-1.0, 1.0, 1.0])[:, None]
         message = f"{path}: turned the sign of x in shapedirs, which is wrong in the official left MANO file"
-        warnings.warn(message, HandFileWarning, stacklevel=2)
+        warn(HandFileWarning(message))
     return arrays
 
 

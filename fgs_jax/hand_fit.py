@@ -4,12 +4,12 @@ Levenberg-Marquardt on turn, place, joint angles and, where sizes are known, sha
 pose), against the data and three priors: the spread of poses, the joints' limits and the normal distribution of shapes.
 """
 
-import warnings
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 from numpy import ndarray
@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from fgs_jax.camera import project
 from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
 from fgs_jax.hand import hand, hand_keypoints, joint_angles, wrist_at_rest
+from fgs_jax.notes import warn
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve import LeastSquares, least_squares
 from fgs_jax.types import Camera, HandModel, HandParams
@@ -115,7 +116,8 @@ def fit_hand(
     params = _unpack(solutions.value[best], turns[best])
 
     keypoints = hand_keypoints(model, params, center_wrist=True)
-    error_3d = error_2d = jnp.asarray(jnp.nan)
+    error_3d: Any = np.float32(np.nan)  # as numpy's: a NaN of JAX's own would end a program that looks for them
+    error_2d: Any = error_3d
     if vertices is not None:
         posed = hand(model, params, center_wrist=True)
         error_3d = _mean_distance(posed.vertices, vertices, jnp.ones((len(vertices), 1)))
@@ -139,17 +141,10 @@ def carry_over(
     """
     directions = model.joint_shapedirs.shape[-1]
     if keypoints_3d is None:
-        warnings.warn(
-            f"betas of another model mean nothing to {model.name} and are dropped: give its keypoints to refit them",
-            HandShapeWarning,
-            stacklevel=2,
-        )
+        dropped = f"betas of another model mean nothing to {model.name} and are dropped"
+        warn(HandShapeWarning(f"{dropped}: give its keypoints to refit them"))
         return replace(params, betas=jnp.zeros(directions))
-    warnings.warn(
-        f"betas of another model mean nothing to {model.name}: refitted to the keypoints",
-        HandShapeWarning,
-        stacklevel=2,
-    )
+    warn(HandShapeWarning(f"betas of another model mean nothing to {model.name}: refitted to the keypoints"))
 
     def moved(x: Float[Array, "p"]) -> HandParams:
         return replace(params, betas=x[3:], translation=x[:3])
@@ -192,12 +187,11 @@ def warn_of_side(model: HandModel, evidence: float, least: float = 1.5) -> None:
     """A HandednessWarning where a hand of the other side costs less than `least` times what this one costs."""
     if evidence < least:
         verdict = "speak against" if evidence < 1 / least else "hardly speak for"
-        warnings.warn(
+        message = (
             f"the keypoints {verdict} a {model.side} hand (evidence {evidence:.2f}, expected at least {least}): "
-            "look at the picture, and give the other side if it is the other hand",
-            HandednessWarning,
-            stacklevel=3,
+            "look at the picture, and give the other side if it is the other hand"
         )
+        warn(HandednessWarning(message), stacklevel=3)
 
 
 def clearer_landmarks(model: HandModel, *landmarks: Float[Array | ndarray, "21 3"]) -> Float[Array, "21 3"]:
