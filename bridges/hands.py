@@ -34,6 +34,7 @@ from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError
 from fgs_jax.files import read_input, read_npz
 from fgs_jax.hand_files import check_hand_source, located_hand
 from fgs_jax.pose_words import POSES, ZEROS, read_pose
+from fgs_jax.strict import read_json
 from fgs_jax.types import HandModel
 
 MESHES = (".obj", ".ply")
@@ -428,7 +429,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if suffix == ".npz":
             return {name: array[()] for name, array in read_npz(data).items()}
-        content = json.loads(data)
+        content = read_json(data)
         content = {"hands": content} if isinstance(content, list) else content
         if isinstance(content, dict):
             return content
