@@ -165,7 +165,7 @@ def read_landmarks(path: Path, entry: str, image: Image) -> dict[str, Any]:
     Raises BridgeError for a file that is none, lacks the entry, or was made for a picture of another size.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BridgeError(f"{path}: expected MediaPipe's landmarks as JSON, got none ({error}): record them") from error
     if entry:

@@ -4,6 +4,7 @@ import gc
 import hashlib
 import json
 import os
+import platform
 import shutil
 import sys
 import time
@@ -29,6 +30,7 @@ from fgs_jax.refine import Result, refine_many
 from fgs_jax.results import check_folder, finished_as, versions, write_result
 from fgs_jax.scene import Scene, arrays_of
 from fgs_jax.scene_files import load_scene
+from fgs_jax.shipped import shipped
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()
@@ -194,7 +196,9 @@ def refine_scenes(arguments: Refine) -> int:
     """Refines scenes in batches; one that fails does not stop the rest. The exit status."""
     check_config(arguments.config)
     if not arguments.scenes:
-        raise ConfigError("refine: expected folders of scenes, got none; give one, such as examples/scenes/tumbler")
+        raise ConfigError(
+            f"refine: expected folders of scenes, got none; give one, such as {shipped('examples/scenes/tumbler')}"
+        )
     names = [scene.resolve().name for scene in arguments.scenes]
     if len(set(names)) < len(names):
         raise ConfigError(f"refine: expected scenes of different names, got {', '.join(names)}; rename one")
@@ -367,10 +371,18 @@ def _bridges(words: list[str]) -> int:
     try:
         from bridges.cli import main as bridges_main  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BridgeUnavailable(
-            f'fgs {words[0]}: needs {error.name}, not installed here: pip install "fgs-jax[bridges]"'
-        ) from error
+        raise BridgeUnavailable(f"fgs {words[0]}: {_lacks(str(error.name))}") from error
     return bridges_main(words)
+
+
+def _lacks(module: str) -> str:
+    """What to do about a module that there is not: no package brings one of Python's own."""
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return (
+            f"needs {module} of Python's standard library, which this Python, on {platform.system()}, comes without: "
+            "take a whole Python on Linux"
+        )
+    return f'needs {module}, not installed here: pip install "fgs-jax[bridges]"'
 
 
 def main(argv: list[str] | None = None) -> int:

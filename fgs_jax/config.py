@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import yaml
 
 from fgs_jax.errors import ConfigError
+from fgs_jax.shipped import shipped
 
 Rate = tuple[float, float]
 """A learning rate at the first and at the last step, exponential in between."""
@@ -328,7 +329,7 @@ _MOST = {"seed": 2**32 - 1, "per_region": 32, "random_contacts": 256}
 
 def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected names and values, got {values!r}; see configs/fast.yaml")
+        raise ConfigError(f"{where}: expected names and values, got {values!r}; see {shipped('configs/fast.yaml')}")
     known = get_type_hints(kind)
     changed = {}
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""Settings for the tests of the bridges: no network, quiet libraries; optional packages that are there or not as a test says."""
+"""Settings for the tests of the bridges: no network, quiet libraries; modules are there or not as a test says."""
 
 import os
 import sys
