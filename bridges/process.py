@@ -75,13 +75,13 @@ def end_with_children(process: "subprocess.Popen[Any]") -> None:
     Windows has no sessions: there, what a program has started is found only while the program runs.
     """
     with contextlib.suppress(OSError, subprocess.SubprocessError):  # there is nobody left
-        if hasattr(os, "killpg") and hasattr(signal, "SIGKILL"):
+        if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         elif process.poll() is None:
             words = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
             subprocess.run(words, capture_output=True, check=False, timeout=ENDED_AT)
-    if process.poll() is None:
-        process.kill()
+    if not hasattr(os, "killpg"):
+        process.terminate()  # where it has ended, nothing
     process.wait()
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import resource
 import shutil
 import subprocess
 from dataclasses import replace
@@ -449,6 +448,7 @@ def test_a_folder_that_is_there_is_overwritten_only_if_asked(scene, tmp_path):
 def test_a_failed_write_leaves_nothing_and_the_old_scene(scene, tmp_path):
     folder = tmp_path / "scene"
     save_scene(bare(scene), folder)
+    resource = pytest.importorskip("resource", reason="this system has no limits of files' sizes")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))  # the picture is larger, other files are smaller
     try:
