@@ -39,7 +39,7 @@ class Installed:
     def run(self, *words: str | Path) -> str:
         """What a program of the environment prints; it must end well."""
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "FGS_MANO_DIR")}
-        cache = {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(self.work.parent / "compiled")}
+        cache = {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(self.work.parents[1] / "compiled")}
         program = self.programs / words[0]
         done = subprocess.run(
             [str(program), *map(str, words[1:])],
