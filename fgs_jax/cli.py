@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import io
 import json
 import os
 import platform
@@ -388,6 +389,8 @@ def _lacks(module: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; the exit status: 0, or 2 for what the user can mend, said in one line."""
     words = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of few letters shows others as ? instead of ending us
+        sys.stdout.reconfigure(errors="replace")
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"fgs: {message}", file=sys.stderr)
         warnings.simplefilter("always", HandFileWarning)

@@ -1,7 +1,9 @@
 """Nothing in the package takes one system, one encoding or one place of installation for granted."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -113,3 +115,13 @@ sys.exit(main(["hand", "info"]) or main(["doctor"]) or main(["text-to-grasp", "-
     )
     assert done.returncode == 0, done.stderr
     assert "open_hand" in done.stdout and "python 3." in done.stdout and "--prompts" in done.stdout
+
+
+def test_a_terminal_of_few_letters_ends_no_command(tmp_path):
+    shutil.copytree(ROOT / "examples" / "scenes" / "tumbler", tmp_path / "größe ×")
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "0"}
+    program = "import sys; from fgs_jax.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", program, "scene", "check", "größe ×"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert b"gr??e ?: is a scene that fgs refine takes" in done.stdout
