@@ -41,7 +41,7 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def waited(condition, seconds=20.0) -> bool:
+def waited(condition, seconds=120.0) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -213,7 +213,7 @@ run_command(argv, {{}}, cwd=here / "cwd", timeout=600, outputs=["*"], log=here /
     try:
         assert waited((tmp_path / "cwd" / "pids").exists)
         ours_process.send_signal(number)
-        assert ours_process.wait(20) != 0
+        assert ours_process.wait(120) != 0
         assert waited(lambda: not any(is_alive(pid) for pid in pids_of(tmp_path)))
     finally:
         ours_process.kill()

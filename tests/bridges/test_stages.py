@@ -274,10 +274,10 @@ def test_two_processes_do_not_share_a_folder(config, tmp_path):
 def test_without_locks_of_files_it_is_said_and_the_stages_are_made(config, tmp_path, without):
     """As on a system that has neither POSIX's locks nor those of Windows."""
     without("fcntl", "msvcrt")
-    failed, told = make(a_run(tmp_path / "run", config), until="boxes", in_process=False)
-    assert not failed and (tmp_path / "run" / "boxes").is_dir()
+    failed, told = make(a_run(tmp_path / "run", config), until="images", in_process=False)
+    assert not failed and (tmp_path / "run" / "images").is_dir()
     assert told[0] == "run: this system has no locks of files: see to it that no other fgs runs here"
-    assert told[-1] == "run: boxes: done"
+    assert told[-1] == "run: images: done"
 
 
 def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
