@@ -12,9 +12,9 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -23,10 +23,18 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax import ablate, hand_files, metrics
 from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, config_values, load_config
-from fgs_jax.errors import BridgeUnavailable, ConfigError, FgsError, HandFileError, HandFileWarning, ResultError
+from fgs_jax.errors import (
+    BridgeUnavailable,
+    ConfigError,
+    FgsError,
+    HandFileError,
+    HandFileWarning,
+    MeshError,
+    ResultError,
+)
 from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
 from fgs_jax.journal import Journal
-from fgs_jax.objects import load_object
+from fgs_jax.objects import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
 from fgs_jax.refine import Result, refine_many
 from fgs_jax.results import check_folder, finished_as, versions, write_result
 from fgs_jax.scene import Scene, arrays_of
@@ -51,6 +59,8 @@ Source = Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")]
 In = Annotated[str, tyro.conf.arg(metavar="IN")]
 Out = Annotated[Path, tyro.conf.arg(metavar="OUT")]
 HandMesh = Annotated[Path, tyro.conf.arg(metavar="HAND")]
+Unit = Literal["m", "cm", "mm"]
+METRES: dict[Unit, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 Json = Annotated[FlagCreatePairsOff[bool], tyro.conf.arg(name="json")]
 ObjectFile = Annotated[Path, tyro.conf.arg(metavar="OBJECT")]
 SceneFolder = Annotated[Path, tyro.conf.arg(metavar="SCENE")]
@@ -94,16 +104,23 @@ def hand_info(source: Positional[Source] = None, hand_model: Source = None) -> N
 
 
 @hand.command(name="convert")
-def hand_convert(source: Positional[In], out: Positional[Out], overwrite: FlagCreatePairsOff[bool] = False) -> None:
+def hand_convert(
+    source: Positional[In],
+    out: Positional[Out],
+    overwrite: FlagCreatePairsOff[bool] = False,
+    trust_pickle: FlagCreatePairsOff[bool] = False,
+) -> None:
     """Write a hand model as plain arrays, which need no pickle to be read, with all that the file may lack.
 
     Args:
         source: A hand model file (.pkl or .npz), or the name of a hand model.
         out: The .npz file to write.
         overwrite: Replace OUT if it is there.
+        trust_pickle: Run the pickle, which can do anything: only for a file that you trust.
     """
     _, path, _ = hand_files.locate_hand_file(source)
-    hand_files.write_hand_file(out, hand_files.read_hand_file(path), overwrite=overwrite)
+    arrays = hand_files.read_hand_file(path, trust_pickle=trust_pickle)
+    hand_files.write_hand_file(out, arrays, overwrite=overwrite)
     print(f"wrote {out}")
 
 
@@ -149,15 +166,27 @@ def ablate_scene(
 
 
 @app.command(name="metrics")
-def grasp_metrics(hand: Positional[HandMesh], object: Positional[ObjectFile], json_: Json = False) -> None:
-    """Penetration, shared volume and contact of two meshes that stand in one frame, in metres.
+def grasp_metrics(
+    hand: Positional[HandMesh],
+    object: Positional[ObjectFile],
+    json_: Json = False,
+    *,
+    unit: Unit = "m",
+    hand_unit: Unit | None = None,
+    object_unit: Unit | None = None,
+) -> None:
+    """Penetration, shared volume and contact of two meshes that stand in one frame.
 
     Args:
         hand: Mesh of the hand, closed at the wrist: obj, ply, stl, off, glb or gltf.
         object: Mesh of the object, likewise.
         json_: Print JSON in place of the table.
+        unit: Of the numbers in both files.
+        hand_unit: Of those in HAND, where it is another.
+        object_unit: Of those in OBJECT, where it is another.
     """
-    meshes = [load_object(path) for path in (hand, object)]
+    units: dict[str, Unit] = {"hand": hand_unit or unit, "object": object_unit or unit}
+    meshes = [_mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
     surfaces = [metrics.Surface(mesh.vertices, mesh.faces) for mesh in meshes]
     fingers = metrics.fingers_of_hand_mesh(surfaces[0])
     values = metrics.grasp_metrics(surfaces[0], surfaces[1], fingers)
@@ -174,6 +203,19 @@ def grasp_metrics(hand: Positional[HandMesh], object: Positional[ObjectFile], js
         print(f"siv_cm3 is left out: {metrics.solid_intersection_volume(surfaces[0], surfaces[1]).obstacle}")
     if fingers is None:
         print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
+
+
+def _mesh_in(path: Path, unit: Unit, name: str) -> ObjectMesh:
+    """A mesh in metres, of a file in another unit."""
+    given = load_object(path, size="unknown")
+    mesh = replace(given, vertices=METRES[unit] * given.vertices)
+    extent = float(np.ptp(mesh.vertices, axis=0).max())
+    if not LEAST_EXTENT <= extent <= MOST_EXTENT:
+        raise MeshError(
+            f"{path}: expected {'a hand' if name == 'hand' else 'an object'} of 5 mm to 3 m, came {extent:.4g} m; give "
+            f"the file's unit by --{name}-unit, or by --unit where both files have it: m, cm or mm (came {unit})"
+        )
+    return mesh
 
 
 @dataclass(frozen=True)
