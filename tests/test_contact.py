@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 
 from benchmarks import grasps, shapes
 from examples import energies_on_your_own_hand
-from fgs_jax import contact
+from fgs_jax import contact, contact_stage
 from fgs_jax.camera import project
 from fgs_jax.config import FAST_CONTACT, PAPER_CONTACT
 from fgs_jax.contact import (
@@ -663,6 +663,23 @@ def test_the_paper_s_step_one_moves_the_object_in_depth_alone(model):
         for k in range(60)
     ]
     assert 0.007 < np.std(depths) < 0.013 and abs(np.mean(depths)) < 0.005
+
+
+def test_a_second_lane_is_the_other_valley_or_starts_half_open(model):
+    """Of a ball that the hand passes through, and of the same ball far beside it, where there is one valley only."""
+    problem, start = ball_scene(model, 1, 0)
+    start = replace(start, hand=replace(start.hand, pose=jnp.full((15, 3), 0.1)))
+    starts = jax.tree.map(lambda x: jnp.stack([x, x]), start)
+    starts = replace(starts, translation=starts.translation.at[1, 0].add(1.0))
+    first, searching = contact_stage._begin(problem, starts, jax.random.key(0), FAST_CONTACT, False)
+    np.testing.assert_array_equal(first.distinct, [True, False])
+    np.testing.assert_allclose(
+        searching.search.state.pose, np.array([0.1, 0.1, 0.1, 0.05])[:, None, None] * np.ones((15, 3))
+    )
+    # The hand that E_h holds on to is as it was seen in all of them.
+    np.testing.assert_array_equal(searching.start.hand.pose, np.full((4, 15, 3), np.float32(0.1)))
+    np.testing.assert_array_equal(searching.start.hand.scale, np.asarray(first.factor).ravel())
+    assert first.factor[0, 0] != first.factor[0, 1] and first.factor[1, 0] == first.factor[1, 1]
 
 
 # --- step two

@@ -14,7 +14,6 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.scenes import add_s, diameter, make_scene
 from fgs_jax import metrics, opa
-from fgs_jax.camera import project
 from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.errors import SceneError
 from fgs_jax.objects import load_object
@@ -80,7 +79,7 @@ def test_terms_equal_their_twin(x64, scene, rng):
         ours = opa_terms(problem, jnp.asarray(start), state, paper_form=True)
         rotation = start @ Rotation.from_rotvec([0.1, 0.2, -0.1]).as_matrix()
         targets = np.asarray(problem.targets)
-        dist, dep, cam = twin.terms(
+        off_mask, off_points, dep, cam = twin.terms(
             {"f": np.asarray(problem.camera.focal), "c": np.asarray(problem.camera.principal)},
             np.asarray(problem.points),
             targets,
@@ -90,18 +89,67 @@ def test_terms_equal_their_twin(x64, scene, rng):
             hand_depth=image,
         )
         if depth_change > -1:  # behind the camera points leave the grid, where the nearest pixel is of the last cell
-            squares = targets_squared(problem, rotation, translation)
             share = float(problem.mask_area) / len(targets)
             # The nearest point is one of those within 6e-5 of the least squared distance.
-            np.testing.assert_allclose(ours["dist"], dist + (share - 1) * squares, rtol=6e-5)
+            np.testing.assert_allclose(ours["dist"], off_mask + share * off_points, rtol=6e-5)
             np.testing.assert_allclose(ours["dep"], dep, rtol=1e-6)
         np.testing.assert_allclose(ours["cam"], cam, rtol=1e-6, atol=1e-12)
 
 
-def targets_squared(problem, rotation, translation):
-    pixels = np.asarray(project(problem.camera, jnp.asarray(np.asarray(problem.points) @ rotation.T + translation)))
-    differences = np.asarray(problem.targets)[:, None] - pixels[None]
-    return (differences**2).sum(axis=-1).min(axis=1).sum()
+def test_the_default_form_is_the_twin_s_means_where_cells_are_larger_than_pixels(x64, scene):
+    """In a picture of five times the size: means over points and targets, over the mask's area, and over 10 cm."""
+    camera = Camera(5 * scene.camera.focal, 5 * scene.camera.principal)
+    finer = {name: np.kron(getattr(scene, name), np.ones((5, 5), bool)) for name in ("object_mask", "hand_mask")}
+    config = replace(FAST_OPA, hand_hides=False, phases=(replace(FAST_OPA.phases[0], points=40, targets=50),))
+    problem, _ = pose_problem(replace(scene, camera=camera, **finer), jax.random.key(2), config)
+    problem = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), problem)
+    assert float(problem.cell) > 1.5 and float(problem.mask_area) == 25 * scene.object_mask.sum()
+    start = Rotation.from_rotvec([0.3, -0.8, 0.5])
+    # Between the middle of its mask and that of the hand's, before the hand.
+    middle = np.mean([np.argwhere(mask).mean(axis=0)[::-1] for mask in finer.values()], axis=0)
+    ray = np.append((middle - np.asarray(camera.principal)) / np.asarray(camera.focal), 1.0)
+    translation = ray * (float(problem.depth) - 0.05)
+    size, turn = 1.2, np.array([0.1, 0.2, -0.1])
+    state = PoseState(jnp.asarray(turn), jnp.asarray(translation), jnp.log(jnp.asarray(size)))
+    ours = jax.jit(opa_terms)(problem, jnp.asarray(start.as_matrix()), state)
+    off_mask, off_points, dep, cam = twin.terms(
+        {"f": np.asarray(camera.focal), "c": np.asarray(camera.principal)},
+        size * np.asarray(problem.points),
+        np.asarray(problem.targets),
+        start.as_matrix() @ Rotation.from_rotvec(turn).as_matrix(),
+        translation,
+        mask_pixels=np.argwhere(finer["object_mask"]),
+        hand_depth=np.asarray(problem.hand_depth),
+        origin=np.asarray(problem.grid_origin),
+        cell=float(problem.cell),
+    )
+    assert off_mask > 0 and dep > 0
+    np.testing.assert_allclose(ours["dist"], (off_mask / 40 + off_points / 50) / problem.mask_area, rtol=6e-5)
+    np.testing.assert_allclose(ours["dep"], dep / 40 / 0.1, rtol=1e-6)
+    np.testing.assert_allclose(ours["cam"], cam, atol=1e-12)
+
+
+def test_an_unknown_size_is_held_to_the_hand_s_depth_by_5_cm(problem):
+    terms = jax.jit(opa_terms)
+    translation = start_translation(problem)
+    for off, expected in ((0.0, 0.0), (0.05, 1.0), (-0.1, 4.0)):
+        translation[2] = problem.depth + np.float32(off)
+        found = terms(problem, jnp.eye(3), PoseState(jnp.zeros(3), jnp.asarray(translation), jnp.zeros(())))
+        np.testing.assert_allclose(found["size"], expected, rtol=1e-4, atol=1e-9)
+    assert "size" not in terms(problem, jnp.eye(3), PoseState(jnp.zeros(3), jnp.asarray(translation), None))
+
+
+def test_rates_go_from_the_first_to_the_last_as_in_table_2(problem):
+    """Behind the camera the depth's gradient is constant, and a step of Adam is the rate itself."""
+    run, steps, still = jax.jit(_run_phase, static_argnums=0), 20, jnp.full(2, 1e-9)
+    rotation, translation = PAPER_OPA.phases[0].rotation_rate, PAPER_OPA.phases[0].translation_rate
+    start = jnp.eye(3), PoseState(jnp.zeros(3), jnp.array([0.0, 0.0, -2.0]), None)
+    inputs = _PhaseInputs(problem, {"dep": 0.0, "cam": 1e9}, still, jnp.asarray(translation))
+    done = -np.diff(run(_PhaseSettings(steps, 32, 32, False), inputs, start).history) / 1e9
+    np.testing.assert_allclose(done, 1e-2 * 0.1 ** (np.arange(steps - 1) / steps), rtol=1e-3)
+    inputs = inputs._replace(rotation_rate=jnp.asarray(rotation))
+    turned = run(_PhaseSettings(2, 32, 32, False), inputs, start).value.rotation
+    np.testing.assert_allclose(np.abs(turned), 1e-2, rtol=1e-3)
 
 
 def test_terms_by_hand():

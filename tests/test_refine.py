@@ -25,11 +25,13 @@ from fgs_jax.refine import (
     grow_hand,
     keypoints_of_grown,
     mirrored_result,
+    object_at,
     pose_hand,
     refine,
     refine_many,
     reframe,
 )
+from fgs_jax.render import depth_map
 from fgs_jax.scene import mirrored
 from fgs_jax.types import Camera
 from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
@@ -186,6 +188,61 @@ def test_a_left_hand_is_the_mirror_image_to_the_bit(result, scene):
             np.testing.assert_array_equal(ours, expected)
 
 
+def test_a_mirrored_result_has_every_array_mirrored(result):
+    """By hand, field by field, and back again."""
+    width = SIZE[0] + 7
+    found = mirrored_result(result, width)
+    matrix = np.outer(M, M)
+
+    def mirrored_grasp(grasp):
+        return {
+            "betas": grasp.hand.betas,
+            "pose": grasp.hand.pose * [1, -1, -1],
+            "rotation of the hand": grasp.hand.rotation * [1, -1, -1],
+            "translation of the hand": grasp.hand.translation * M,
+            "scale of the hand": grasp.hand.scale,
+            "rotation": grasp.rotation * matrix,
+            "translation": grasp.translation * M,
+            "scale": grasp.scale,
+        }
+
+    def parts(grasp):
+        hand = grasp.hand.betas, grasp.hand.pose, grasp.hand.rotation, grasp.hand.translation, grasp.hand.scale
+        return dict(zip(mirrored_grasp(grasp), (*hand, grasp.rotation, grasp.translation, grasp.scale), strict=True))
+
+    def check(ours, grasp):
+        for name, expected in mirrored_grasp(grasp).items():
+            np.testing.assert_array_equal(parts(ours)[name], expected, err_msg=name)
+
+    check(found.before, result.before)
+    check(found.after, result.after)
+    np.testing.assert_array_equal(found.camera.focal, result.camera.focal)
+    np.testing.assert_allclose(found.camera.principal, [width - result.camera.principal[0], result.camera.principal[1]])
+    for name in ("hand_vertices", "hand_keypoints"):
+        for ours, expected in zip(getattr(found, name), getattr(result, name), strict=True):
+            np.testing.assert_array_equal(ours, expected * M)
+    np.testing.assert_array_equal(found.hand_faces, result.hand_faces[:, ::-1])
+    np.testing.assert_array_equal(found.poses.rotation, result.poses.rotation * matrix)
+    np.testing.assert_array_equal(found.poses.translation, result.poses.translation * M)
+    for name in set(result.poses._fields) - {"rotation", "translation"}:
+        assert getattr(found.poses, name) is getattr(result.poses, name), name
+    assert len(found.candidates) == len(result.candidates) > 1
+    for ours, expected in zip(found.candidates, result.candidates, strict=True):
+        check(ours.grasp, expected.grasp)
+        np.testing.assert_array_equal(ours.hand_vertices, expected.hand_vertices * M)
+        for name in set(expected._fields) - {"grasp", "hand_vertices"}:
+            assert getattr(ours, name) == getattr(expected, name), name
+    turned = {"camera", "before", "after", "hand_vertices", "hand_faces", "hand_keypoints", "poses", "candidates"}
+    kept = {"scene", "config", "metrics", "scale", "history", "terms", "notes", "seconds"}
+    assert {item.name for item in fields(Result)} == turned | kept, "a new field turns with the result, or does not"
+    for name in kept:
+        assert getattr(found, name) is getattr(result, name), name
+    twice = mirrored_result(found, width)
+    for name in turned:
+        for ours, expected in zip(arrays(getattr(twice, name)), arrays(getattr(result, name)), strict=True):
+            np.testing.assert_array_equal(ours, expected, err_msg=name)
+
+
 def test_a_mesh_of_unknown_size_finds_its_size(truth):
     found = refine(as_scene(truth, "unknown", 7.3), SMALL)
     assert 7.3 * float(found.after.scale) == pytest.approx(1, abs=0.25)
@@ -195,8 +252,14 @@ def test_a_mesh_of_unknown_size_finds_its_size(truth):
     )
     assert found.scale["k_scale"] == pytest.approx(found.scale["k3D"] / found.scale["k2D"])
     assert measures(found)["mpd_mm"] < 2 and measures(found)["fingers_in_contact"] >= 3
+    vertices, faces = np.asarray(found.scene.object.vertices, float), found.scene.object.faces
     for candidate in found.candidates:
         assert candidate.grasp.hand.scale == 1
+        # At the size of the scene's own mesh the object is where its picture is.
+        placed = object_at(candidate.grasp, vertices)
+        drawn = np.isfinite(depth_map(found.camera, SIZE, placed, faces))
+        iou = metrics.masked_iou(drawn, found.scene.object_mask, found.scene.hand_mask)
+        assert iou == pytest.approx(candidate.masked_iou, abs=0.03) and iou > 0.5
 
 
 def test_hand_parameters_are_taken_as_they_are(scene, truth, result):
