@@ -176,6 +176,9 @@ def test_the_prior_is_zero_at_the_mean_and_within_the_limits():
     np.testing.assert_allclose(E_prior(mean + std * jnp.array([3.0, 4.0]), mean, std), 5.0, rtol=1e-5)
     beyond = E_prior(mean, mean, std, jnp.array([1.5, -0.5]), limits)
     np.testing.assert_allclose(beyond, 0.5 + 0.3, rtol=1e-5)
+    for one in ({"limited": mean}, {"limits": limits}):
+        with pytest.raises(ValueError, match="expected limited and limits, or neither, got one of them"):
+            E_prior(mean, mean, std, **one)
 
 
 def test_self_penetration_equals_its_twin(rng):
@@ -235,6 +238,11 @@ def test_the_keypoint_term_equals_its_twin(rng):
     np.testing.assert_allclose(
         E_keypoint(jnp.asarray(pixels), jnp.asarray(seen)), twin.E_keypoint(pixels, seen, all_seen), rtol=1e-4
     )
+    # A box of less than a pixel counts as one, one of a pixel and a half as it is.
+    for shrink in (0.005, 0.001):
+        small = [(shrink * array).astype(np.float32) for array in (pixels, seen)]
+        ours = E_keypoint(*(jnp.asarray(array) for array in small))
+        np.testing.assert_allclose(ours, twin.E_keypoint(*small, all_seen), rtol=1e-4)
     # A keypoint that was not seen may be anywhere, and is not in the box.
     unseen = seen.copy()
     unseen[some == 0] = np.nan
@@ -538,6 +546,11 @@ def test_the_order_of_a_picture_equals_rays_against_each_triangle(scene, model, 
     np.testing.assert_allclose(ours.front, front, atol=1e-4)
     np.testing.assert_allclose(ours.back, back, atol=1e-4)
     assert (front > 0).sum() > 3 and (back > 0).sum() > 3 and ((front == 0) & (back == 0)).sum() > 3
+    # Four times as large and as far, beyond a metre, everything is as it was but for the unit.
+    far = replace(start, translation=4 * start.translation, scale=4 * start.scale)
+    again = find_order(problem, far, some._replace(vertices=4 * some.vertices))
+    np.testing.assert_allclose(again.front, 4 * front, atol=4e-4)
+    np.testing.assert_allclose(again.back, 4 * back, atol=4e-4)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-6, 2.0, np.pi, 2 * np.pi])

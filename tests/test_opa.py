@@ -330,6 +330,52 @@ def test_the_view_samples_the_masks(scene):
     np.testing.assert_array_equal(view.counted, ~scene.hand_mask[row, column] & inside)
 
 
+def test_the_view_is_half_as_large_again_as_the_object(scene):
+    """In steps of whole pixels, about the middle of its mask's box."""
+    left, top, right, bottom = mask_box(scene.object_mask)
+    for side in (opa.ROUGH_VIEW, opa.VIEW):
+        pixels = np.asarray(picture_view(scene, side=side).pixels).reshape(side, side, 2)
+        across, down = pixels[-1, -1] - pixels[0, 0]
+        stride = pixels[0, 1, 0] - pixels[0, 0, 0]
+        assert across == down == (side - 1) * stride and stride == round(stride)
+        wanted = 1.5 * max(right - left, bottom - top)
+        assert wanted - 1 <= side * stride < max(wanted + side, side + 1)
+        np.testing.assert_allclose(pixels.mean(axis=(0, 1)), [(left + right) / 2, (top + bottom) / 2], atol=1.5)
+
+
+def test_programs_are_compiled_ahead_for_the_shapes_that_come(scene):
+    def shapes(tree):
+        return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+    for side in (opa.ROUGH_VIEW, opa.VIEW):
+        assert shapes(opa.view_shapes(side)) == shapes(picture_view(scene, side=side))
+    assert shapes(opa.problem_shapes(FAST_OPA)) == shapes(pose_problem(scene, jax.random.key(0))[0])
+
+
+@pytest.mark.parametrize("edge", ["left", "top", "right", "bottom"])
+def test_beyond_the_picture_s_edge_an_object_that_is_cut_costs_nothing(scene, edge):
+    """Where its mask meets the edge, and there alone; and nowhere where nothing hides."""
+    left, top, right, bottom = mask_box(scene.object_mask)
+    cut = {"left": np.s_[:, left + 5 :], "right": np.s_[:, : right - 5]}
+    cut |= {"top": np.s_[top + 5 :], "bottom": np.s_[: bottom - 5]}
+    masks = {name: getattr(scene, name)[cut[edge]] for name in ("object_mask", "hand_mask")}
+    shift = {"left": [left + 5, 0], "top": [0, top + 5]}.get(edge, [0, 0])
+    camera = replace(scene.camera, principal=scene.camera.principal - jnp.asarray(shift, jnp.float32))
+    moved = replace(scene, camera=camera, **masks)
+    problem, _ = pose_problem(moved, jax.random.key(0))
+    height, width = masks["object_mask"].shape
+    steps = (np.arange(opa.GRID) + 0.5) * float(problem.cell)
+    x, y = np.meshgrid(*(origin + steps for origin in np.asarray(problem.grid_origin)))
+    beyond = {"left": x < 0, "right": x >= width, "top": y < 0, "bottom": y >= height}[edge]
+    off = np.linalg.norm(np.asarray(problem.nearest_pixel) - np.stack([x, y], axis=-1), axis=-1)
+    assert beyond.sum() > 1000 and (off[beyond] < 1e-3).all()
+    elsewhere = {"left": x > width, "right": x < 0, "top": y > height, "bottom": y < 0}[edge] & ~beyond
+    assert (off[elsewhere] >= 0.5).all()
+    without, _ = pose_problem(moved, jax.random.key(0), replace(FAST_OPA, hand_hides=False))
+    off = np.linalg.norm(np.asarray(without.nearest_pixel) - np.stack([x, y], axis=-1), axis=-1)
+    assert (off[beyond] >= 0.49).all()
+
+
 def test_camera_from_matrix():
     camera = camera_from_matrix(np.array([[500.0, 0, 64], [0, 510, 48], [0, 0, 1]]), integer_centres=True)
     np.testing.assert_allclose(camera.focal, [500, 510])

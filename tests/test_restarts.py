@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.journal import Journal
-from fgs_jax.restarts import best_of, block_width, kept, random_rotations, run_blocks
+from fgs_jax.restarts import _some_ahead, best_of, block_width, kept, random_rotations, run_blocks
 
 
 def _root(steps: int, shared: jax.Array, start: dict) -> dict:
@@ -44,6 +44,18 @@ def test_compiles_once_for_any_number_of_starts():
         found = run_blocks(counted, None, jnp.asarray(1.0), np.arange(count, dtype=np.float32), 32)
         np.testing.assert_array_equal(found, np.arange(count) + 1)
     assert len(traces) == 1
+
+
+def test_two_programs_are_on_their_way_before_a_result_is_fetched():
+    events = []
+
+    def started(k):
+        events.append(f"start {k}")
+        return lambda: [events.append(f"fetch {k}")]
+
+    assert list(_some_ahead(map(started, range(5)))) == [[None]] * 5
+    first = ["start 0", "start 1", "start 2", "fetch 0", "start 3", "fetch 1", "start 4", "fetch 2"]
+    assert events == [*first, "fetch 3", "fetch 4"]
 
 
 def test_blocks_are_as_wide_as_the_device_wants(monkeypatch):

@@ -15,17 +15,26 @@ import ast
 import difflib
 import hashlib
 import json
+import multiprocessing
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import beartype  # noqa: F401  (what tests import, once for all)
+import jax.numpy  # noqa: F401
+import optax  # noqa: F401
+import pytest
+import scipy.optimize  # noqa: F401
+import trimesh  # noqa: F401
 import tyro
 import yaml
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -43,14 +52,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     "opa": ("tests/test_opa.py",),
     "contact": ("tests/test_contact.py",),
     "refine": ("tests/test_refine.py",),
-    "restarts": ("tests/test_restarts.py",),
+    "restarts": ("tests/test_restarts.py", "tests/test_devices.py"),
     "camera": ("tests/test_camera.py",),
     "hand_fit": ("tests/test_hand_fit.py",),
     "metrics": ("tests/test_metrics.py",),
 }
 """What to give to pytest for each module: its own tests, the most direct ones first."""
-LIMIT = 180.0
-"""Seconds for the tests of one mutant; one that takes longer is noticed, since without it they end well before."""
+LIMIT = 180
+"""Seconds of processor time for the tests of one mutant. Those that take longer are noticed, since without it they end
+well before."""
 
 
 Place = tuple[int, int]
@@ -83,6 +93,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
     """
     if unknown := sorted(set(modules) - set(TESTS)):
         raise SystemExit(f"modules: expected names among {', '.join(TESTS)}, got {', '.join(unknown)}")
+    warnings.filterwarnings("ignore", message=r"os\.fork\(\)")  # of JAX, which has no threads yet
     known = WORK / "results.json"
     results: dict[str, dict] = json.loads(known.read_text()) if known.exists() else {}
     tree = copied_tree()
@@ -98,14 +109,14 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
             or (was["outcome"] == "survived" and was["tests"] != of_tests)
         ]
         if todo:
-            outcome, seconds = run_tests(tree, tests)
+            outcome, seconds = run_tests(tree, module)
             print(f"{module}: {len(todo)} mutants; without one its tests: {outcome}, {seconds:.0f} s", flush=True)
             if outcome != "survived":
                 raise SystemExit(f"{module}: expected tests that pass without a mutant, see {WORK / 'output.txt'}")
         for mutant in todo:
-            path.write_text(mutant.text, encoding="utf-8")
-            outcome, seconds = run_tests(tree, tests)
-            path.write_text(text, encoding="utf-8")
+            write(path, mutant.text)
+            outcome, seconds = run_tests(tree, module)
+            write(path, text)
             results[digest(mutant.text)] = {"outcome": outcome, "tests": of_tests, "seconds": round(seconds)}
             known.write_text(json.dumps(results, indent=1))
             print(f"{module}: {outcome}, {seconds:.0f} s\n{mutant.diff}", flush=True)
@@ -214,26 +225,55 @@ def copied_tree() -> Path:
     return tree
 
 
-def run_tests(tree: Path, tests: tuple[str, ...]) -> tuple[str, float]:
+def write(path: Path, text: str) -> None:
+    """A module anew, and without its byte code, which stands for any text of its size and second."""
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink()
+    path.write_text(text, encoding="utf-8")
+
+
+class QuickestFirst:
+    """A plugin of pytest: tests in the order of the seconds that they took when it last saw all of them."""
+
+    def __init__(self, known: Path) -> None:
+        self.known, self.seconds = known, json.loads(known.read_text()) if known.exists() else {}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0.0))
+        self.seconds = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus == 0:
+            self.known.write_text(json.dumps(self.seconds))
+
+
+def run_tests(tree: Path, module: str) -> tuple[str, float]:
     """killed, timeout or survived, and the seconds that it took."""
     clock = time.perf_counter()
-    # Without byte code: a mutant of the same size, written within the same second, would not be compiled again.
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    with (WORK / "output.txt").open("wb") as output:
-        options = {"stdout": output, "stderr": subprocess.STDOUT, "start_new_session": True}
-        process = subprocess.Popen(command, cwd=tree, env=environment, **options)
-        try:
-            code = process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-    if code in (3, 4, 5):  # pytest's own errors
-        raise SystemExit(f"pytest: expected tests that run, got exit status {code}: see {output.name}")
-    return {0: "survived", None: "timeout"}.get(code, "killed"), time.perf_counter() - clock
+    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(tree, module))
+    process.start()
+    process.join(20 * LIMIT)  # for one that waits for ever
+    process.kill()
+    process.join()
+    if process.exitcode in (3, 4, 5):  # pytest's own errors
+        raise SystemExit(f"pytest: expected tests that run, got {process.exitcode}: see {WORK / 'output.txt'}")
+    outcome = {0: "survived", -signal.SIGXCPU: "timeout", -signal.SIGKILL: "timeout"}.get(process.exitcode, "killed")
+    return outcome, time.perf_counter() - clock
+
+
+def _run_pytest(tree: Path, module: str) -> None:
+    """In a process of its own, which has what takes long to import, and nothing of the package."""
+    os.chdir(tree)
+    os.environ["PYTHONPATH"] = sys.path[0] = str(tree)
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
+    output = os.open(WORK / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    order = QuickestFirst(WORK / f"seconds_{module}.json")
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *TESTS[module]], plugins=[order]))
 
 
 def report(results: dict[str, dict], seed: int, count: int) -> str:
@@ -257,8 +297,8 @@ def report(results: dict[str, dict], seed: int, count: int) -> str:
     head = f"""# Mutants that the tests notice
 
 `python -m tools.mutation --seed {seed} --mutants {count}`: small changes of each module, drawn by the seed, against
-that module's own tests. Killed: a test fails, or the tests take longer than {LIMIT:.0f} s. The share leaves out those
-called equal, which change nothing that can be seen.
+that module's own tests. Killed: a test fails, or the tests take more than {LIMIT} s of processor time. The share
+leaves out those called equal, which change nothing that can be seen.
 
 | module | mutants | killed | survived | called equal | share |
 |---|---|---|---|---|---|
