@@ -4,7 +4,7 @@ EXTRAS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed$(if $(EXTRAS),-$(EXTRAS))
 
-.PHONY: demo test check clean
+.PHONY: demo test check mutation clean
 
 demo: .venv/.installed-core
 	$(BIN)/fgs refine examples/scenes/tumbler --out out/demo --overwrite
@@ -16,6 +16,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# Hours; MODULES="scale camera" for some of them.
+mutation: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group mutation
+	$(BIN)/python -m tools.mutation $(MODULES)
 
 $(INSTALLED): pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --upgrade pip

@@ -608,6 +608,20 @@ def behind_the_ball(problem, found, k):
     return float((depth - placed.translation[2]) / placed.scale)
 
 
+def energy_of_step_one(problem, placed, factor, unknown_size):
+    """What was scanned, of the grasp that comes back."""
+    model, posed = problem.model, posed_hand(problem.model, placed.hand)
+    sigma = FAST_CONTACT.object_sigma if unknown_size else FAST_CONTACT.hand_sigma
+    distance = np.asarray(object_distance(problem, placed, posed.vertices), float)
+    chosen = twin.nearest_contacts(distance, np.asarray(model.regions), FAST_CONTACT.per_region, np.inf)
+    order = (np.asarray(x, float) for x in find_order(problem, placed, posed))
+    wrong = twin.E_order(np.asarray(posed.vertices[:, 2], float), *order)
+    energy = FAST_CONTACT.w_dis_one * sum(abs(distance[v]) for group in chosen.values() for v in group)
+    energy += FAST_CONTACT.w_pen_one * np.maximum(-distance, 0).sum() * 778 / len(distance)
+    energy += FAST_CONTACT.w_order_one * wrong * 778 / len(distance)
+    return energy + FAST_CONTACT.w_size * (np.log(factor) / sigma) ** 2
+
+
 @pytest.mark.parametrize("unknown_size", [False, True], ids=["metric", "unknown"])
 def test_step_one_finds_both_valleys_and_puts_the_better_first(model, unknown_size):
     for palm in (1, -1):
@@ -622,13 +636,7 @@ def test_step_one_finds_both_valleys_and_puts_the_better_first(model, unknown_si
             again = resized(problem, start, found.factor[k], unknown_size=unknown_size)
             for ours, expected in zip(jax.tree.leaves(placed), jax.tree.leaves(again), strict=True):
                 np.testing.assert_allclose(ours, expected, rtol=1e-6)
-            # What was scanned is the energy of the grasp that comes back.
-            sigma = FAST_CONTACT.object_sigma if unknown_size else FAST_CONTACT.hand_sigma
-            distance = np.asarray(object_distance(problem, placed, posed_hand(model, placed.hand).vertices), float)
-            chosen = twin.nearest_contacts(distance, np.asarray(model.regions), FAST_CONTACT.per_region, np.inf)
-            expected = FAST_CONTACT.w_dis_one * sum(abs(distance[v]) for group in chosen.values() for v in group)
-            expected += FAST_CONTACT.w_pen_one * np.maximum(-distance, 0).sum() * 778 / len(distance)
-            expected += FAST_CONTACT.w_size * (np.log(found.factor[k]) / sigma) ** 2
+            expected = energy_of_step_one(problem, placed, found.factor[k], unknown_size)
             np.testing.assert_allclose(found.energy[k], expected, rtol=1e-3)
 
 
@@ -640,6 +648,10 @@ def test_step_one_heeds_the_order_that_the_picture_shows(model, unknown_size):
             found = run_approach(problem, start, jax.random.key(0), FAST_CONTACT, unknown_size=unknown_size)
             place = behind_the_ball(problem, found, 0)
             assert 0.03 < -seen * place < 0.07, "before the ball where the picture shows the hand, else behind it"
+            for k in range(2):
+                placed = jax.tree.map(lambda x: x[k], found.grasp)  # noqa: B023
+                expected = energy_of_step_one(problem, placed, found.factor[k], unknown_size)
+                np.testing.assert_allclose(found.energy[k], expected, rtol=2e-3)
 
 
 def test_step_one_leaves_alone_what_is_lost(model):

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.scenes import add_s, diameter, make_scene
 from fgs_jax import metrics, opa
+from fgs_jax.camera import project
 from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.errors import SceneError
 from fgs_jax.objects import load_object
@@ -341,6 +342,46 @@ def test_the_view_is_half_as_large_again_as_the_object(scene):
         wanted = 1.5 * max(right - left, bottom - top)
         assert wanted - 1 <= side * stride < max(wanted + side, side + 1)
         np.testing.assert_allclose(pixels.mean(axis=(0, 1)), [(left + right) / 2, (top + bottom) / 2], atol=1.5)
+
+
+def test_the_polish_begins_with_a_turn_a_shift_and_a_size_of_the_reach(rendered, scene, monkeypatch):
+    """About the object's middle: three degrees, 1.5 pixels, and 1.5 percent of its distance, times the reach."""
+    view, drawn, given = picture_view(scene), [], opa._silhouette
+
+    def spy(view, pose):
+        drawn.append(pose)
+        return given(view, pose)
+
+    monkeypatch.setattr(opa, "_silhouette", spy)
+    truth = rendered.T_camera_object
+    start = opa._Poses(truth[:3, :3], truth[:3, 3], 0.0)
+    opa._nelder_mead(start, view, scene, 4.0, 7)
+    first, *others = drawn[:7]
+    middle = scene.object.vertices.mean(axis=0)
+    placed = [pose.rotation @ middle + pose.translation for pose in drawn[:7]]
+    np.testing.assert_allclose(first.rotation, start.rotation)
+    np.testing.assert_allclose(first.translation, start.translation, atol=1e-12)
+    for axis, pose in enumerate(others[:3]):
+        turn = Rotation.from_matrix(start.rotation.T @ pose.rotation).as_rotvec()
+        np.testing.assert_allclose(turn, 0.2 * np.eye(3)[axis], atol=1e-9)
+        np.testing.assert_allclose(placed[1 + axis], placed[0], atol=1e-12)
+    pixels = np.asarray(project(scene.camera, jnp.asarray(np.array(placed), jnp.float32)), float)
+    # A pixel is one at the depth of the object's origin, which is not quite that of its middle.
+    nearer = float(start.translation[2]) / placed[0][2]
+    np.testing.assert_allclose(pixels[4:6] - pixels[0], 6.0 * nearer * np.eye(2), atol=1e-3)
+    np.testing.assert_allclose(placed[6], np.exp(0.06) * placed[0], rtol=1e-9)
+    for pose in others[3:]:
+        np.testing.assert_allclose(pose.rotation, start.rotation)
+
+
+def test_the_polish_brings_a_shifted_pose_back(rendered, scene):
+    view, truth = picture_view(scene), rendered.T_camera_object
+    shifted = opa._Poses(truth[None, :3, :3], truth[None, :3, 3] + [0.004, -0.003, 0.0], np.zeros(1))
+    settings = {"scene": scene, "reaches": (3.0, -2.0), "journal": None}
+    before = opa._ious(view, shifted)["iou"][0]
+    after = opa._ious(view, opa._polished(shifted, view, evaluations=60, **settings))["iou"][0]
+    assert after > before + 0.3 * (1 - before)
+    assert opa._polished(shifted, view, evaluations=0, **settings) is shifted
 
 
 def test_programs_are_compiled_ahead_for_the_shapes_that_come(scene):

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -153,9 +154,10 @@ def test_the_way_is_recorded(result):
 
 
 def test_progress_is_told_stage_by_stage_and_the_same_key_gives_the_same_bits(result, scene):
-    told = []
+    told, clock = [], time.perf_counter()
     again = refine(scene, SMALL, jax.random.key(SMALL.seed), progress=lambda *stage: told.append(stage))
     assert told == list(again.seconds.items())
+    assert 0 < sum(again.seconds.values()) <= time.perf_counter() - clock
     for name in ("before", "after", "hand_vertices", "hand_keypoints", "poses", "candidates", "history", "terms"):
         for ours, expected in zip(arrays(getattr(again, name)), arrays(getattr(result, name)), strict=True):
             np.testing.assert_array_equal(ours, expected)
@@ -397,6 +399,21 @@ def test_a_scene_of_hamers_focal_length_gets_an_ordinary_camera():
     before, after = found.metrics[0], measures(found)
     assert before["keypoint_error_px"] == pytest.approx(1, abs=1)
     assert after["mpd_mm"] < 2 and after["fingers_in_contact"] >= 3 and after["masked_iou"] > 0.85
+
+
+def test_a_hand_seen_by_an_ordinary_camera_stands_on_the_keypoints_that_were_seen():
+    """Not on those of its parameters, where they differ; and one that was not seen may be anything."""
+    far, model = as_scene(rendered(hamer_focal=True)), load_hand_model("open_hand")
+    params = pose_hand(far, model)
+    seen, confidence = far.keypoints_2d + [4.0, -3.0], np.where(np.arange(21) == 8, 0.0, 1.0)
+    seen[8] = np.nan
+    moved = replace(far, keypoints_2d=seen, keypoint_confidence=confidence)
+    without = replace(far, keypoints_2d=None, hand_params=params)
+    for given, wanted in ((moved, seen), (without, far.keypoints_2d)):
+        changed, nearer, notes = reframe(given, model, params, SMALL)
+        assert len(notes) == 1
+        pixels = np.asarray(project(changed.camera, jax.jit(hand)(model, nearer).keypoints))
+        assert np.delete(np.linalg.norm(pixels - wanted, axis=1), 8).mean() < 1.5
 
 
 def test_a_scene_of_an_ordinary_camera_keeps_it(scene, result):

@@ -273,7 +273,8 @@ def _run_pytest(tree: Path, module: str) -> None:
     for stream in (1, 2):
         os.dup2(output, stream)
     order = QuickestFirst(WORK / f"seconds_{module}.json")
-    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *TESTS[module]], plugins=[order]))
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
+    os._exit(pytest.main([*options, *TESTS[module]], plugins=[order]))
 
 
 def report(results: dict[str, dict], seed: int, count: int) -> str:
