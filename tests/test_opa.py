@@ -105,6 +105,20 @@ def test_the_default_form_is_the_twin_s_means_where_cells_are_larger_than_pixels
     problem, _ = pose_problem(replace(scene, camera=camera, **finer), jax.random.key(2), config)
     problem = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), problem)
     assert float(problem.cell) > 1.5 and float(problem.mask_area) == 25 * scene.object_mask.sum()
+    # The hand's depth stands where the picture shows it: as drawn in the picture itself, but for its edges.
+    height, width = finer["hand_mask"].shape
+    drawn = depth_map(camera, (width, height), *scene.posed_hand())
+    steps = (np.arange(opa.GRID) + 0.5) * float(problem.cell)
+    column, row = (np.floor(origin + steps).astype(int) for origin in np.asarray(problem.grid_origin))
+    row, column = np.meshgrid(row, column, indexing="ij")
+    within = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    row, column = np.where(within, row, 0), np.where(within, column, 0)
+    expected = np.where(
+        within & finer["hand_mask"][row, column] & np.isfinite(drawn[row, column]), drawn[row, column], 0
+    )
+    assert (expected > 0).sum() > 1000
+    assert (np.abs(problem.hand_depth - expected) < 0.003)[expected > 0].mean() > 0.95
+    assert ((expected > 0) != (problem.hand_depth > 0)).mean() < 0.01
     start = Rotation.from_rotvec([0.3, -0.8, 0.5])
     # Between the middle of its mask and that of the hand's, before the hand.
     middle = np.mean([np.argwhere(mask).mean(axis=0)[::-1] for mask in finer.values()], axis=0)

@@ -28,6 +28,7 @@ from fgs_jax.refine import (
     mirrored_result,
     object_at,
     pose_hand,
+    prepare,
     refine,
     refine_many,
     reframe,
@@ -280,6 +281,15 @@ def test_hand_parameters_are_taken_as_they_are(scene, truth, result):
     np.testing.assert_array_equal(found.hand_vertices[0], result.hand_vertices[0])
     assert measures(found)["mpd_mm"] < 2 and measures(found)["fingers_in_contact"] >= 3
     assert measures(found)["keypoint_error_px"] is None
+
+
+def test_a_hand_that_is_given_does_not_grow(scene, truth):
+    """Though its mask is larger, and its keypoints are there too."""
+    small = replace(truth.hand_params, scale=jnp.asarray(0.93))
+    prepared = prepare(replace(scene, hand_params=small), SMALL, jax.random.key(0))
+    assert prepared.scene.hand_params is not None and prepared.notes == ()
+    np.testing.assert_array_equal(prepared.scene.hand_params.scale, small.scale)
+    assert grow_hand(scene, prepared.model, prepared.scene.hand_params, 0.1)[1] > 1.03
 
 
 def test_a_posed_mesh_is_fitted(scene, truth):

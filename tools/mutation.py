@@ -52,7 +52,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "opa": ("tests/test_opa.py",),
     "contact": ("tests/test_contact.py",),
     "refine": ("tests/test_refine.py",),
-    "restarts": ("tests/test_restarts.py", "tests/test_devices.py"),
+    "restarts": ("tests/test_restarts.py",),
     "camera": ("tests/test_camera.py",),
     "hand_fit": ("tests/test_hand_fit.py",),
     "metrics": ("tests/test_metrics.py",),
