@@ -240,9 +240,9 @@ def test_the_keypoint_term_equals_its_twin(rng):
     )
     # A box of less than a pixel counts as one, one of a pixel and a half as it is.
     for shrink in (0.005, 0.001):
-        small = [(shrink * array).astype(np.float32) for array in (pixels, seen)]
-        ours = E_keypoint(*(jnp.asarray(array) for array in small))
-        np.testing.assert_allclose(ours, twin.E_keypoint(*small, all_seen), rtol=1e-4)
+        small, small_seen = ((shrink * array).astype(np.float32) for array in (pixels, seen))
+        ours = E_keypoint(jnp.asarray(small), jnp.asarray(small_seen))
+        np.testing.assert_allclose(ours, twin.E_keypoint(small, small_seen, all_seen), rtol=1e-4)
     # A keypoint that was not seen may be anywhere, and is not in the box.
     unseen = seen.copy()
     unseen[some == 0] = np.nan

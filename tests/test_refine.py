@@ -415,6 +415,7 @@ def test_a_hand_seen_by_an_ordinary_camera_stands_on_the_keypoints_that_were_see
     """Not on those of its parameters, where they differ; and one that was not seen may be anything."""
     far, model = as_scene(rendered(hamer_focal=True)), load_hand_model("open_hand")
     params = pose_hand(far, model)
+    assert far.keypoints_2d is not None
     seen, confidence = far.keypoints_2d + [4.0, -3.0], np.where(np.arange(21) == 8, 0.0, 1.0)
     seen[8] = np.nan
     moved = replace(far, keypoints_2d=seen, keypoint_confidence=confidence)

@@ -260,7 +260,8 @@ def run_tests(tree: Path, module: str) -> tuple[str, float]:
     process.join()
     if process.exitcode in (3, 4, 5):  # pytest's own errors
         raise SystemExit(f"pytest: expected tests that run, got {process.exitcode}: see {WORK / 'output.txt'}")
-    outcome = {0: "survived", -signal.SIGXCPU: "timeout", -signal.SIGKILL: "timeout"}.get(process.exitcode, "killed")
+    slow = process.exitcode in (-signal.SIGXCPU, -signal.SIGKILL)
+    outcome = "timeout" if slow else "killed" if process.exitcode else "survived"
     return outcome, time.perf_counter() - clock
 
 
