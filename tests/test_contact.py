@@ -691,20 +691,20 @@ def test_the_paper_s_step_one_moves_the_object_in_depth_alone(model):
 
 
 def test_a_second_lane_is_the_other_valley_or_starts_half_open(model):
-    """Of a ball that the hand passes through, and of the same ball far beside it, where there is one valley only."""
+    """Of a ball far beside the hand, where there is one valley only, and of one that the hand passes through."""
     problem, start = ball_scene(model, 1, 0)
     start = replace(start, hand=replace(start.hand, pose=jnp.full((15, 3), 0.1)))
     starts = jax.tree.map(lambda x: jnp.stack([x, x]), start)
-    starts = replace(starts, translation=starts.translation.at[1, 0].add(1.0))
+    starts = replace(starts, translation=starts.translation.at[0, 0].add(1.0))
     first, searching = contact_stage._begin(problem, starts, jax.random.key(0), FAST_CONTACT, False)
-    np.testing.assert_array_equal(first.distinct, [True, False])
+    np.testing.assert_array_equal(first.distinct, [False, True])
     np.testing.assert_allclose(
-        searching.search.state.pose, np.array([0.1, 0.1, 0.1, 0.05])[:, None, None] * np.ones((15, 3))
+        searching.search.state.pose, np.array([0.1, 0.05, 0.1, 0.1])[:, None, None] * np.ones((15, 3))
     )
     # The hand that E_h holds on to is as it was seen in all of them.
     np.testing.assert_array_equal(searching.start.hand.pose, np.full((4, 15, 3), np.float32(0.1)))
     np.testing.assert_array_equal(searching.start.hand.scale, np.asarray(first.factor).ravel())
-    assert first.factor[0, 0] != first.factor[0, 1] and first.factor[1, 0] == first.factor[1, 1]
+    assert first.factor[0, 0] == first.factor[0, 1] and first.factor[1, 0] != first.factor[1, 1]
 
 
 # --- step two

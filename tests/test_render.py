@@ -82,9 +82,10 @@ def test_depth_of_a_slanted_plane_is_exact():
 def test_depths_at_places_are_those_of_the_map(monkeypatch):
     """At the centres of all pixels, between them against rays, and in parts."""
     slanted = square(half=0.5) + np.array([[0, 0, -0.5], [0, 0, 0.3], [0, 0, 0.3], [0, 0, -0.5]])
-    behind, flat = square() * [1, 1, -1], np.zeros((4, 3)) + [0, 0, 1]
-    vertices = np.concatenate([square(1.2), slanted, behind, flat])
-    faces = np.concatenate([FRONT + 4 * k for k in range(4)])
+    behind, flat, through = square() * [1, 1, -1], np.zeros((4, 3)) + [0, 0, 1], square(0.3)
+    through[:, 2] -= [0.0, 0.4, 0.4, 0.0]
+    vertices = np.concatenate([square(1.2), slanted, behind, flat, through])
+    faces = np.concatenate([FRONT + 4 * k for k in range(5)])
     camera = Camera(focal=jnp.array([40.0, 35.0]), principal=jnp.array([30.0, 24.0]))
     centres = np.stack(np.meshgrid(np.arange(64) + 0.5, np.arange(48) + 0.5), axis=-1).reshape(-1, 2)
     expected = depth_map(camera, (64, 48), vertices, faces).ravel()

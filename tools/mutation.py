@@ -62,7 +62,6 @@ LIMIT = 180
 """Seconds of processor time for the tests of one mutant. Those that take longer are noticed, since without it they end
 well before."""
 
-
 Place = tuple[int, int]
 """Line and column."""
 
@@ -101,7 +100,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
         path = tree / "fgs_jax" / f"{module}.py"
         text, tests = path.read_text(encoding="utf-8"), TESTS[module]
         drawn = draw(module, text, seed, mutants)
-        of_tests = digest(*((tree / file.partition("::")[0]).read_text(encoding="utf-8") for file in tests))
+        of_tests = digest(*tests, *((tree / name).read_text("utf-8") for name in tests if (tree / name).is_file()))
         todo = [
             mutant
             for mutant in drawn
