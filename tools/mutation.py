@@ -46,12 +46,16 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "out" / "mutation"
 TABLE = ROOT / "benchmarks" / "mutation.md"
 EQUAL = ROOT / "tools" / "mutation_equal.yaml"
+SLOW = (
+    "second_scene or many_scenes or batch_goes_on or rounded_up or few_programs or has_grown or hamers or cannot_touch"
+)
+"""Tests that refine scenes which no other test needs."""
 TESTS: dict[str, tuple[str, ...]] = {
     "scale": ("tests/test_scale.py",),
     "distance": ("tests/test_distance.py",),
     "opa": ("tests/test_opa.py",),
     "contact": ("tests/test_contact.py",),
-    "refine": ("tests/test_refine.py",),
+    "refine": ("tests/test_refine.py", "-k", f"not ({SLOW})"),
     "restarts": ("tests/test_restarts.py",),
     "camera": ("tests/test_camera.py",),
     "hand_fit": ("tests/test_hand_fit.py",),
