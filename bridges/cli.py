@@ -1,11 +1,12 @@
 """The words of `fgs` that end in a scene: generate, dreambooth, scene, text-to-grasp, doctor."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from bridges.config import (
     Backends,
     GenerateConfig,
+    generate_config,
     load_generate_config,
     with_backend,
     with_option,
@@ -24,6 +26,7 @@ from bridges.config import (
 from bridges.stages import Run
 from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
+from fgs_jax.files import output_folder
 
 WORDS = ("scene", "generate", "dreambooth", "text-to-grasp", "doctor")
 """The first words that belong here."""
@@ -83,7 +86,7 @@ def scene_from_photo(
         side: right or left, the hand's; needed where no back end tells it.
         hand_box: left top right bottom, pixels from the picture's top-left corner.
         object_box: The same of the object.
-        hand_mask: Picture of the photo's size, 255 where the hand is visible.
+        hand_mask: Picture of the photo's size, 255 where the hand is visible, 0 elsewhere; or a cut-out with its alpha.
         object_mask: The same of the object.
         hand_estimate: A hand in a file (docs/bridges/hands.md), in place of a back end's.
         focal: Focal length, pixels.
@@ -112,7 +115,7 @@ def scene_from_photo(
     out = out or Path(photo.stem)
     _check_out(out, overwrite)
     names = {"detector": detector, "segmenter": segmenter, "hand": hand, "object": object_from}
-    stack = _stack(config, names, set_, trust_pickle)
+    stack = _with(_stack(config, names, set_, trust_pickle), seed=seed, focal=None if camera else focal)
     image = read_picture(photo)
     made = make(
         image,
@@ -130,7 +133,7 @@ def scene_from_photo(
         focal=focal if focal is not None or camera is not None else stack.focal,
         backends=Backends(stack),
         prompt=prompt,
-        seed=stack.seed if seed is None else seed,
+        seed=stack.seed,
     )
     save_scene(made, out, overwrite=overwrite)
     print(f"wrote {out}; look at it: fgs scene show {out} --out {out.name}.png; then: fgs refine {out} --out DIR")
@@ -144,13 +147,14 @@ def scene_check(scene: Positional[SceneFolder]) -> None:
         scene: Folder of a scene.
     """
     from bridges.show import words_of
+    from fgs_jax.scene import scene_notes
     from fgs_jax.scene_files import load_scene
 
     loaded = load_scene(scene)
     for line in words_of(loaded):
         print(line)
-    for repair in loaded.object.repairs:
-        print(f"object: {repair}")
+    for note in scene_notes(loaded):
+        print(f"object: {note}" if note in loaded.object.repairs else note)
     print(f"{scene}: is a scene that fgs refine takes")
 
 
@@ -203,10 +207,10 @@ def generate(
     _check_out(out, overwrite)
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= files):
         raise BridgeError(f"{out}: holds other files than generated pictures and is not replaced; give another --out")
-    stack = _stack(config, {"text_to_image": backend}, set_)
+    stack = _with(_stack(config, {"text_to_image": backend}, set_), seed=seed)
     backends = Backends(stack)
     alone = backends.get("object_picture")
-    made = make(prompt, object, backends["text_to_image"], stack.seed if seed is None else seed, alone)
+    made = make(prompt, object, backends["text_to_image"], stack.seed, alone)
     write_generated(made, out)
     print(f"wrote {out / 'interaction.png'} and {out / 'object.png'}")
 
@@ -266,9 +270,7 @@ def run_text_to_grasp(
     """
     if (text is None) == (prompts is None) or (text is None) != (object is None):
         raise ConfigError("text-to-grasp: expected TEXT and --object NAME, or --prompts FILE, got another choice")
-    stack = _stack(config, {}, set_, trust_pickle)
-    changes = {"refine": refine, "focal": focal, "seed": seed}
-    stack = replace(stack, **{name: value for name, value in changes.items() if value is not None})
+    stack = _with(_stack(config, {}, set_, trust_pickle), refine=refine, focal=focal, seed=seed)
     if prompts is None:
         assert text is not None and object is not None
         named = {out: Prompt(text, object)}
@@ -310,6 +312,14 @@ def main(words: Sequence[str]) -> int:
     except FgsError as error:
         print(f"fgs: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(
+            f"fgs: {str(error.filename)[:80]}...: expected a name that a file can have, came a longer one",
+            file=sys.stderr,
+        )
+        return 2
     except SystemExit as stop:  # tyro, after --help or a word that it does not know
         return stop.code if isinstance(stop.code, int) else 2
 
@@ -327,6 +337,12 @@ def _stack(
     return with_option(stack, "hand.trust_pickle=true") if trust_pickle else stack
 
 
+def _with(stack: GenerateConfig, **changes: Any) -> GenerateConfig:
+    """The configuration with those of the changes that are not None. Raises ConfigError for what means nothing."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return generate_config(replace(stack, **given).values(), "command line")
+
+
 def _matrix(camera: Numbers4) -> Float[ndarray, "3 3"]:
     fx, fy, cx, cy = camera
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
@@ -334,5 +350,6 @@ def _matrix(camera: Numbers4) -> Float[ndarray, "3 3"]:
 
 def _check_out(out: Path, overwrite: bool) -> None:
     """Before long work, whose result could then not be written."""
+    out = output_folder(out, BridgeError)
     if out.exists() and not overwrite:
         raise BridgeError(f"{out}: is there already; give another --out, or --overwrite to replace it")

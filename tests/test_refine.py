@@ -2,7 +2,10 @@
 
 import re
 import shutil
+import sys
+import threading
 import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks.scenes import make_scene
-from fgs_jax import metrics
+from fgs_jax import metrics, notes, results
 from fgs_jax.camera import project
 from fgs_jax.contact import Grasp
 from fgs_jax.contact_stage import closed_faces, vertices_seen
@@ -39,6 +42,7 @@ from fgs_jax.types import Camera
 from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
 
 M = np.array([-1.0, 1.0, 1.0])
+module: Any = sys.modules["fgs_jax.refine"]  # whose name is a function's, too
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,15 @@ def compilations(caplog):
 def measures(result, when: int = 1) -> dict[str, Any]:
     """After, unless asked for before."""
     return result.metrics[when]
+
+
+def iou_of_pose(result: Result, k: int) -> float:
+    """Masked IoU of the given mesh in OPA's pose k, as `ObjectPoses` documents its fields."""
+    scene, poses = result.scene, result.poses
+    vertices = poses.scale[k] * scene.object.vertices @ poses.rotation[k].T + poses.translation[k]
+    height, width = scene.object_mask.shape
+    drawn = np.isfinite(depth_map(result.camera, (width, height), vertices, scene.object.faces))
+    return metrics.masked_iou(drawn, scene.object_mask, scene.hand_mask)
 
 
 def arrays(tree):
@@ -163,6 +176,49 @@ def test_progress_is_told_stage_by_stage_and_the_same_key_gives_the_same_bits(re
         for ours, expected in zip(arrays(getattr(again, name)), arrays(getattr(result, name)), strict=True):
             np.testing.assert_array_equal(ours, expected)
     assert again.metrics == result.metrics
+
+
+def test_a_run_that_looks_for_nans_finds_none_and_the_same_bits(result, scene):
+    jax.config.update("jax_debug_nans", True)  # in all threads, as JAX_DEBUG_NANS=1 is
+    try:
+        again = refine(scene, SMALL)
+    finally:
+        jax.config.update("jax_debug_nans", False)
+    for name in ("before", "after", "hand_vertices", "poses", "candidates", "history", "terms"):
+        for ours, expected in zip(arrays(getattr(again, name)), arrays(getattr(result, name)), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+
+
+def test_warnings_of_others_are_not_swallowed_and_ours_are_notes(scene, result, monkeypatch):
+    """Both come up while the hand is posed, as threads compile."""
+
+    real = pose_hand
+
+    def posed(scene: Any, model: Any) -> Any:
+        warnings.warn("a library's own", FutureWarning, stacklevel=1)
+        return real(scene, model)
+
+    monkeypatch.setattr(module, "pose_hand", posed)
+    fitted = jax.tree.map(jnp.asarray, result.before.hand)
+    given = replace(scene, keypoints_2d=None, hand_params=fitted, hand_model="open_hand_full")
+    filters, show = list(warnings.filters), warnings.showwarning
+    heard: list[str] = []
+    with pytest.warns(FutureWarning) as caught, notes.heard(lambda warning: heard.append(str(warning))):
+        found = refine(given, SMALL)
+    assert [str(each.message) for each in caught] == ["a library's own"] and heard == []
+    assert len(found.notes) == 1 and found.notes[0].startswith("betas of another model mean nothing to open_hand")
+    assert (list(warnings.filters), warnings.showwarning) == (filters, show)
+
+
+def test_what_work_ahead_raises_ends_the_run(scene, result, monkeypatch):
+    def failing(*_: Any, **__: Any) -> None:
+        raise MemoryError("of a compiler")
+
+    for name in ("compile_approximate", "compile_contact"):
+        with monkeypatch.context() as patch, pytest.raises(MemoryError, match="of a compiler"):
+            patch.setattr(module, name, failing)
+            refine(scene, SMALL)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
 def test_a_left_hand_is_the_mirror_image_to_the_bit(result, scene):
@@ -263,6 +319,25 @@ def test_a_mesh_of_unknown_size_finds_its_size(truth):
         drawn = np.isfinite(depth_map(found.camera, SIZE, placed, faces))
         iou = metrics.masked_iou(drawn, found.scene.object_mask, found.scene.hand_mask)
         assert iou == pytest.approx(candidate.masked_iou, abs=0.03) and iou > 0.5
+    # All poses are of the mesh as it was given, and say what their silhouettes are.
+    for k, claimed in enumerate(found.poses.masked_iou):
+        assert iou_of_pose(found, k) == pytest.approx(claimed, abs=0.002)
+    assert found.poses.scale[0] == pytest.approx(float(found.before.scale), rel=1e-6)
+    for candidate in found.candidates:
+        assert float(candidate.grasp.scale) == pytest.approx(
+            candidate.factor * found.poses.scale[candidate.pose], rel=1e-5
+        )
+    arrays_written = results._arrays(found)
+    np.testing.assert_array_equal(arrays_written["poses_scale"], found.poses.scale)
+    mirror = mirrored_result(found, SIZE[0])
+    flipped = replace(mirror, scene=replace(found.scene, object=mirrored(found.scene).object))
+    np.testing.assert_array_equal(mirror.poses.scale, found.poses.scale)
+    for k in range(len(found.poses.scale)):
+        placed = found.poses.scale[k] * found.scene.object.vertices @ found.poses.rotation[k].T
+        turned = mirror.poses.scale[k] * flipped.scene.object.vertices @ mirror.poses.rotation[k].T
+        np.testing.assert_allclose(
+            turned + mirror.poses.translation[k], (placed + found.poses.translation[k]) * M, atol=1e-9
+        )
 
 
 def test_hand_parameters_are_taken_as_they_are(scene, truth, result):
@@ -311,6 +386,36 @@ def test_keypoints_with_confidence_are_fitted_where_they_were_seen(scene, truth)
     posed = jax.jit(hand)(model, pose_hand(replace(scene, keypoints_2d=wrong, keypoint_confidence=trusted), model))
     error = np.linalg.norm(np.asarray(project(truth.camera, posed.keypoints)) - scene.keypoints_2d, axis=1)
     assert np.delete(error, 8).max() < 1
+
+
+def test_what_was_not_found_may_be_nan_and_a_doubt_names_the_side_that_was_said(scene, truth):
+    found = np.arange(21) != 8
+    landmarks = np.asarray(truth.hand_keypoints, float) - np.asarray(truth.hand_keypoints, float).mean(axis=0)
+    gaps = {
+        "keypoints_2d": np.where(found[:, None], scene.keypoints_2d, np.nan),
+        "world_landmarks": np.where(found[:, None], landmarks, np.nan),
+        "keypoint_confidence": 1.0 * found,
+    }
+    prepared = prepare(replace(scene, side="left", **gaps), SMALL, jax.random.key(0))
+    assert [note.partition(" (")[0] for note in prepared.notes if "speak" in note] == [
+        "the keypoints speak against a left hand"
+    ]
+    assert all(np.isfinite(part).all() for part in arrays(prepared.task.params))
+    assert np.isfinite(prepared.task.problem.keypoints).all()
+
+
+def test_keypoints_that_were_not_found_have_no_part_in_another_camera():
+    far = as_scene(rendered(hamer_focal=True))
+    found, model = 1.0 * (np.arange(21) != 8), load_hand_model("open_hand")
+    outcomes = []
+    for elsewhere in (0.0, 1e4):
+        seen = np.where(found[:, None] > 0, far.keypoints_2d, elsewhere)
+        given = replace(far, keypoints_2d=seen, keypoint_confidence=found)
+        outcomes.append(reframe(given, model, pose_hand(given, model), SMALL))
+    assert outcomes[0][2] == outcomes[1][2]
+    assert re.search(r"keypoint error \d\.\d px by \d\.\d px$", outcomes[0][2][0])
+    for ours, theirs in zip(arrays(outcomes[0][1]), arrays(outcomes[1][1]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(("within", "least", "most"), [(1.0, 1.0, 1.0), (1.09, 1.07, 1.1), (0.95, 0.94, 0.97)])

@@ -75,6 +75,34 @@ def test_a_scene_is_replaced_only_when_asked(words, tmp_path, capsys):
     assert load_scene(tmp_path / "scene").side == "left"
 
 
+def test_names_that_are_too_long_are_one_line(words, tmp_path, capsys):
+    at, long = words.index("--out"), "x" * 300
+    for said in (
+        [*words[: at + 1], long],
+        [*words[:2], long, *words[3:]],
+        ["scene", "check", long],
+        ["scene", "show", long],
+    ):
+        status, _, errors = run(said, capsys)
+        assert status == 2 and len(errors) == 1 and len(errors[0]) < 500
+
+
+def test_notes_of_a_scene_are_said(words, tmp_path, capsys):
+    run(words, capsys)
+    status, out, _ = run(["scene", "check", tmp_path / "scene"], capsys)
+    assert status == 0 and "keypoints lie" not in out
+    folder = tmp_path / "scene"
+    meta = json.loads((folder / "scene.json").read_text())
+    del meta["files"]
+    (folder / "scene.json").write_text(json.dumps(meta))
+    with np.load(folder / "arrays.npz") as file:
+        kept = dict(file)
+    kept["keypoints_2d"][8] = 10, 10
+    np.savez(folder / "arrays.npz", **kept)
+    status, out, _ = run(["scene", "check", folder], capsys)
+    assert status == 0 and "\n1 of 21 keypoints lie outside of the boxes" in out and "(index tip)" in out
+
+
 def test_cameras_on_the_command_line(words, tmp_path, capsys):
     at = words.index("--focal")
     camera = [*words[:at], *words[at + 2 :], "--camera", "500", "510", "300", "250"]
@@ -242,3 +270,23 @@ def test_doctor_lists_every_back_end(capsys):
 def test_help_and_words_that_are_not_known(word, capsys):
     assert run([word, "--help"], capsys)[0] == 0
     assert run([word, "--no-such-option"], capsys)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--seed", "-1"], "seed: expected a whole number from 0 to 4294967295, got -1; change it"),
+        (["--seed", "9" * 30], "seed: expected a whole number from 0 to 4294967295, got 9"),
+        (["--focal", "0"], "focal: expected a positive number of pixels, got 0.0; change it"),
+        (["--focal", "nan"], "focal: expected a positive number of pixels, got nan; change it"),
+        (["--out", "/"], "/: expected a folder of its own for the result, came the root of all folders"),
+        (["--out", "n" * 300], "nnnn"),
+    ],
+)
+def test_a_number_or_a_folder_that_means_nothing_is_a_line(words, tmp_path, capsys, option, message):
+    text = ["text-to-grasp", "a hand drinks", "--object", "mug", "--out", str(tmp_path / "run")]
+    for command in (words, text) if option[0] != "--out" else (words,):
+        status, out, errors = run([*command, *option], capsys)
+        assert (status, out) == (2, "") and len(errors) == 1
+        assert errors[0].removeprefix("fgs: ").removeprefix("command line: ").startswith(message)
+    assert not (tmp_path / "scene").exists() and not (tmp_path / "run").exists()
