@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 SKIPPED := .cache/skipped
 
-.PHONY: demo test test-extras test-packages check clean
+.PHONY: demo test test-extras test-packages check mutation clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/fgs refine examples/scenes/tumbler --out out/demo --overwrite
@@ -27,6 +27,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# Hours; MODULES="scale camera" for some of them.
+mutation: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group mutation
+	$(BIN)/python -m tools.mutation $(MODULES)
 
 $(INSTALLED): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip

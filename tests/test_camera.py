@@ -93,6 +93,25 @@ def test_half_of_a_closed_mesh_covers_all_of_it(inverted):
     assert np.mean(fewer) < np.mean(half) and not np.any(fewer & ~half)
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["in turn", "at once"])
+def test_the_first_so_many_faces_are_drawn_and_no_other(monkeypatch, at_once):
+    """20 triangles side by side, of which every second one looks the other way."""
+    if at_once:
+        monkeypatch.setattr(camera, "_greatest_in_turn", camera._greatest_at_once)
+    left = np.linspace(-0.2, 0.18, 20)
+    vertices = np.concatenate([[[x, 0.0, 1.0], [x + 0.015, 0.0, 1.0], [x, 0.1, 1.0]] for x in left])
+    faces = np.arange(60).reshape(20, 3)
+    faces[1::2] = faces[1::2, ::-1]
+    pixels = PICTURE.principal[None] + PICTURE.focal[None] * np.stack([left + 0.002, np.full(20, 0.01)], axis=1)
+    draw = jax.jit(partial(silhouette, PICTURE, jnp.asarray(vertices, jnp.float32), jnp.asarray(faces)))
+    for count in (0, 8, 16, 20):
+        np.testing.assert_array_equal(draw(jnp.asarray(pixels), count=count), np.arange(20) < count)
+    if at_once:  # a CPU fills up its last turn with faces that are not needed, where they change nothing
+        np.testing.assert_array_equal(draw(jnp.asarray(pixels), count=9), np.arange(20) < 9)
+        half = draw(jnp.asarray(pixels), count=9, closed=True)
+        np.testing.assert_array_equal(half, (np.arange(20) < 9) & (np.arange(20) % 2 == 0))
+
+
 @pytest.mark.parametrize("function", [inverse_depth, inverse_depths, silhouette])
 def test_other_devices_draw_the_same_without_a_loop(monkeypatch, function):
     vertices, faces = posed_hand()
