@@ -566,7 +566,7 @@ def test_crumbs_are_left_out_and_named():
     assert np.linalg.norm(small.vertices, axis=1).max() < 0.051
 
 
-@pytest.mark.parametrize("count", [100, 500, 2000])
+@pytest.mark.parametrize("count", [100, 2000])
 def test_loose_triangles_and_many_parts_are_simplified_to_what_was_asked(count):
     corners = trimesh.creation.icosphere(subdivisions=4, radius=0.05).triangles
     middle = corners.mean(axis=1, keepdims=True)
@@ -616,7 +616,6 @@ def test_the_fast_side_of_a_point_is_the_exact_one(monkeypatch, rng):
         (lambda m: convex_hull(np.zeros(3)), "vertices: expected an array of shape (v, 3), came (3,)"),
         (lambda m: farthest_points(np.zeros((4, 3)), 0), "count: expected a whole number from 1 to 100000, came 0"),
         (lambda m: farthest_points(np.zeros(4), 2), "points: expected an array of floats of shape (m, d), came (4,)"),
-        (lambda m: replace(m, vertices=m.vertices.T), "object: expected vertices of shape (n, 3), came (3, 642)"),
     ],
 )
 def test_what_functions_of_meshes_need_is_said_in_a_line(call, message):

