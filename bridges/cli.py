@@ -1,5 +1,6 @@
 """The words of `fgs` that end in a scene: generate, dreambooth, scene, text-to-grasp, doctor."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def scene_from_photo(
         side: right or left, the hand's; needed where no back end tells it.
         hand_box: left top right bottom, pixels from the picture's top-left corner.
         object_box: The same of the object.
-        hand_mask: Picture of the photo's size, 255 where the hand is visible.
+        hand_mask: Picture of the photo's size, 255 where the hand is visible, 0 elsewhere; or a cut-out with its alpha.
         object_mask: The same of the object.
         hand_estimate: A hand in a file (docs/bridges/hands.md), in place of a back end's.
         focal: Focal length, pixels.
@@ -144,13 +145,14 @@ def scene_check(scene: Positional[SceneFolder]) -> None:
         scene: Folder of a scene.
     """
     from bridges.show import words_of
+    from fgs_jax.scene import scene_notes
     from fgs_jax.scene_files import load_scene
 
     loaded = load_scene(scene)
     for line in words_of(loaded):
         print(line)
-    for repair in loaded.object.repairs:
-        print(f"object: {repair}")
+    for note in scene_notes(loaded):
+        print(f"object: {note}" if note in loaded.object.repairs else note)
     print(f"{scene}: is a scene that fgs refine takes")
 
 
@@ -309,6 +311,14 @@ def main(words: Sequence[str]) -> int:
         return status if isinstance(status, int) else 0
     except FgsError as error:
         print(f"fgs: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(
+            f"fgs: {str(error.filename)[:80]}...: expected a name that a file can have, came a longer one",
+            file=sys.stderr,
+        )
         return 2
     except SystemExit as stop:  # tyro, after --help or a word that it does not know
         return stop.code if isinstance(stop.code, int) else 2

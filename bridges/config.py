@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bridges import registry
+from fgs_jax import strict
+from fgs_jax.config import MOST_CONFIG
 from fgs_jax.errors import ConfigError
+from fgs_jax.files import read_input
 
 KINDS = tuple(registry.BACKENDS)
 """text_to_image, detector, segmenter, hand, object."""
@@ -87,7 +88,7 @@ def load_generate_config(path: str | Path) -> GenerateConfig:
     Raises ConfigError for a file that is missing or no YAML, for an unknown key, and for a value that means nothing.
     """
     values = read_yaml(path, ", see configs/generate for two to copy")
-    return generate_config(values or {}, str(Path(path).expanduser()))
+    return generate_config(values or {}, str(path))
 
 
 def generate_config(values: Any, where: str = "configuration") -> GenerateConfig:
@@ -125,8 +126,8 @@ def with_option(config: GenerateConfig, assignment: str) -> GenerateConfig:
         known = ", ".join(KEYS)
         raise ConfigError(f"--set: expected KIND.OPTION=VALUE with a kind among {known}, got {assignment}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = strict.read_yaml(text.encode())
+    except ValueError as error:
         raise ConfigError(f"--set {name}: expected a value as in YAML, got {text}; put it in quotes") from error
     if option == "backend":
         return with_backend(config, kind, str(value))
@@ -169,13 +170,12 @@ def _other(name: str, value: Any, where: str) -> Any:
 
 def read_yaml(path: str | Path, advice: str = "") -> Any:
     """What a YAML file holds. Raises ConfigError for a file that is missing, with advice, or no YAML."""
-    path = Path(path).expanduser()
+    path = Path(path)
+    data = read_input(path, "a YAML file", ConfigError, most=MOST_CONFIG, absent=f"check the path{advice}")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: expected a YAML file, there is none; check the path{advice}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected YAML, got {' '.join(str(error).split())}; mend the file") from error
+        return strict.read_yaml(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: expected YAML, got {error}; mend the file") from error
 
 
 def hint(name: Any, known: Sequence[str]) -> str:

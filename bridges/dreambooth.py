@@ -39,6 +39,7 @@ from bridges.text_to_image import (
 from bridges.types import Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import write_whole
+from fgs_jax.strict import read_json
 
 TRAINED = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 ATTENTION = ["to_k", "to_q", "to_v", "to_out.0"]
@@ -487,7 +488,7 @@ def _claim(config: Dreambooth, output: Path) -> None:
     values = {name: value for name, value in _values(config).items() if name not in FREE}
     values["pictures"] = _picture_hashes(config)
     try:
-        former = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else values
+        former = read_json(record.read_bytes()) if record.is_file() else values
         if _checkpoints(output) or any((output / name).exists() for name in ("model", "lora")):
             changed = [name for name in values if former.get(name) != values[name]]
         elif any(output.glob("prior/*/*.png")):
@@ -501,6 +502,8 @@ def _claim(config: Dreambooth, output: Path) -> None:
         temporary = output / "config.json.new"
         temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
         temporary.rename(record)
+    except ValueError as error:
+        raise ConfigError(f"{record}: expected JSON, came none ({error}); delete it, or give another output") from error
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written ({error.strerror}); give another output") from error
 

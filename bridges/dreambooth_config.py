@@ -154,7 +154,7 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: expected a list, got {value!r}; change it")
         return tuple(_typed(get_args(kind)[0], item, f"{where}[{k}]") for k, item in enumerate(value))
     if get_origin(kind) is Literal:
-        value = "no" if value is False else value  # YAML takes `no` for false
+        value = "no" if value is False else value
         if value in get_args(kind):
             return value
         raise ConfigError(f"{where}: expected one of {', '.join(get_args(kind))}, got {value!r}; change it")

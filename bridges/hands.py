@@ -31,6 +31,7 @@ from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from bridges.wilor import wilor_estimate
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError
+from fgs_jax.strict import read_json
 from fgs_jax.types import HandModel
 
 MESHES = (".obj", ".ply")
@@ -395,7 +396,7 @@ def _read(path: Path) -> dict[str, Any]:
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name][()] for name in file.files}
         if path.suffix.lower() == ".json":
-            content = json.loads(path.read_text())
+            content = read_json(path.read_bytes())
             content = {"hands": content} if isinstance(content, list) else content
             if isinstance(content, dict):
                 return content

@@ -17,6 +17,7 @@ from bridges.config import Backends, GenerateConfig
 from bridges.stages import RECORDS, STAGES, Run, run_stages, state, write_run
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
+from fgs_jax.files import read_input
 
 LOCK = ".lock"
 
@@ -35,9 +36,9 @@ def read_prompts(path: Path) -> list[Prompt]:
     Raises ConfigError for a file or a line that is no such, and for a prompt that is there twice.
     """
     try:
-        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
+        lines = read_input(path, "text", ConfigError, most=2**24).decode("utf-8-sig").splitlines()
+    except (ConfigError, UnicodeDecodeError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).removeprefix(f"{path}: ")
         raise ConfigError(f"{path}: expected a file of prompts, cannot be read ({reason}); check the path") from error
     prompts = []
     for number, line in enumerate(lines, 1):

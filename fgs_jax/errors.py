@@ -5,6 +5,10 @@ class FgsError(Exception):
     """Base of every error this package raises for its users."""
 
 
+class ArgumentError(FgsError, ValueError):
+    """An argument whose type, shape or value is not what the function takes."""
+
+
 class HandFileError(FgsError):
     """A hand model file is missing, damaged, unsafe or not of MANO's structure."""
 

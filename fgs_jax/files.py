@@ -25,13 +25,17 @@ _NO_FILES = {
 }
 
 
-def read_input(path: Path, expected: str, error: type[FgsError], *, most: int = MOST_BYTES) -> bytes:
-    """The bytes of a file that a person has named. `expected`: what it should be, such as "a mesh file".
+def read_input(
+    path: Path, expected: str, error: type[FgsError], *, most: int = MOST_BYTES, absent: str = "check the path"
+) -> bytes:
+    """The bytes of a file that a person has named. `expected`: what it should be, such as "a mesh file"; `absent`: what
+    to do where there is none. "~" is the home.
 
     Raises `error`, in one line, where there is none, where it is no regular file (a pipe would never end), where it has
     more than `most` bytes, and where it cannot be read.
     """
     try:
+        path = path.expanduser()
         status = path.stat()
         for is_kind, (came, advice) in _NO_FILES.items():
             if is_kind(status.st_mode):
@@ -41,10 +45,10 @@ def read_input(path: Path, expected: str, error: type[FgsError], *, most: int = 
             raise error(f"{path}: expected {expected} of at most {most / 2**20:.0f} MiB, came {came}; make it smaller")
         return path.read_bytes()
     except FileNotFoundError as cause:
-        raise error(f"{path}: expected {expected}, there is none; check the path") from cause
+        raise error(f"{path}: expected {expected}, there is none; {absent}") from cause
     except OSError as cause:
         raise error(f"{str(path)[:200]}: cannot be read ({cause.strerror}); check the path") from cause
-    except ValueError as cause:  # a name with a null byte
+    except (ValueError, RuntimeError) as cause:  # a name with a null byte, the home of nobody
         raise error(f"{str(path)[:200]!r}: expected {expected}, came a name that no file can have") from cause
 
 

@@ -188,13 +188,16 @@ def check_side(model: HandModel, landmarks: Float[Array, "21 3"], least: float =
     return evidence
 
 
-def warn_of_side(model: HandModel, evidence: float, least: float = 1.5) -> None:
-    """A HandednessWarning where a hand of the other side costs less than `least` times what this one costs."""
+def warn_of_side(model: HandModel, evidence: float, least: float = 1.5, side: str | None = None) -> None:
+    """A HandednessWarning where a hand of the other side costs less than `least` times what this one costs.
+
+    It names `side`, which is the model's unless given: of a left hand that was mirrored, "left".
+    """
     if evidence < least:
         verdict = "speak against" if evidence < 1 / least else "hardly speak for"
         warnings.warn(
-            f"the keypoints {verdict} a {model.side} hand (evidence {evidence:.2f}, expected at least {least}): "
-            "look at the picture, and give the other side if it is the other hand",
+            f"the keypoints {verdict} a {side or model.side} hand (evidence {evidence:.2f}, expected at least "
+            f"{least}): look at the picture, and give the other side if it is the other hand",
             HandednessWarning,
             stacklevel=3,
         )

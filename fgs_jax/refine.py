@@ -39,7 +39,7 @@ from fgs_jax.opa import ObjectPoses, approximate, compile_approximate
 from fgs_jax.render import depth_map, pixels_of, sampled
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.scale import ScaleAlignment, align
-from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored
+from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored, scene_notes, without_gaps
 from fgs_jax.solve import least_squares
 from fgs_jax.types import Camera, HandModel, HandParams, on_device
 
@@ -184,18 +184,19 @@ def prepare(
     What the contact stage needs of the object is made in a thread meanwhile. With `ahead` the programs of the stages
     to come are compiled in threads, too, those of contact for this scene alone.
     """
-    opa_key, contact_key = jax.random.split(key)
-    given, seconds, notes = scene, {}, list(scene.object.repairs)
+    opa_key, points_key, contact_key = jax.random.split(key, 3)
+    given, seconds = scene, {}
     clock = time.perf_counter()
     check_scene(scene)
+    notes = scene_notes(scene)
     unknown_size = scene.object.size == "unknown"
     compile_ahead = partial(compile_approximate, config.opa, config.restarts, unknown_size=unknown_size)
     compiling = [_AHEAD.submit(compile_ahead)] if ahead else []
-    scene = mirrored(scene) if scene.side == "left" else scene
+    scene = without_gaps(mirrored(scene) if scene.side == "left" else scene)
     model = load_hand_model(config.hand_model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        params = pose_hand(scene, model)
+        params = pose_hand(scene, model, given.side)
         scene, params, reframed = reframe(scene, model, params, config)
     fitted = scene.hand_params is None and scene.keypoints_2d is not None
     params, growth = grow_hand(scene, model, params, config.growth) if fitted else (params, 1.0)
@@ -215,7 +216,7 @@ def prepare(
         object=replace(scene.object, vertices=factor * scene.object.vertices),
         keypoints_2d=keypoints_of_grown(scene, growth),
     )
-    making = _AHEAD.submit(contact_problem, sized, model, config, contact_key)
+    making = _AHEAD.submit(contact_problem, sized, model, config, points_key)
     if ahead:
         compiling.append(_AHEAD.submit(compile_contact, making, params, contact_key, config, unknown_size=unknown_size))
     wait(compiling[:1])
@@ -267,10 +268,11 @@ def finish(
 # --- stages
 
 
-def pose_hand(scene: Scene, model: HandModel) -> HandParams:
+def pose_hand(scene: Scene, model: HandModel, side: str | None = None) -> HandParams:
     """The scene's hand for `model`: its parameters, else a fit to its keypoints, else one to its mesh.
 
-    Warns where the keypoints hardly speak for the side. Raises SceneError where the scene has none of the three.
+    Warns where the keypoints hardly speak for the side; `side` is the user's word for it, where the scene is a mirror
+    image. Raises SceneError where the scene has none of the three.
     """
     if scene.hand_params is not None:
         params = scene.hand_params
@@ -284,7 +286,7 @@ def pose_hand(scene: Scene, model: HandModel) -> HandParams:
     if scene.keypoints_2d is not None:
         params, cost = _fitted(scene, model)
         if scene.world_landmarks is not None:
-            warn_of_side(model, float(_fitted(mirrored(scene), model)[1]) / float(cost))
+            warn_of_side(model, float(_fitted(mirrored(scene), model)[1]) / float(cost), side=side or scene.side)
         return params
     if scene.hand_vertices is not None and scene.hand_vertices.shape == model.v_template.shape:
         return _fit_to_mesh(model, jnp.asarray(scene.hand_vertices, jnp.float32))
@@ -318,7 +320,7 @@ def reframe(
     )
     moved = _move_to_keypoints(model, nearer, camera, jnp.asarray(seen, jnp.float32), confidence)
     error = [
-        float(jnp.mean(jnp.linalg.norm(project(c, hand(model, p).keypoints) - seen, axis=1)))
+        float(np.linalg.norm(project(c, hand(model, p).keypoints) - seen, axis=1)[np.asarray(confidence) > 0].mean())
         for c, p in ((scene.camera, params), (camera, moved))
     ]
     note = (

@@ -26,6 +26,7 @@ from fgs_jax.refine import (
     keypoints_of_grown,
     mirrored_result,
     pose_hand,
+    prepare,
     refine,
     refine_many,
     reframe,
@@ -236,6 +237,36 @@ def test_keypoints_with_confidence_are_fitted_where_they_were_seen(scene, truth)
     posed = jax.jit(hand)(model, pose_hand(replace(scene, keypoints_2d=wrong, keypoint_confidence=trusted), model))
     error = np.linalg.norm(np.asarray(project(truth.camera, posed.keypoints)) - scene.keypoints_2d, axis=1)
     assert np.delete(error, 8).max() < 1
+
+
+def test_what_was_not_found_may_be_nan_and_a_doubt_names_the_side_that_was_said(scene, truth):
+    found = np.arange(21) != 8
+    landmarks = np.asarray(truth.hand_keypoints, float) - np.asarray(truth.hand_keypoints, float).mean(axis=0)
+    gaps = {
+        "keypoints_2d": np.where(found[:, None], scene.keypoints_2d, np.nan),
+        "world_landmarks": np.where(found[:, None], landmarks, np.nan),
+        "keypoint_confidence": 1.0 * found,
+    }
+    prepared = prepare(replace(scene, side="left", **gaps), SMALL, jax.random.key(0))
+    assert [note.partition(" (")[0] for note in prepared.notes if "speak" in note] == [
+        "the keypoints speak against a left hand"
+    ]
+    assert all(np.isfinite(part).all() for part in arrays(prepared.task.params))
+    assert np.isfinite(prepared.task.problem.keypoints).all()
+
+
+def test_keypoints_that_were_not_found_have_no_part_in_another_camera():
+    far = as_scene(rendered(hamer_focal=True))
+    found, model = 1.0 * (np.arange(21) != 8), load_hand_model("open_hand")
+    outcomes = []
+    for elsewhere in (0.0, 1e4):
+        seen = np.where(found[:, None] > 0, far.keypoints_2d, elsewhere)
+        given = replace(far, keypoints_2d=seen, keypoint_confidence=found)
+        outcomes.append(reframe(given, model, pose_hand(given, model), SMALL))
+    assert outcomes[0][2] == outcomes[1][2]
+    assert re.search(r"keypoint error \d\.\d px by \d\.\d px$", outcomes[0][2][0])
+    for ours, theirs in zip(arrays(outcomes[0][1]), arrays(outcomes[1][1]), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(("within", "least", "most"), [(1.0, 1.0, 1.0), (1.09, 1.07, 1.1), (0.95, 0.94, 0.97)])

@@ -1,4 +1,6 @@
+import io
 import json
+import os
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -336,7 +338,7 @@ def test_wrong_mask_files(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     for name, message in {
         "empty.png": "expected a mask, got an empty one",
-        "ones.png": "expected more than 127 inside the mask, got at most 1: use 255",
+        "ones.png": "expected 255 inside and 0 outside, came values up to 1: make them 255",
         "small.png": r"expected the picture's size, \(48, 64\), got \(40, 64\)",
         "bytes.npy": r"expected booleans of shape \(h, w\), got uint8 \(48, 64\)",
         "pickled.npy": "expected a picture or a .npy file",
@@ -350,6 +352,42 @@ def test_wrong_mask_files(tmp_path):
     Image.fromarray(mask * 255).save(tmp_path / "elsewhere.png")
     with pytest.raises(BridgeError, match=r"expected pixels in the box \[40.0, 30.0, 60.0, 45.0\], got none"):
         create("segmenter", "file", path=str(tmp_path / "elsewhere.png"))(picture(), box=np.array([40.0, 30, 60, 45]))
+
+
+def test_a_mask_file_is_read_as_a_scene_s(tmp_path):
+    """By the same reader: cut-outs, pictures that a camera has turned, and no picture in a mask's place."""
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:20, 10:30] = 255
+    colours = picture() * np.uint8(1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.dstack([colours, mask])).save(tmp_path / "cutout.png")
+    Image.fromarray(mask).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    for name in ("cutout.png", "turned.png"):
+        made = create("segmenter", "file", path=str(tmp_path / name))
+        np.testing.assert_array_equal(made(picture(), box=BOX), mask > 0)
+    labels = np.where(mask > 0, np.arange(64, dtype=np.uint8)[None] // 20 + 1, 0).astype(np.uint8)
+    pictured = Image.fromarray(labels).convert("P")
+    pictured.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    pictured.save(tmp_path / "labels.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "folder.png").mkdir()
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|b1", "fortran_order": False, "shape": (2**30, 2**20)})
+    (tmp_path / "bomb.npy").write_bytes(b"\x93NUMPY\x01\x00" + header.getvalue()[8:])
+    for name, message in {
+        "labels.png": "expected 255 inside and 0 outside, came (labels|values)",
+        "pipe.png": "expected a picture or a .npy file, came a pipe",
+        "pipe.npy": "expected a picture or a .npy file, came a pipe",
+        "folder.png": "expected a picture or a .npy file, came a folder",
+        "bomb.npy": "expected a picture or a .npy file, got none .a header of shape",
+        "x" * 300 + ".png": "File name too long",
+    }.items():
+        with pytest.raises(BridgeError, match=message) as caught:
+            create("segmenter", "file", path=str(tmp_path / name))(picture(), box=BOX)
+        assert str(caught.value).startswith("file: ")
+        assert "\n" not in str(caught.value)
 
 
 def test_common_pixels_are_the_hands():
