@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from bridges.config import (
     Backends,
     GenerateConfig,
+    generate_config,
     load_generate_config,
     with_backend,
     with_option,
@@ -25,6 +26,7 @@ from bridges.config import (
 from bridges.stages import Run
 from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
+from fgs_jax.files import output_folder
 
 WORDS = ("scene", "generate", "dreambooth", "text-to-grasp", "doctor")
 """The first words that belong here."""
@@ -113,7 +115,7 @@ def scene_from_photo(
     out = out or Path(photo.stem)
     _check_out(out, overwrite)
     names = {"detector": detector, "segmenter": segmenter, "hand": hand, "object": object_from}
-    stack = _stack(config, names, set_, trust_pickle)
+    stack = _with(_stack(config, names, set_, trust_pickle), seed=seed, focal=None if camera else focal)
     image = read_picture(photo)
     made = make(
         image,
@@ -131,7 +133,7 @@ def scene_from_photo(
         focal=focal if focal is not None or camera is not None else stack.focal,
         backends=Backends(stack),
         prompt=prompt,
-        seed=stack.seed if seed is None else seed,
+        seed=stack.seed,
     )
     save_scene(made, out, overwrite=overwrite)
     print(f"wrote {out}; look at it: fgs scene show {out} --out {out.name}.png; then: fgs refine {out} --out DIR")
@@ -205,10 +207,10 @@ def generate(
     _check_out(out, overwrite)
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= files):
         raise BridgeError(f"{out}: holds other files than generated pictures and is not replaced; give another --out")
-    stack = _stack(config, {"text_to_image": backend}, set_)
+    stack = _with(_stack(config, {"text_to_image": backend}, set_), seed=seed)
     backends = Backends(stack)
     alone = backends.get("object_picture")
-    made = make(prompt, object, backends["text_to_image"], stack.seed if seed is None else seed, alone)
+    made = make(prompt, object, backends["text_to_image"], stack.seed, alone)
     write_generated(made, out)
     print(f"wrote {out / 'interaction.png'} and {out / 'object.png'}")
 
@@ -268,9 +270,7 @@ def run_text_to_grasp(
     """
     if (text is None) == (prompts is None) or (text is None) != (object is None):
         raise ConfigError("text-to-grasp: expected TEXT and --object NAME, or --prompts FILE, got another choice")
-    stack = _stack(config, {}, set_, trust_pickle)
-    changes = {"refine": refine, "focal": focal, "seed": seed}
-    stack = replace(stack, **{name: value for name, value in changes.items() if value is not None})
+    stack = _with(_stack(config, {}, set_, trust_pickle), refine=refine, focal=focal, seed=seed)
     if prompts is None:
         assert text is not None and object is not None
         named = {out: Prompt(text, object)}
@@ -337,6 +337,12 @@ def _stack(
     return with_option(stack, "hand.trust_pickle=true") if trust_pickle else stack
 
 
+def _with(stack: GenerateConfig, **changes: Any) -> GenerateConfig:
+    """The configuration with those of the changes that are not None. Raises ConfigError for what means nothing."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return generate_config(replace(stack, **given).values(), "command line")
+
+
 def _matrix(camera: Numbers4) -> Float[ndarray, "3 3"]:
     fx, fy, cx, cy = camera
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
@@ -344,5 +350,6 @@ def _matrix(camera: Numbers4) -> Float[ndarray, "3 3"]:
 
 def _check_out(out: Path, overwrite: bool) -> None:
     """Before long work, whose result could then not be written."""
+    out = output_folder(out, BridgeError)
     if out.exists() and not overwrite:
         raise BridgeError(f"{out}: is there already; give another --out, or --overwrite to replace it")

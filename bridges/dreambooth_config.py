@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bridges.config import hint, read_yaml
+from bridges.registry import MOST_NUMBER
 from bridges.text_to_image import SD15
 from fgs_jax.config import plain_value
 from fgs_jax.errors import ConfigError
@@ -100,10 +101,12 @@ def check_config(config: Dreambooth, where: str = "") -> None:
     """Raises ConfigError for a value that means nothing, an empty list or text, and a picture that there is not."""
     for item in fields(config):
         value, name = getattr(config, item.name), where + item.name
-        if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+        if isinstance(value, int | float) and not (value >= 0 and value != math.inf):
             raise ConfigError(f"{name}: expected a number that is not negative, got {value}; change it")
         if item.name in _COUNTS and value is not None and value < 1:
             raise ConfigError(f"{name}: expected at least 1, got {value}; change it")
+        if isinstance(value, int | float) and value > _MOST.get(item.name, MOST_NUMBER):
+            raise ConfigError(f"{name}: expected at most {_MOST.get(item.name, MOST_NUMBER):g}, got {value}; change it")
     for name in KINDS:
         kind: Kind = getattr(config, name)
         if not kind.class_prompt.strip():
@@ -121,6 +124,13 @@ _COUNTS = (
     *("steps", "rank", "resolution", "prior_images", "prior_steps", "batch", "accumulation"),
     *("checkpoint_every", "checkpoints_kept"),
 )
+
+
+_MOST = {
+    **{"seed": 2**32 - 1, "resolution": 8192, "batch": 1024, "accumulation": 4096, "rank": 4096, "learning_rate": 10},
+    **{"prior_images": 1_000_000, "prior_steps": 10_000, "checkpoints_kept": 1_000_000},
+}
+"""What a number may be; MOST_NUMBER where it is not named."""
 
 
 def _placed(kind: Kind, folder: Path) -> Kind:

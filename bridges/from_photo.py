@@ -342,7 +342,8 @@ def _silhouette(estimate: HandEstimate, image: Image) -> Mask:
 
 
 def _mesh(mesh: Mesh | Path, size: str, name: str) -> ObjectMesh:
-    return load_object(mesh if isinstance(mesh, Path) else (mesh.vertices, mesh.faces), size, name)
+    source = mesh if isinstance(mesh, Path) else (mesh.vertices, mesh.faces)
+    return load_object(source, size, name, advice="give --object-size unknown (object_size in Python)")
 
 
 def _camera(

@@ -165,9 +165,10 @@ def read_landmarks(path: Path, entry: str, image: Image) -> dict[str, Any]:
 
     Raises BridgeError for a file that is none, lacks the entry, or was made for a picture of another size.
     """
+    data = read_input(path, "MediaPipe's landmarks", BridgeError)
     try:
-        content = read_json(read_input(path, "a file", BridgeError))
-    except (BridgeError, ValueError) as error:
+        content = read_json(data)
+    except ValueError as error:
         raise BridgeError(f"{path}: expected MediaPipe's landmarks as JSON, got none ({error}): record them") from error
     if entry:
         if not isinstance(content, dict) or entry not in content:

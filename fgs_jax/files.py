@@ -1,5 +1,6 @@
 """Files that people give, read with care; folders that are written whole or not at all."""
 
+import errno
 import io
 import math
 import os
@@ -7,7 +8,7 @@ import shutil
 import stat
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from fgs_jax.errors import FgsError
 
 MOST_BYTES = 2**29
 """Of a file that is read, and of the arrays in one, unless told."""
+MOST_NAME = 180
+"""Bytes in the name of a folder that is written: the names of what is put beside it meanwhile are longer."""
 _NO_FILES = {
     stat.S_ISDIR: ("a folder", "name the file in it"),
     stat.S_ISFIFO: ("a pipe", "save what it brings as a file first"),
@@ -52,15 +55,43 @@ def read_input(
         raise error(f"{str(path)[:200]!r}: expected {expected}, came a name that no file can have") from cause
 
 
-def read_npz(data: bytes, most: int = MOST_BYTES) -> dict[str, np.ndarray]:
-    """The plain arrays of an npz file, each as large as its header says, `most` bytes in all.
+def output_folder(path: Path, error: type[FgsError], *, shared: bool = False) -> Path:
+    """The absolute path of a folder that is to be made, or replaced, where `path` says, links followed.
+
+    Raises `error`, in one line, for a path that no such folder can have, before anything is written: the root, the
+    current folder or one that holds it (unless `shared`, for a folder to write others into), names that are too long,
+    what lies in a file or where nothing may be written.
+    """
+    advice = "give another --out"
+    try:
+        folder = path.expanduser().resolve()
+        parts = [len(os.fsencode(part)) for part in folder.parts]
+        if len(os.fsencode(path)) + 2 * MOST_NAME > 4096 or max(parts) > 255 or parts[-1] > MOST_NAME:
+            came = f"names of up to {max(parts)} bytes, {len(os.fsencode(path))} in all"
+            raise error(f"{str(path)[:40]}...: expected a name of at most {MOST_NAME} bytes, came {came}; {advice}")
+        if not folder.name or (not shared and Path.cwd().is_relative_to(folder)):
+            came = "the current folder, or one that holds it," if folder.name else "the root of all folders"
+            raise error(f"{path}: expected a folder of its own for the result, came {came}; {advice}")
+        nearest = next(parent for parent in folder.parents if parent.exists())
+        if not nearest.is_dir():
+            raise error(f"{folder}: cannot be written ({os.strerror(errno.ENOTDIR)}); {advice}")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise error(f"{folder}: cannot be written ({os.strerror(errno.EACCES)}: {nearest}); {advice}")
+    except (OSError, RuntimeError, ValueError) as cause:  # a loop of links, no such home, a null byte
+        reason = getattr(cause, "strerror", None) or str(cause)
+        raise error(f"{str(path)[:200]!r}: cannot be written ({reason}); {advice}") from cause
+    return folder
+
+
+def read_npz(data: bytes, most: int = MOST_BYTES, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The plain arrays of an npz file, each as large as its header says, `most` bytes in all; of these `names` alone.
 
     Raises ValueError for anything else: nothing is unpickled, and no room is made for what a header only promises. What
     zipfile, zlib and numpy raise for a damaged file comes through.
     """
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = archive.infolist()
+        entries = [e for e in archive.infolist() if names is None or e.filename.removesuffix(".npy") in names]
         if (size := sum(entry.file_size for entry in entries)) > most:
             raise ValueError(f"arrays of {size / 2**20:.0f} MiB, {most / 2**20:.0f} at most are read")
         for entry in entries:

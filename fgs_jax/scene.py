@@ -9,7 +9,8 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from fgs_jax.camera import Z_NEAR
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import HandFileError, SceneError
+from fgs_jax.hand_files import check_hand_source
 from fgs_jax.keypoints import LEAST_KEYPOINTS, check_landmarks, check_pixels, counted, keypoint_notes
 from fgs_jax.objects import ObjectMesh
 from fgs_jax.scene_arrays import ARRAY_SHAPES, GREATEST, KEYPOINTS, check_arrays, short
@@ -263,6 +264,10 @@ def _check_masks(scene: Scene) -> None:
 
 def _check_hand(scene: Scene) -> None:
     params = scene.hand_params
+    try:
+        check_hand_source(scene.hand_model)
+    except HandFileError as error:
+        raise SceneError(f"hand: model: {error}") from error
     if scene.hand_vertices is None and scene.keypoints_2d is None and params is None:
         raise SceneError("expected the hand as keypoints_2d, hand_params or hand_vertices, got none: detect the hand")
     known = int(counted(scene.keypoint_confidence).sum())

@@ -9,7 +9,9 @@
 | `object.ply`                             | the object's mesh, binary, doubles                                        |
 
 By hand `format`, `version`, `side`, `camera` and `object` are enough, beside the masks, a mesh in any format of
-`load_object`, and the hand: any array may stand in `scene.json` as a list, under its name. `object` has `file` and
+`load_object`, and the hand: any array may stand in `scene.json` as a list, under its name. `hand` has `model`, a name
+or a path from the scene's folder on, and says what `hand_pose` is: `pose`, "angles" or "components", about `pose_zero`,
+the "flat" hand or the "mean" pose; without a word 45 numbers are angles about the flat hand. `object` has `file` and
 `size`, "metric" or "unknown". `camera` has `K`, or `focal` and `principal`, in pixels, with `pixel_centres`: "corner"
 where (0, 0) is the picture's top-left corner, "integer" where it is the centre of the first pixel. Keypoints and boxes
 count from the corner. A picture may have another name or format: `"image": "photo.jpg"`; each is turned as its own EXIF
@@ -36,8 +38,10 @@ from PIL import Image
 
 from fgs_jax.errors import SceneError
 from fgs_jax.files import read_input, read_npz, write_whole
+from fgs_jax.hand_files import located_hand
 from fgs_jax.objects import ObjectMesh, load_object
 from fgs_jax.pictures import NotAMaskError, read_mask, read_picture
+from fgs_jax.pose_words import read_scene_pose
 from fgs_jax.safe_pickle import first_line
 from fgs_jax.scene import HAND_PARAMETERS, Scene, arrays_of, camera_from_matrix, check_scene
 from fgs_jax.scene_arrays import ARRAY_SHAPES, check_arrays
@@ -69,6 +73,8 @@ _KEYS: dict[str, Any] = {
     "hand_scale": _NUMBER,
 }
 _CAMERA_KEYS = {"K": list, "K_source": str, "focal": list, "principal": list, "pixel_centres": str, "convention": str}
+_HAND_KEYS = {"model": str, "pose": str, "pose_zero": str}
+_ANGLES = {"pose": "angles", "pose_zero": "flat"}
 _OBJECT_KEYS = {"file": str, "size": str, "name": str, "repairs": list}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 """What a name in an error must not bring: ends of lines, a terminal's commands."""
@@ -149,7 +155,7 @@ def _encoded(scene: Scene) -> dict[str, bytes]:
         },
         "side": scene.side,
         "prompt": scene.prompt,
-        "hand": {"model": scene.hand_model},
+        "hand": {"model": located_hand(scene.hand_model, Path())} | (_ANGLES if scene.hand_params is not None else {}),
         "object": {"file": "object.ply", "size": mesh.size, "name": mesh.name, "repairs": list(mesh.repairs)},
         **boxes,
         "provenance": scene.provenance,
@@ -215,13 +221,14 @@ def _load(folder: Path) -> Scene:
                 "write the scene again, or take the line out if the change is meant"
             )
     pictures = _read_pictures(folder, meta)
+    hand = _with_keys(meta.get("hand", {}), _HAND_KEYS, (), "hand")
     arrays = _read_arrays(folder, meta)
     camera, source = _read_camera(meta["camera"])
     thing = _with_keys(meta["object"], _OBJECT_KEYS, ("file", "size"), "object")
     if not all(isinstance(repair, str) for repair in thing.get("repairs", ())):
         raise SceneError('object: expected texts as "repairs", came others: correct it')
-    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"))
-    hand = _with_keys(meta.get("hand", {}), {"model": str}, (), "hand")
+    advice = 'give object "size": "unknown" in scene.json'
+    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"), advice=advice)
     scene = Scene(
         camera=camera,
         object_mask=pictures["object_mask"],
@@ -235,7 +242,7 @@ def _load(folder: Path) -> Scene:
         keypoint_confidence=arrays.get("keypoint_confidence"),
         world_landmarks=arrays.get("world_landmarks"),
         hand_params=_hand_params(arrays),
-        hand_model=hand.get("model", "open_hand"),
+        hand_model=located_hand(hand.get("model", "open_hand"), folder),
         object_image=pictures.get("object_image"),
         hand_box=arrays.get("hand_box"),
         object_box=arrays.get("object_box"),
@@ -343,6 +350,7 @@ def _read_arrays(folder: Path, meta: dict[str, Any]) -> dict[str, ndarray]:
                 arrays[name] = _with_gaps(np.asarray(meta[name]))
             except ValueError as error:
                 raise SceneError(f"{name}: expected rows of one length, came others: check the list") from error
+    arrays = read_scene_pose(arrays, meta, folder)
     check_arrays(arrays)
     return {
         name: array if array.dtype.kind == "f" or name == "hand_faces" else array.astype(float)

@@ -5,8 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
+
+from fgs_jax.checks import check_count, checked
+from fgs_jax.errors import ArgumentError
 
 
 class LeastSquares(NamedTuple):
@@ -19,6 +23,7 @@ class LeastSquares(NamedTuple):
     """The cost after each step; it never rises."""
 
 
+@checked
 def least_squares(
     residuals: Callable[[Float[Array, "p"]], Float[Array, "r"]],
     start: Float[Array, "p"],
@@ -31,10 +36,15 @@ def least_squares(
     residuals themselves, so that they are traced once. A step to residuals that are not finite is refused;
     a start with such residuals comes back with an infinite cost.
     """
+    check_count("least_squares: steps", steps)
     linearised = jax.jacfwd(lambda x: (residuals(x),) * 2, has_aux=True)
 
     def at(value: Float[Array, "p"]) -> tuple[Array, Array, Array, Array]:
         jacobian, residual = linearised(value)
+        if jnp.ndim(residual) != 1:
+            raise ArgumentError(
+                f"least_squares: residuals: expected an array of one axis, got shape {jnp.shape(residual)}: ravel it"
+            )
         normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
         gradient = jnp.matmul(jacobian.T, residual, precision="highest")
         return value, 0.5 * jnp.sum(residual**2), normal, gradient
@@ -88,28 +98,52 @@ class Search(NamedTuple):
     state: Any
     optimizer_state: Any
     best: tuple[Any, Float[Array, ""], Any]
-    """The iterate, its energy, its terms."""
+    """The iterate, its energy, its terms; an infinite energy, and zeros, before the first that is no NaN."""
     last: Any
-    """The terms of the iterate before, NaN before the first."""
+    """The terms of the iterate before, zero before the first."""
 
 
 Energy = Callable[[Any], tuple[Float[Array, ""], Any]]
 """`energy(state) -> (scalar, unweighted terms)`."""
 
 
+@checked
 def minimise(energy: Energy, optimizer: optax.GradientTransformation, start: Any, steps: int) -> Solution:
     """`steps` iterates of any optax optimizer on `energy(state) -> (scalar, terms)`; the best one is kept.
 
-    An iterate whose energy is NaN is never the best; if all are, the start is returned with an infinite energy.
+    An iterate whose energy is NaN is never the best; if all are, the start is returned with an infinite energy and
+    terms of NaN.
     """
+    check_count("minimise: steps", steps)
     search, (history, _) = advance(energy, optimizer, begin(energy, optimizer, start), steps)
-    return Solution(*search.best, history)
+    value, least, terms = search.best
+    return Solution(value, least, nan_where_lost(least, terms), history)
+
+
+def nan_where_lost(energy: Float[Array, ""], evaluated: Any) -> Any:
+    """What came with a search's best energy, with NaN for its floats where it never had one."""
+
+    def marked(x: Array) -> Array:
+        # As numpy's: a NaN of JAX's own would end a program that looks for them, though nothing is lost.
+        return (
+            jnp.where(energy < jnp.inf, x, np.asarray(np.nan, x.dtype)) if jnp.isdtype(x.dtype, "real floating") else x
+        )
+
+    return jax.tree.map(marked, evaluated)
 
 
 def begin(energy: Energy, optimizer: optax.GradientTransformation, start: Any) -> Search:
     """A search at its start, where nothing has been evaluated yet."""
-    value, terms = jax.eval_shape(energy, start)
-    unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), terms)
+    if wrong := [leaf for leaf in jax.tree.leaves(start) if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]:
+        raise ArgumentError(f"start: expected floats, got {jnp.result_type(wrong[0])}: convert it")
+    found = jax.eval_shape(energy, start)
+    if not isinstance(found, tuple) or len(found) != 2 or jnp.shape(found[0]) != ():
+        came = jax.tree.map(jnp.shape, found)
+        raise ArgumentError(
+            f"energy: expected (scalar, terms), got arrays of shapes {came}: sum its terms and return both"
+        )
+    value, terms = found
+    unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), terms)
     nothing = (start, jnp.full(value.shape, jnp.inf, value.dtype), unknown)
     return Search(start, optimizer.init(start), nothing, unknown)
 

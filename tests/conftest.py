@@ -6,8 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+from fgs_jax.compiling import keep_programs
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".cache" / "jax"))
+keep_programs(Path(__file__).parent.parent / ".cache" / "jax")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 

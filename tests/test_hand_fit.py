@@ -14,7 +14,7 @@ from fgs_jax.camera import project
 from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
 from fgs_jax.hand import hand, hand_keypoints, joint_angles, pose_from_joint_angles
 from fgs_jax.hand_files import load_hand_model, mirror_hand_model
-from fgs_jax.hand_fit import carry_over, check_side, fit_hand, side_evidence
+from fgs_jax.hand_fit import _box_side, carry_over, check_side, clearer_landmarks, fit_hand, side_evidence
 from fgs_jax.types import Camera, HandParams
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -220,6 +220,14 @@ def test_real_detections_in_pictures():
         ({"keypoints_3d": jnp.full((21, 3), jnp.nan)}, "keypoints_3d: expected finite numbers.*confidence 0"),
         ({"vertices": jnp.full((782, 3), jnp.inf)}, "vertices: expected finite numbers, got NaN or infinity$"),
         ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": jnp.ones(20)}, r"confidence: expected shape \(21,\), got"),
+        ({"keypoints_3d": jnp.zeros((3, 21))}, r"expected shape \(21, 3\), got \(3, 21\): transpose it"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": jnp.ones((21, 1))}, r"confidence: .* got \(21, 1\)"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": jnp.zeros(21)}, "confidence: expected numbers from 0 up"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": -jnp.ones(21)}, "confidence: expected numbers from 0 up"),
+        ({"keypoints_3d": "points"}, "keypoints_3d: expected an array of numbers, got str"),
+        ({"keypoints_2d": jnp.zeros((21, 2)), "camera": 600.0}, "camera: expected a Camera, got float"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "shape_coefficients": 11}, "shape_coefficients: .* from 0 to 10, got 11"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "steps": 0}, "steps: expected a whole number from 1 to 10000, got 0"),
     ],
 )
 def test_what_cannot_be_fitted_says_why(model, given, message):
@@ -227,3 +235,37 @@ def test_what_cannot_be_fitted_says_why(model, given, message):
     with pytest.raises(HandFitError, match=message) as caught:
         unchecked(model, **given)
     assert "\n" not in str(caught.value)
+
+
+def test_other_functions_say_what_they_take(model):
+    for call, message in (
+        (lambda: inspect.unwrap(side_evidence)(model, jnp.zeros((21, 2))), r"landmarks: expected shape \(21, 3\), got"),
+        (lambda: inspect.unwrap(carry_over)(model, HandParams(), jnp.zeros((3, 21))), r"keypoints_3d: expected shape"),
+        (lambda: clearer_landmarks(model), "landmarks: expected one or more guesses"),
+        (lambda: inspect.unwrap(fit_hand)("mano", vertices=jnp.zeros((778, 3))), "model: expected a HandModel"),
+    ):
+        with pytest.raises(HandFitError, match=message):
+            call()
+
+
+@jax.jit
+def _fit_twice(model, pixels, landmarks, confidence):
+    seen = {"keypoints_2d": pixels, "camera": CAMERA, "world_landmarks": landmarks, "confidence": confidence}
+    return fit_hand(model, **seen, steps=2)
+
+
+@pytest.mark.parametrize("count", [21, 4])
+def test_no_nan_stands_for_what_is_not_yet_known(model, natural, count):
+    """With `jax_debug_nans` each array that a program gives is looked at."""
+    params = jax.tree.map(lambda x: x[0], replace(natural, betas=jnp.zeros((64, 10))))
+    points = hand_keypoints(model, params)
+    confidence = jnp.asarray(np.arange(21) < count, jnp.float32)
+    with jax.debug_nans(True):
+        found = _fit_twice(model, project(CAMERA, points), points - points[:1], confidence)
+        assert np.isfinite(jax.tree.leaves(found)[0]).all() and found.distance_3d is None
+    assert np.isnan(found.error_3d) and np.isfinite(found.error_2d)
+
+
+def test_the_box_is_of_the_points_that_count():
+    points = jnp.array([[1.0, 2.0], [4.0, 3.0], [900.0, -900.0]])
+    assert float(_box_side(points, jnp.array([[1.0], [0.5], [0.0]]))) == 3.0

@@ -16,7 +16,7 @@ from benchmarks.scenes import add_s, diameter, make_scene
 from fgs_jax import metrics, opa
 from fgs_jax.camera import project
 from fgs_jax.config import FAST_OPA, PAPER_OPA
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.objects import load_object
 from fgs_jax.opa import (
     L_cam,
@@ -346,6 +346,15 @@ def test_a_matrix_that_is_no_camera_is_refused(K, message):
     with pytest.raises(SceneError, match=message) as caught:
         camera_from_matrix(K)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rotation_rate", "translation_rate"])
+@pytest.mark.parametrize("rates", [(0.0, 1e-3), (1e-3, 0.0), (0.0, 0.0)])
+def test_a_phase_that_would_move_nothing_is_an_error(problem, name, rates):
+    phase = replace(FAST_OPA.phases[0], **{name: rates})
+    state = PoseState(np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32), None)
+    with pytest.raises(ConfigError, match=f"{name}: expected rates above 0, got"):
+        opa.run_phase(problem, FAST_OPA, phase, np.stack([np.eye(3)] * 2), state)
 
 
 def test_a_start_turns_about_the_centre_of_the_points(problem):

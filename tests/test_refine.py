@@ -2,6 +2,9 @@
 
 import re
 import shutil
+import sys
+import threading
+import warnings
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.scenes import make_scene
-from fgs_jax import metrics
+from fgs_jax import metrics, notes, results
 from fgs_jax.camera import project
 from fgs_jax.contact import Grasp
 from fgs_jax.contact_stage import closed_faces, vertices_seen
@@ -31,11 +34,13 @@ from fgs_jax.refine import (
     refine_many,
     reframe,
 )
+from fgs_jax.render import depth_map
 from fgs_jax.scene import mirrored
 from fgs_jax.types import Camera
 from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
 
 M = np.array([-1.0, 1.0, 1.0])
+module: Any = sys.modules["fgs_jax.refine"]  # whose name is a function's, too
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,15 @@ def compilations(caplog):
 def measures(result, when: int = 1) -> dict[str, Any]:
     """After, unless asked for before."""
     return result.metrics[when]
+
+
+def iou_of_pose(result: Result, k: int) -> float:
+    """Masked IoU of the given mesh in OPA's pose k, as `ObjectPoses` documents its fields."""
+    scene, poses = result.scene, result.poses
+    vertices = poses.scale[k] * scene.object.vertices @ poses.rotation[k].T + poses.translation[k]
+    height, width = scene.object_mask.shape
+    drawn = np.isfinite(depth_map(result.camera, (width, height), vertices, scene.object.faces))
+    return metrics.masked_iou(drawn, scene.object_mask, scene.hand_mask)
 
 
 def arrays(tree):
@@ -161,6 +175,49 @@ def test_progress_is_told_stage_by_stage_and_the_same_key_gives_the_same_bits(re
     assert again.metrics == result.metrics
 
 
+def test_a_run_that_looks_for_nans_finds_none_and_the_same_bits(result, scene):
+    jax.config.update("jax_debug_nans", True)  # in all threads, as JAX_DEBUG_NANS=1 is
+    try:
+        again = refine(scene, SMALL)
+    finally:
+        jax.config.update("jax_debug_nans", False)
+    for name in ("before", "after", "hand_vertices", "poses", "candidates", "history", "terms"):
+        for ours, expected in zip(arrays(getattr(again, name)), arrays(getattr(result, name)), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+
+
+def test_warnings_of_others_are_not_swallowed_and_ours_are_notes(scene, result, monkeypatch):
+    """Both come up while the hand is posed, as threads compile."""
+
+    real = pose_hand
+
+    def posed(scene: Any, model: Any) -> Any:
+        warnings.warn("a library's own", FutureWarning, stacklevel=1)
+        return real(scene, model)
+
+    monkeypatch.setattr(module, "pose_hand", posed)
+    fitted = jax.tree.map(jnp.asarray, result.before.hand)
+    given = replace(scene, keypoints_2d=None, hand_params=fitted, hand_model="open_hand_full")
+    filters, show = list(warnings.filters), warnings.showwarning
+    heard: list[str] = []
+    with pytest.warns(FutureWarning) as caught, notes.heard(lambda warning: heard.append(str(warning))):
+        found = refine(given, SMALL)
+    assert [str(each.message) for each in caught] == ["a library's own"] and heard == []
+    assert len(found.notes) == 1 and found.notes[0].startswith("betas of another model mean nothing to open_hand")
+    assert (list(warnings.filters), warnings.showwarning) == (filters, show)
+
+
+def test_what_work_ahead_raises_ends_the_run(scene, result, monkeypatch):
+    def failing(*_: Any, **__: Any) -> None:
+        raise MemoryError("of a compiler")
+
+    for name in ("compile_approximate", "compile_contact"):
+        with monkeypatch.context() as patch, pytest.raises(MemoryError, match="of a compiler"):
+            patch.setattr(module, name, failing)
+            refine(scene, SMALL)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
 def test_a_left_hand_is_the_mirror_image_to_the_bit(result, scene):
     left = mirrored(scene)
     found = refine(left, SMALL)
@@ -198,6 +255,25 @@ def test_a_mesh_of_unknown_size_finds_its_size(truth):
     assert measures(found)["mpd_mm"] < 2 and measures(found)["fingers_in_contact"] >= 3
     for candidate in found.candidates:
         assert candidate.grasp.hand.scale == 1
+    # All poses are of the mesh as it was given, and say what their silhouettes are.
+    for k, claimed in enumerate(found.poses.masked_iou):
+        assert iou_of_pose(found, k) == pytest.approx(claimed, abs=0.002)
+    assert found.poses.scale[0] == pytest.approx(float(found.before.scale), rel=1e-6)
+    for candidate in found.candidates:
+        assert float(candidate.grasp.scale) == pytest.approx(
+            candidate.factor * found.poses.scale[candidate.pose], rel=1e-5
+        )
+    arrays_written = results._arrays(found)
+    np.testing.assert_array_equal(arrays_written["poses_scale"], found.poses.scale)
+    mirror = mirrored_result(found, SIZE[0])
+    flipped = replace(mirror, scene=replace(found.scene, object=mirrored(found.scene).object))
+    np.testing.assert_array_equal(mirror.poses.scale, found.poses.scale)
+    for k in range(len(found.poses.scale)):
+        placed = found.poses.scale[k] * found.scene.object.vertices @ found.poses.rotation[k].T
+        turned = mirror.poses.scale[k] * flipped.scene.object.vertices @ mirror.poses.rotation[k].T
+        np.testing.assert_allclose(
+            turned + mirror.poses.translation[k], (placed + found.poses.translation[k]) * M, atol=1e-9
+        )
 
 
 def test_hand_parameters_are_taken_as_they_are(scene, truth, result):

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.journal import Journal
-from fgs_jax.restarts import best_of, block_width, kept, random_rotations, run_blocks
+from fgs_jax.restarts import best_of, block_width, kept, lanes_run, random_rotations, run_blocks, scenes_width
 
 
 def _root(steps: int, shared: jax.Array, start: dict) -> dict:
@@ -50,6 +50,35 @@ def test_blocks_are_as_wide_as_the_device_wants(monkeypatch):
     assert [block_width(count) for count in (1, 64, 100_000)] == [64, 64, 64]
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert [block_width(count) for count in (1, 256, 257, 10_000)] == [256, 256, 1024, 4096]
+
+
+def test_a_scene_s_blocks_are_as_wide_as_its_starts(monkeypatch):
+    """At most two lanes run for each start, whatever the numbers of starts, and whatever their order."""
+    wide = {(3,) * 39: 4, (64,) * 39: 64, (1,): 1, (2,): 4, (3,): 4, (5,): 4, (8,): 16, (9,): 16, (33,): 64, (65,): 64}
+    wide |= {(1,) * 39: 1, (100_000,): 64, (64, *(3,) * 38): 4, (10_000, *(1,) * 39): 64, (0, 0, 3): 4}
+    for counts, width in wide.items():
+        scene = np.repeat(np.arange(len(counts)), counts)
+        shuffled = np.random.default_rng(0).permutation(scene)
+        assert scenes_width(scene) == scenes_width(shuffled) == width, counts
+        lanes = lanes_run(scene, width)
+        assert lanes == sum(width * -(-count // width) for count in counts) <= 2 * len(scene)
+    assert lanes_run(np.repeat(np.arange(39), 3), 4) == 156 and lanes_run(np.repeat(np.arange(39), 3), 64) == 2496
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert scenes_width(np.repeat(np.arange(39), 3)) == 256
+
+
+def test_the_lanes_that_run_are_those_that_are_said():
+    scene, shared = np.repeat(np.arange(7), 3), [jnp.asarray(float(k)) for k in range(7)]
+    ran = []
+
+    def counted(_: None, shared: jax.Array, start: jax.Array) -> jax.Array:
+        jax.debug.callback(lambda x: ran.append(float(x)), start)
+        return shared + start
+
+    found = run_blocks(counted, None, shared, np.arange(21, dtype=np.float32), scenes_width(scene), scene=scene)
+    jax.effects_barrier()
+    np.testing.assert_array_equal(found, np.arange(21) + scene)
+    assert len(ran) == lanes_run(scene, scenes_width(scene)) == 28 and set(ran) == set(range(21))
 
 
 def test_rotations_are_uniform_and_an_endless_list():

@@ -208,3 +208,22 @@ def test_its_name_is_suggested_and_auto_does_not_take_it(other_package, without,
     without("torch")
     with pytest.raises(BridgeUnavailable):
         create("segmenter")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "message"),
+    [
+        ("segmenter", "file", {"path": 3}, "segmenter.file: path: expected str, got 3; change it"),
+        ("object", "file", {"path": "m", "faces": "many"}, "object.file: faces: expected int or nothing, got 'many'"),
+        ("object", "file", {"path": "m", "faces": True}, "object.file: faces: expected int or nothing, got True"),
+        ("object", "file", {"path": "m", "faces": 10**400}, "object.file: faces: expected a number of at most 4294967"),
+        ("object", "file", {"path": "m", "largest": 1}, "object.file: largest: expected bool, got 1"),
+        ("text_to_image", "files", {"images": "one.png"}, "text_to_image.files: images: expected list, got 'one.png'"),
+        ("hand", "mediapipe", {"confidence": float("nan")}, "hand.mediapipe: confidence: expected a number of at most"),
+        ("hand", "mediapipe", {"timeout": float("inf")}, "hand.mediapipe: timeout: expected a number of at most"),
+    ],
+)
+def test_an_option_of_another_type_is_one_line(kind, name, options, message):
+    with pytest.raises(ConfigError) as caught:
+        create(kind, name, **options)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value) and len(str(caught.value)) < 120
