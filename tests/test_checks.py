@@ -33,7 +33,7 @@ from fgs_jax.contact import (
 )
 from fgs_jax.distance import DistanceGrid, nearest, signed_distance, signed_distance_at
 from fgs_jax.errors import ArgumentError, FgsError
-from fgs_jax.objects import farthest_points, load_object
+from fgs_jax.objects import load_object
 from fgs_jax.opa import L_cam, L_dep, L_dist
 from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
 from fgs_jax.rotations import matrix_of, vector_of
@@ -180,8 +180,6 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         "one from 0 to 0, got 5 from 1 to 1",
     ),
     "before the first": (lambda: call(run_blocks)(root, None, [K], K, 4, scene=np.full(5, -1)), "got 5 from -1 to -1"),
-    "no points": (lambda: call(farthest_points)(N3, 0), "count: .*at least 1, got 0"),
-    "points in a row": (lambda: call(farthest_points)(K, 2), r"points: expected floats of shape \(m, d\)"),
 }
 
 
