@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from bridges.config import (
     Backends,
     GenerateConfig,
+    generate_config,
     load_generate_config,
     with_backend,
     with_option,
@@ -25,6 +26,7 @@ from bridges.config import (
 from bridges.stages import Run
 from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
+from fgs_jax.files import output_folder
 
 WORDS = ("scene", "generate", "dreambooth", "text-to-grasp", "doctor")
 """The first words that belong here."""
@@ -37,6 +39,7 @@ Photo = Annotated[Path, tyro.conf.arg(metavar="PHOTO")]
 SceneFolder = Annotated[Path, tyro.conf.arg(metavar="SCENE")]
 Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 Data = Annotated[Path, tyro.conf.arg(metavar="DATA.yaml")]
+Stack = Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")]
 Numbers4 = tuple[float, float, float, float]
 Assignments = Annotated[
     tuple[str, ...], tyro.conf.arg(name="set", metavar="KIND.OPTION=VALUE"), tyro.conf.UseAppendAction
@@ -66,7 +69,7 @@ def scene_from_photo(
     hand: str | None = None,
     object_from: str | None = None,
     hand_mask_from: Literal["segmenter", "silhouette"] | None = None,
-    config: Path | None = None,
+    config: Stack = None,
     set_: Assignments = (),
     prompt: str = "",
     seed: int | None = None,
@@ -86,7 +89,7 @@ def scene_from_photo(
         object_box: The same of the object.
         hand_mask: Picture of the photo's size, 255 where the hand is visible, 0 elsewhere; or a cut-out with its alpha.
         object_mask: The same of the object.
-        hand_estimate: A hand in a file (docs/bridges/hands.md), in place of a back end's.
+        hand_estimate: A hand in a file, in place of a back end's: see hands.md in the folder that fgs doctor names.
         focal: Focal length, pixels.
         camera: fx fy cx cy, pixels, (0, 0) being the picture's top-left corner.
         detector: Back end for boxes.
@@ -94,7 +97,7 @@ def scene_from_photo(
         hand: Back end for the hand.
         object_from: Back end for the object's mesh.
         hand_mask_from: segmenter, or silhouette: of the posed hand.
-        config: YAML file with back ends and their options, such as configs/generate/open.yaml.
+        config: Stack of back ends and their options: open, paper, or a YAML file.
         set_: An option of a back end, such as hand.checkpoint=hamer.ckpt; may be given several times.
         prompt: What the picture shows, for the record.
         seed: Of what is random.
@@ -113,7 +116,7 @@ def scene_from_photo(
     out = out or Path(photo.stem)
     _check_out(out, overwrite)
     names = {"detector": detector, "segmenter": segmenter, "hand": hand, "object": object_from}
-    stack = _stack(config, names, set_, trust_pickle)
+    stack = _with(_stack(config, names, set_, trust_pickle), seed=seed, focal=None if camera else focal)
     image = read_picture(photo)
     made = make(
         image,
@@ -131,7 +134,7 @@ def scene_from_photo(
         focal=focal if focal is not None or camera is not None else stack.focal,
         backends=Backends(stack),
         prompt=prompt,
-        seed=stack.seed if seed is None else seed,
+        seed=stack.seed,
     )
     save_scene(made, out, overwrite=overwrite)
     print(f"wrote {out}; look at it: fgs scene show {out} --out {out.name}.png; then: fgs refine {out} --out DIR")
@@ -181,7 +184,7 @@ def generate(
     object: str,
     out: Path,
     backend: str | None = None,
-    config: Path | None = None,
+    config: Stack = None,
     set_: Assignments = (),
     seed: int | None = None,
     overwrite: Flag = False,
@@ -193,7 +196,7 @@ def generate(
         object: The object's name, such as mug.
         out: Folder to write: interaction.png, object.png, provenance.json.
         backend: Back end, such as diffusers.
-        config: YAML file with back ends and their options, such as configs/generate/paper.yaml.
+        config: Stack of back ends and their options: open, paper, or a YAML file.
         set_: An option, such as text_to_image.model=out/dreambooth/model; may be given several times.
         seed: Of what is random.
         overwrite: Replace OUT if it holds such pictures.
@@ -205,10 +208,10 @@ def generate(
     _check_out(out, overwrite)
     if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()} <= files):
         raise BridgeError(f"{out}: holds other files than generated pictures and is not replaced; give another --out")
-    stack = _stack(config, {"text_to_image": backend}, set_)
+    stack = _with(_stack(config, {"text_to_image": backend}, set_), seed=seed)
     backends = Backends(stack)
     alone = backends.get("object_picture")
-    made = make(prompt, object, backends["text_to_image"], stack.seed if seed is None else seed, alone)
+    made = make(prompt, object, backends["text_to_image"], stack.seed, alone)
     write_generated(made, out)
     print(f"wrote {out / 'interaction.png'} and {out / 'object.png'}")
 
@@ -218,7 +221,7 @@ def dreambooth(data: Positional[Data], resume: Flag = False) -> None:
     """Tune a text-to-image model on pictures and their functional texts.
 
     Args:
-        data: YAML file with pictures, texts and options (docs/bridges/text_to_image.md).
+        data: YAML file with pictures, texts and options: see text_to_image.md in the folder that fgs doctor names.
         resume: Go on with a run that was killed.
     """
     from bridges.dreambooth import train
@@ -240,7 +243,7 @@ def run_text_to_grasp(
     object: str | None = None,
     prompts: Path | None = None,
     side: Side | None = None,
-    config: Path | None = None,
+    config: Stack = None,
     set_: Assignments = (),
     refine: str | None = None,
     focal: float | None = None,
@@ -257,7 +260,7 @@ def run_text_to_grasp(
         prompts: File with "TEXT | OBJECT" on each line, in place of TEXT and --object.
         out: Folder of the run; of several prompts, a folder for each run.
         side: right or left, the hand's; needed where no back end tells it: look at the pictures first (--until images).
-        config: YAML file with back ends and their options, such as configs/generate/open.yaml.
+        config: Stack of back ends and their options: open, paper, or a YAML file.
         set_: An option of a back end, such as hand.checkpoint=hamer.ckpt; may be given several times.
         refine: Configuration of the refinement: fast, paper, or a YAML file.
         focal: Focal length in pixels, where the hand's back end gives no camera.
@@ -268,9 +271,7 @@ def run_text_to_grasp(
     """
     if (text is None) == (prompts is None) or (text is None) != (object is None):
         raise ConfigError("text-to-grasp: expected TEXT and --object NAME, or --prompts FILE, got another choice")
-    stack = _stack(config, {}, set_, trust_pickle)
-    changes = {"refine": refine, "focal": focal, "seed": seed}
-    stack = replace(stack, **{name: value for name, value in changes.items() if value is not None})
+    stack = _with(_stack(config, {}, set_, trust_pickle), refine=refine, focal=focal, seed=seed)
     if prompts is None:
         assert text is not None and object is not None
         named = {out: Prompt(text, object)}
@@ -325,7 +326,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _stack(
-    config: Path | None, names: dict[str, str | None], assignments: Sequence[str], trust_pickle: bool = False
+    config: str | None, names: dict[str, str | None], assignments: Sequence[str], trust_pickle: bool = False
 ) -> GenerateConfig:
     """The configuration of a file, with back ends named and options set on the command line."""
     stack = GenerateConfig() if config is None else load_generate_config(config)
@@ -337,6 +338,12 @@ def _stack(
     return with_option(stack, "hand.trust_pickle=true") if trust_pickle else stack
 
 
+def _with(stack: GenerateConfig, **changes: Any) -> GenerateConfig:
+    """The configuration with those of the changes that are not None. Raises ConfigError for what means nothing."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return generate_config(replace(stack, **given).values(), "command line")
+
+
 def _matrix(camera: Numbers4) -> Float[ndarray, "3 3"]:
     fx, fy, cx, cy = camera
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
@@ -344,5 +351,6 @@ def _matrix(camera: Numbers4) -> Float[ndarray, "3 3"]:
 
 def _check_out(out: Path, overwrite: bool) -> None:
     """Before long work, whose result could then not be written."""
+    out = output_folder(out, BridgeError)
     if out.exists() and not overwrite:
         raise BridgeError(f"{out}: is there already; give another --out, or --overwrite to replace it")

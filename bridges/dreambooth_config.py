@@ -7,9 +7,13 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bridges.config import hint, read_yaml
+from bridges.registry import MOST_NUMBER
 from bridges.text_to_image import SD15
 from fgs_jax.config import plain_value
 from fgs_jax.errors import ConfigError
+from fgs_jax.shipped import shipped
+
+EXAMPLE = shipped("configs/dreambooth.yaml")
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,12 @@ def check_config(config: Dreambooth, where: str = "") -> None:
     """Raises ConfigError for a value that means nothing, an empty list or text, and a picture that there is not."""
     for item in fields(config):
         value, name = getattr(config, item.name), where + item.name
-        if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
+        if isinstance(value, int | float) and not (value >= 0 and value != math.inf):
             raise ConfigError(f"{name}: expected a number that is not negative, got {value}; change it")
         if item.name in _COUNTS and value is not None and value < 1:
             raise ConfigError(f"{name}: expected at least 1, got {value}; change it")
+        if isinstance(value, int | float) and value > _MOST.get(item.name, MOST_NUMBER):
+            raise ConfigError(f"{name}: expected at most {_MOST.get(item.name, MOST_NUMBER):g}, got {value}; change it")
     for name in KINDS:
         kind: Kind = getattr(config, name)
         if not kind.class_prompt.strip():
@@ -123,6 +129,13 @@ _COUNTS = (
 )
 
 
+_MOST = {
+    **{"seed": 2**32 - 1, "resolution": 8192, "batch": 1024, "accumulation": 4096, "rank": 4096, "learning_rate": 10},
+    **{"prior_images": 1_000_000, "prior_steps": 10_000, "checkpoints_kept": 1_000_000},
+}
+"""What a number may be; MOST_NUMBER where it is not named."""
+
+
 def _placed(kind: Kind, folder: Path) -> Kind:
     pairs = (replace(pair, image=str(folder.absolute() / Path(pair.image).expanduser())) for pair in kind.pairs)
     return replace(kind, pairs=tuple(pairs))
@@ -133,12 +146,12 @@ def _from_values(kind: type, values: Any, where: str, separator: str = ": ") -> 
     types = get_type_hints(kind)
     if not isinstance(values, dict):
         came = "nothing" if values is None else f"{values!r}"[:80]
-        raise ConfigError(f"{where}: expected {', '.join(known)}, got {came}; see configs/dreambooth.yaml")
+        raise ConfigError(f"{where}: expected {', '.join(known)}, got {came}; see {EXAMPLE}")
     for name in values:
         if name not in known:
             raise ConfigError(f"{where}: unknown key {name}; {hint(name, list(known))}")
     if missing := [name for name, item in known.items() if item.default is MISSING and name not in values]:
-        raise ConfigError(f"{where}: expected {', '.join(missing)}, got none; see configs/dreambooth.yaml")
+        raise ConfigError(f"{where}: expected {', '.join(missing)}, got none; see {EXAMPLE}")
     return kind(**{name: _typed(types[name], value, where + separator + name) for name, value in values.items()})
 
 

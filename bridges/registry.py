@@ -8,18 +8,25 @@ whose fields are its options:
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from fgs_jax.errors import BridgeUnavailable, ConfigError
+from fgs_jax.shipped import shipped
 
 GROUP = "fgs_jax.bridges"
+MOST_NUMBER = 2**32
+"""In an option of any back end."""
 EXTRA = 'pip install "fgs-jax[bridges]"'
+HANDS = f"see {shipped('docs/bridges/hands.md')}"
+OBJECTS = f"see {shipped('docs/bridges/objects.md')}"
 
 
 @dataclass(frozen=True)
@@ -60,25 +67,21 @@ BACKENDS: dict[str, dict[str, Entry]] = {
         "file": Entry("bridges.segment:MaskFile", automatic=False),
     },
     "hand": {
-        "hamer": Entry("bridges.hamer:Hamer", ("torch", "hamer"), "see docs/bridges/hands.md", "MIT; MANO's own"),
+        "hamer": Entry("bridges.hamer:Hamer", ("torch", "hamer"), HANDS, "MIT; MANO's own"),
         "wilor": Entry(
             "bridges.wilor:Wilor",
             ("torch", "wilor_mini"),
-            "see docs/bridges/hands.md",
+            HANDS,
             "CC BY-NC-ND 4.0",
             automatic=False,
         ),
-        "mediapipe": Entry(
-            "bridges.mediapipe_hands:MediaPipe", (), "see docs/bridges/hands.md", "Apache-2.0", automatic=False
-        ),
+        "mediapipe": Entry("bridges.mediapipe_hands:MediaPipe", (), HANDS, "Apache-2.0", automatic=False),
         "command": Entry("bridges.hands:HandCommand", automatic=False),
         "file": Entry("bridges.hands:HandFile", automatic=False),
     },
     "object": {
-        "michelangelo": Entry(
-            "bridges.object_commands:Michelangelo", (), "see docs/bridges/objects.md", "GPL-3.0", automatic=False
-        ),
-        "triposr": Entry("bridges.object_commands:TripoSR", (), "see docs/bridges/objects.md", "MIT", automatic=False),
+        "michelangelo": Entry("bridges.object_commands:Michelangelo", (), OBJECTS, "GPL-3.0", automatic=False),
+        "triposr": Entry("bridges.object_commands:TripoSR", (), OBJECTS, "MIT", automatic=False),
         "shap-e": Entry("bridges.shap_e:ShapE", (*TORCH, "diffusers"), EXTRA, "MIT"),
         "command": Entry("bridges.object_commands:ObjectCommand", automatic=False),
         "file": Entry("bridges.object_commands:MeshFile", automatic=False),
@@ -112,6 +115,7 @@ def create(kind: str, name: str = "auto", **options: Any) -> Any:
         print(f"fgs: {kind}: auto chose {name}", file=sys.stderr)
     backend = _load(kind, name)
     check_options(f"{kind}.{name}", options, [field.name for field in fields(backend) if field.init])
+    check_values(f"{kind}.{name}", options, _types(backend))
     made = backend(**options)
     return _Recorded(made, f"auto chose {name}") if automatic else made
 
@@ -123,6 +127,32 @@ def check_options(where: str, options: Mapping[str, Any], known: list[str]) -> N
             near = difflib.get_close_matches(option, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(f"{where}: expected options among {', '.join(known)}, got {option}{hint}")
+
+
+def check_values(where: str, options: Mapping[str, Any], types: Mapping[str, Any]) -> None:
+    """Raises ConfigError for an option of another type than its field's, and for a number that means nothing."""
+    for option, value in options.items():
+        kind = types.get(option, Any)
+        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+        known = tuple(one for one in (get_origin(each) or each for each in kinds) if isinstance(one, type))
+        taken = (*known, *(other for one in known for other in _TAKEN_AS.get(one, ())))
+        if known and (not isinstance(value, taken) or (isinstance(value, bool) and bool not in known)):
+            names = " or ".join("nothing" if one is NoneType else one.__name__ for one in known)
+            raise ConfigError(f"{where}: {option}: expected {names}, got {value!r:.40}; change it")
+        if isinstance(value, int | float) and not abs(value) <= MOST_NUMBER:
+            raise ConfigError(
+                f"{where}: {option}: expected a number of at most {MOST_NUMBER}, got {value!s:.9}; change it"
+            )
+
+
+_TAKEN_AS: dict[type, tuple[type, ...]] = {float: (int,), str: (os.PathLike,), list: (tuple,)}
+
+
+def _types(backend: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(backend)
+    except (NameError, TypeError):  # of another package, in its own words
+        return {}
 
 
 class _Recorded:

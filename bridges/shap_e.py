@@ -48,6 +48,9 @@ class ShapE:
         for name, least in (("steps", 1), ("grid", 8), ("faces", 4)):
             if (value := getattr(self, name)) is not None and value < least:
                 raise ConfigError(f"{NAME}: expected {name} of at least {least}, got {value}")
+        for name, most in (("steps", 10_000), ("grid", 512)):
+            if getattr(self, name) > most:
+                raise ConfigError(f"{NAME}: expected {name} of at most {most}, got {getattr(self, name)}")
 
     def __call__(self, image: Image, mask: Mask | None = None, *, seed: int) -> Mesh:
         """Mesh of the object in a picture; BridgeError where the network makes no surface."""

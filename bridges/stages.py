@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -23,7 +24,7 @@ import numpy as np
 from PIL import Image as Pictures
 
 from bridges import from_photo
-from bridges.config import Backends, GenerateConfig, generate_config
+from bridges.config import KEYS, Backends, GenerateConfig, generate_config
 from bridges.hands import write_hands
 from bridges.images import on_plain_background
 from bridges.object_commands import ObjectCommand
@@ -34,9 +35,11 @@ from bridges.segment import read_mask
 from bridges.text_to_image import generate, read_picture
 from bridges.types import Detection, HandEstimate, Image
 from fgs_jax import cli
-from fgs_jax.config import config_values, load_config
+from fgs_jax.command_ends import STOPPED
+from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import read_input
+from fgs_jax.fingerprints import code_mark, config_mark, hand_mark
 from fgs_jax.scene_files import save_scene
 from fgs_jax.strict import read_json
 
@@ -52,6 +55,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """The stages whose files a stage reads."""
 RECORDS, WORK, RUN = "records", ".work", "run.json"
+PATHS = ("path", "objects_path", "images", "checkpoint", "config", "landmarks", "model", "lora", "checkout")
+"""Options of back ends that name a file or a folder, or a thing of that name elsewhere."""
 MOST_HASHED = 64 << 20
 """Bytes; of a larger input file, size and time stand for the content."""
 
@@ -120,9 +125,9 @@ def state(run: Run, stage: str) -> str:
 
 
 def fingerprint(run: Run, stage: str) -> str:
-    """Of all that a stage follows from: options, files they name, and the files of the stages before it."""
+    """Of all that a stage follows from: options, files that they name by content, and the stages before it."""
     config = run.config
-    backends = config.values()
+    backends = {kind: _by_content(value) for kind, value in config.values().items() if kind in KEYS}
     options: dict[str, Any] = {
         "images": [run.text, run.object_name, backends["text_to_image"], backends.get("object_picture"), config.seed],
         "boxes": [run.object_name, run.side, backends["detector"]],
@@ -130,12 +135,12 @@ def fingerprint(run: Run, stage: str) -> str:
         "masks": [backends["segmenter"], backends.get("object_segmenter"), config.hand_mask],
         "object": [backends["object"], config.seed],
         "scene": [run.text, run.object_name, run.side, config.object_size, config.focal],
-        "grasp": [config_values(load_config(config.refine))] if stage == "grasp" else [],
+        "grasp": [config_mark(load_config(config.refine)), _hand_of(run), code_mark()] if stage == "grasp" else [],
     }
     if stage == "scene":  # it holds them
         options["scene"].append([_provenance(run, name) for name in NEEDS[stage]])
     read = {name: _hashes(run.stage(name)) for name in NEEDS[stage]}
-    words = [stage, versions("fgs-jax"), options[stage], _marks(options[stage]), read]
+    words = [stage, versions("fgs-jax"), options[stage], read]
     return hashlib.sha256(json.dumps(words, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -287,6 +292,8 @@ def _grasp(run: Run, out: Path, _: Mapping[str, Any]) -> dict[str, Any]:
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors):
         status = cli.main(words)
+    if status in STOPPED.values():
+        raise KeyboardInterrupt
     print(errors.getvalue(), end="", file=sys.stderr)
     if status:
         said = [line for line in errors.getvalue().splitlines() if line.startswith("fgs: ")]
@@ -360,23 +367,35 @@ def _provenance(run: Run, stage: str) -> dict[str, Any]:
     return record["provenance"] | ({"edited": "by hand"} if edited else {})
 
 
-def _marks(value: Any) -> dict[str, Any]:
-    """Of the files and folders that options name."""
-    found: dict[str, Any] = {}
-    if isinstance(value, str) and value and len(value) < 1024:
-        path = Path(value).expanduser()
-        with contextlib.suppress(OSError, ValueError):
-            if path.is_file():
-                found[value] = _mark(path)
-            elif path.is_dir() and ("/" in value or value.startswith("~")):
-                found[value] = [[str(file.relative_to(path)), _mark(file)] for file in _listed(path)]
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            found |= _marks(item)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for item in value:
-            found |= _marks(item)
-    return found
+def _by_content(options: Any, name: str = "") -> Any:
+    """Options of a back end, with its content in place of each file and folder that one names."""
+    if isinstance(options, Mapping):
+        return {key: _by_content(item, str(key)) for key, item in options.items()}
+    if isinstance(options, list | tuple):
+        return [_by_content(item, name) for item in options]
+    if not isinstance(options, str) or not _is_path(options, name):
+        return options
+    path = Path(options).expanduser()
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # a text that is none after all
+        if path.is_file():
+            return {"file": _mark(path)}
+        if path.is_dir():
+            return {"folder": [[str(file.relative_to(path)), _mark(file)] for file in _listed(path)]}
+    return options
+
+
+def _is_path(text: str, name: str) -> bool:
+    """Whether an option's text may be a path. A plain word is none, though a file here may have that name."""
+    parted = "/" in text or os.sep in text or text.startswith("~")
+    return len(text) < 1024 and (parted or name in PATHS or (name == "argv" and bool(Path(text).suffix)))
+
+
+def _hand_of(run: Run) -> str:
+    """The mark of the hand file that a run's scene has its parameters for, if any."""
+    path = run.stage("scene") / "scene.json"
+    hand = _read_json(path).get("hand") if path.is_file() else None
+    model = hand.get("model") if isinstance(hand, Mapping) else None
+    return hand_mark(model, missing="") if isinstance(model, str) else ""
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -427,7 +446,10 @@ def main(words: list[str]) -> int:
         raise ConfigError(f"expected one of {', '.join(STAGES)}, and folders of runs, got {' '.join(words) or 'none'}")
     end_with_parent()
     cli.start_up()
-    run_stages(words[0], [Path(word) for word in words[1:]], log=True)
+    try:
+        run_stages(words[0], [Path(word) for word in words[1:]], log=True)
+    except KeyboardInterrupt:  # which the process that has started this one hears, too
+        return STOPPED[signal.SIGINT]
     return 0
 
 

@@ -69,10 +69,12 @@ class Diffusers:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"diffusers: dtype: expected one of {', '.join(DTYPES)}, got {self.dtype!r}; change it")
-        for name in ("steps", "height", "width"):
+        for name, most in {"steps": 10_000, "height": 8192, "width": 8192}.items():
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"diffusers: {name}: expected at least 1, got {value}; change it")
+            if value is not None and value > most:
+                raise ConfigError(f"diffusers: {name}: expected at most {most}, got {value}; change it")
         if self.lora:
             self._lora_file = _lora_file(self.lora)
 

@@ -1,16 +1,16 @@
 """The command line: `fgs`."""
 
-import gc
-import hashlib
+import io
 import json
-import os
+import platform
 import shutil
 import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,23 +20,22 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax import ablate, hand_files, metrics
-from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, config_values, load_config
-from fgs_jax.errors import (
-    BridgeUnavailable,
-    ConfigError,
-    FgsError,
-    HandFileError,
-    HandFileWarning,
-    MeshError,
-    ResultError,
-)
+from fgs_jax.command_ends import run_command
+from fgs_jax.compiling import start_up
+from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, load_config
+from fgs_jax.errors import BridgeUnavailable, ConfigError, FgsError, HandFileError, MeshError, ResultError
+from fgs_jax.files import output_folder
+from fgs_jax.fingerprints import fingerprint
 from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
 from fgs_jax.journal import Journal
+from fgs_jax.notes import heard
 from fgs_jax.objects import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
 from fgs_jax.refine import Result, refine_many
-from fgs_jax.results import check_folder, finished_as, versions, write_result
-from fgs_jax.scene import Scene, arrays_of
+from fgs_jax.results import check_apart, check_folder, comparison, finished_as, scene_name, write_result
+from fgs_jax.run_lock import RunLock
+from fgs_jax.scene import Scene
 from fgs_jax.scene_files import load_scene
+from fgs_jax.shipped import shipped
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()
@@ -51,6 +50,9 @@ ELSEWHERE = {
     "doctor": "What is installed, what is missing, and the line that installs it.",
 }
 """Commands that `main` hands on: `refine`, whose options are the configuration's, and those of the bridges."""
+GO_ON = {"refine": "--resume", "dreambooth": "--resume", "text-to-grasp": "the same command"}
+"""What goes on with a command that was stopped."""
+MOST_BATCH = 256
 
 Source = Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")]
 In = Annotated[str, tyro.conf.arg(metavar="IN")]
@@ -149,16 +151,19 @@ def ablate_scene(
     """
     start_up()
     chosen = load_config(config)
-    out = out.expanduser().absolute()
-    check_folder(out, overwrite=overwrite, names=ablate.FILES)
-    given = load_scene(scene)
-    print(ablate.markdown(ablate.HEAD), flush=True)
+    out = output_folder(out, ResultError)
+    check_apart(out, scene)
+    with RunLock(out) as lock:
+        check_folder(out, overwrite=overwrite, names=ablate.FILES)
+        given = load_scene(scene)
+        print(ablate.markdown(ablate.HEAD), flush=True)
 
-    def told(outcome: ablate.Outcome) -> None:
-        print(ablate.markdown(ablate.cells(outcome, chosen.contact.weights)), flush=True)
+        def told(outcome: ablate.Outcome) -> None:
+            print(ablate.markdown(ablate.cells(outcome, chosen.contact.weights)), flush=True)
 
-    outcomes = ablate.ablate(given, chosen, told)
-    ablate.write_ablation(outcomes, out, overwrite=overwrite, source=str(scene))
+        outcomes = ablate.ablate(given, chosen, told)
+        lock.check()
+        ablate.write_ablation(outcomes, out, overwrite=overwrite, source=str(scene))
     print(f"\n{ablate.LEGEND}\nwrote {out / 'ablation.html'}")
 
 
@@ -236,22 +241,32 @@ def refine_scenes(arguments: Refine) -> int:
     """Refines scenes in batches; one that fails does not stop the rest. The exit status."""
     check_config(arguments.config)
     if not arguments.scenes:
-        raise ConfigError("refine: expected folders of scenes, got none; give one, such as examples/scenes/tumbler")
-    names = [scene.resolve().name for scene in arguments.scenes]
+        raise ConfigError(
+            f"refine: expected folders of scenes, got none; give one, such as {shipped('examples/scenes/tumbler')}"
+        )
+    names = [scene_name(scene) for scene in arguments.scenes]
     if len(set(names)) < len(names):
         raise ConfigError(f"refine: expected scenes of different names, got {', '.join(names)}; rename one")
-    if arguments.batch is not None and arguments.batch < 1:
-        raise ConfigError(f"--batch: expected a number from 1 up, got {arguments.batch}")
-    folders = [arguments.out / name if len(names) > 1 else arguments.out for name in names]
+    if arguments.batch is not None and not 1 <= arguments.batch <= MOST_BATCH:
+        raise ConfigError(f"--batch: expected a number from 1 to {MOST_BATCH}, got {arguments.batch}")
+    several = len(names) > 1
+    out = output_folder(arguments.out, ResultError, shared=several)
+    for scene in arguments.scenes:
+        check_apart(out, scene)
+    folders = [output_folder(out / name, ResultError) if several else out for name in names]
     width, failed = arguments.batch or (1 if jax.default_backend() == "cpu" else 16), 0
-    for first in range(0, len(names), width):
-        runs: list[_Run] = []
-        for path, folder in zip(arguments.scenes[first : first + width], folders[first : first + width], strict=True):
-            with _reporting() as errors:
-                runs += _open(path, folder.expanduser().absolute(), arguments)
-            failed += len(errors)
-        failed += _refine_batch(runs, arguments)
-    if len(names) > 1 and failed:
+    with RunLock(out, path=out / ".lock" if several else None) as lock:
+        for first in range(0, len(names), width):
+            batch = slice(first, first + width)
+            with ExitStack() as held:
+                runs: list[_Run] = []
+                for path, folder in zip(arguments.scenes[batch], folders[batch], strict=True):
+                    with _reporting() as errors:
+                        each = held.enter_context(RunLock(folder, run=lock.run)) if several else lock
+                        runs += _open(path, folder, each, arguments)
+                    failed += len(errors)
+                failed += _refine_batch(runs, arguments)
+    if several and failed:
         print(f"fgs: {failed} of {len(names)} scenes failed", file=sys.stderr)
     return 2 if failed else 0
 
@@ -265,6 +280,7 @@ class _Run:
     scene: Scene
     mark: str
     journal: Journal
+    lock: RunLock
 
     @property
     def records(self) -> Path:
@@ -287,7 +303,7 @@ def _reporting() -> Iterator[list[FgsError]]:
         print(f"fgs: {error}", file=sys.stderr)
 
 
-def _open(path: Path, out: Path, arguments: Refine) -> list[_Run]:
+def _open(path: Path, out: Path, lock: RunLock, arguments: Refine) -> list[_Run]:
     """A run of a scene; none where an earlier one has finished it."""
     records, scene = _records(out), None
     if arguments.resume and out.exists() and not arguments.overwrite:
@@ -305,41 +321,40 @@ def _open(path: Path, out: Path, arguments: Refine) -> list[_Run]:
     try:
         journal = Journal(records / mark)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise ResultError(f"{out}: cannot be written ({error.strerror}); free space or give another --out") from error
     if journal.recovered:
         print(f"{path}: goes on after {journal.recovered} parts")
-    return [_Run(path, out, scene, mark, journal)]
+    return [_Run(path, out, scene, mark, journal, lock)]
 
 
 def _refine_batch(runs: list[_Run], arguments: Refine) -> int:
     """Refines scenes together and writes their results; how many have failed."""
-    failed = 0
+    failed, kept = 0, list(runs)
 
     def progress(run: _Run, stage: str, seconds: float) -> None:
-        print(f"{run.path.resolve().name}: {stage:<12}{seconds:6.1f} s", flush=True)
+        print(f"{scene_name(run.path)}: {stage:<12}{seconds:6.1f} s", flush=True)
 
     try:
         scenes, journals = [run.scene for run in runs], [run.journal for run in runs]
+        outcomes: list[Result | FgsError] = []
         with _reporting() as errors:
-            try:
-                outcomes = refine_many(
-                    scenes, arguments.config, journals=journals, progress=lambda k, *told: progress(runs[k], *told)
-                )
-            except OSError as error:
-                raise _unwritable(runs[0].out, error) from error
+            outcomes = refine_many(
+                scenes, arguments.config, journals=journals, progress=lambda k, *told: progress(runs[k], *told)
+            )
         if errors:
+            kept.clear()
             return len(runs)
         for run, outcome in zip(runs, outcomes, strict=True):
             with _reporting() as errors:
                 if isinstance(outcome, FgsError):
+                    kept.remove(run)
                     raise outcome
+                run.lock.check()
                 begin = time.perf_counter()
-                try:
-                    write_result(
-                        outcome, run.out, overwrite=arguments.overwrite, source=str(run.path), fingerprint=run.mark
-                    )
-                except OSError as error:
-                    raise _unwritable(run.out, error) from error
+                write_result(
+                    outcome, run.out, overwrite=arguments.overwrite, source=str(run.path), fingerprint=run.mark
+                )
+                kept.remove(run)
                 progress(run, "report", time.perf_counter() - begin)
                 print(comparison(outcome))
                 for note in outcome.notes:
@@ -348,46 +363,14 @@ def _refine_batch(runs: list[_Run], arguments: Refine) -> int:
             failed += len(errors)
         return failed
     finally:
+        # What has no result yet goes on from its journal: where it was stopped, and where the result had no room.
         for run in runs:
-            run.journal.close()
-            if not isinstance(sys.exc_info()[1], KeyboardInterrupt):  # stopped by hand it may go on, as one killed
+            with suppress(Exception) if run in kept else nullcontext():
+                if run in kept:
+                    run.journal.flush()
+                run.journal.close()
+            if run not in kept:
                 shutil.rmtree(run.records, ignore_errors=True)
-
-
-def _unwritable(out: Path, error: OSError) -> ResultError:
-    return ResultError(f"{out}: cannot be written ({error.strerror}); free space or give another --out")
-
-
-def comparison(result: Result) -> str:
-    """Measures before and after, a line each."""
-    meanings = metrics.GRASP_METRICS | metrics.PICTURE_METRICS
-    lines = [f"{'':<32}{'before':>9}{'after':>9}"]
-    for key, meaning in meanings.items():
-        values = (("-" if (value := part[key]) is None else f"{value:.3f}") for part in result.metrics)
-        lines.append(f"{key:<32}{next(values):>9}{next(values):>9}  {meaning}")
-    return "\n".join(lines)
-
-
-def fingerprint(scene: Scene, config: RefineConfig) -> str:
-    """Of all that a result follows from."""
-    words = [config_values(config), scene.side, scene.hand_model, scene.object.size, versions()]
-    digest = hashlib.sha256(json.dumps(words).encode())
-    arrays = arrays_of(scene) | {"object_mask": scene.object_mask, "hand_mask": scene.hand_mask}
-    arrays |= {"vertices": scene.object.vertices, "faces": scene.object.faces, "focal": scene.camera.focal}
-    arrays |= {"principal": scene.camera.principal}
-    for name, array in sorted(arrays.items()):
-        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def start_up() -> None:
-    """Compiled programs are kept between runs, in JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
-    # What has been imported stays: looking through it for garbage again and again is a fifth of the time of a trace.
-    gc.freeze()
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "fgs_jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _take_config(words: list[str]) -> tuple[RefineConfig, list[str]]:
@@ -409,18 +392,35 @@ def _bridges(words: list[str]) -> int:
     try:
         from bridges.cli import main as bridges_main  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BridgeUnavailable(
-            f'fgs {words[0]}: needs {error.name}, not installed here: pip install "fgs-jax[bridges]"'
-        ) from error
+        raise BridgeUnavailable(f"fgs {words[0]}: {_lacks(str(error.name))}") from error
     return bridges_main(words)
 
 
+def _lacks(module: str) -> str:
+    """What to do about a module that there is not: no package brings one of Python's own."""
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return (
+            f"needs {module} of Python's standard library, which this Python, on {platform.system()}, comes without: "
+            "take a whole Python on Linux"
+        )
+    return f'needs {module}, not installed here: pip install "fgs-jax[bridges]"'
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; the exit status: 0, or 2 for what the user can mend, said in one line."""
+    """Runs one command; the exit status: 0, or 2 for what the user can mend, said in one line, or 130 when stopped.
+
+    Without `argv` it is the process's own command, which Ctrl-C and SIGTERM end.
+    """
     words = sys.argv[1:] if argv is None else argv
-    with warnings.catch_warnings():
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of few letters shows others as ? instead of ending us
+        sys.stdout.reconfigure(errors="replace")
+    if argv is None:  # for all threads, and for good
         warnings.showwarning = lambda message, *_: print(f"fgs: {message}", file=sys.stderr)
-        warnings.simplefilter("always", HandFileWarning)
+    return run_command(partial(_command, words), own=argv is None, go_on=GO_ON.get(words[0], "") if words else "")
+
+
+def _command(words: list[str]) -> int:
+    with heard(lambda warning: print(f"fgs: {warning}", file=sys.stderr)):
         try:
             if words[:1] == ["refine"]:
                 base, rest = _take_config(words[1:])

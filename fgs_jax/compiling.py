@@ -1,10 +1,64 @@
-"""Programs that compile sooner."""
+"""Programs that compile sooner, and where they are kept."""
 
+import gc
+import hashlib
+import os
+import platform
 from collections.abc import Callable
 from functools import cache, cached_property, update_wrapper
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import jax
+
+
+def start_up() -> None:
+    """Compiled programs are kept between runs, in JAX_COMPILATION_CACHE_DIR or the user's cache folder."""
+    # What has been imported stays: looking through it for garbage again and again is a fifth of the time of a trace.
+    gc.freeze()
+    chosen, given = jax.config.jax_compilation_cache_dir, os.environ.get("JAX_COMPILATION_CACHE_DIR")  # pyright: ignore
+    if given:
+        if chosen == given:  # or a program that calls this has chosen one
+            keep_programs(given)
+    elif not chosen:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        keep_programs(home / "fgs_jax")
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def keep_programs(base: str | Path) -> None:
+    """From now on compiled programs are kept in `base`, in the folder there that fits this process."""
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder(base)))
+
+
+def cache_folder(base: str | Path) -> Path:
+    """The folder in `base` for programs that give the same bits here as in the process that has compiled them.
+
+    XLA divides a CPU's loops among the cores and devices that it finds, and uses what instructions there are; the key
+    of JAX's cache knows little of that. So there is a folder for each number of cores, kind of CPU, JAX and settings.
+    """
+    settings = [f"{name}={os.environ.get(name, '')}" for name in ("XLA_FLAGS", "PJRT_NPROC", "NPROC")]
+    words = [_cpu(), jax.__version__, version("jaxlib"), *settings]
+    mark = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
+    return Path(base).expanduser() / f"jax-{jax.__version__}-{cores()}-cores-{mark}"
+
+
+def cores() -> int:
+    """Those that this process may use, as XLA counts them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _cpu() -> str:
+    """The CPU's model and what it can do."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return " ".join((platform.machine(), platform.processor()))
+    known = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags", "Features", "CPU part")
+    named = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return "\n".join(f"{name} {named[name]}" for name in known if name in named) + platform.machine()
 
 
 class jit_once:  # noqa: N801 (used as a decorator)

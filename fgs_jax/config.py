@@ -6,10 +6,11 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from fgs_jax.errors import ConfigError
 from fgs_jax.files import read_input
+from fgs_jax.shipped import shipped
 from fgs_jax.strict import read_yaml
 
 Rate = tuple[float, float]
@@ -304,7 +305,7 @@ def config_values(config: Any) -> dict[str, Any]:
 
 
 def check_config(config: Any, where: str = "configuration") -> None:
-    """Raises ConfigError where a number is negative or not finite, a count is zero, or a share is more than all."""
+    """Raises ConfigError for a number that is negative, not finite or out of its bounds, before it is worked with."""
     for item in fields(config):
         value: Any = vars(config)[item.name]
         name = f"{where}: {item.name}"
@@ -312,27 +313,74 @@ def check_config(config: Any, where: str = "configuration") -> None:
         for part in parts:
             if is_dataclass(part):
                 check_config(part, name)
-            elif isinstance(part, int | float) and not (math.isfinite(part) and part >= 0):
-                raise ConfigError(f"{name}: expected a number that is not negative, got {part}; change it")
-        if item.name in _SHARES and vars(config)[item.name] > 1:
-            raise ConfigError(f"{name}: expected a share of at most 1, got {value}; change it")
-        if item.name in _COUNTS and not value:
-            raise ConfigError(f"{name}: expected at least 1, got {value}; change it")
-        if item.name in _MOST and vars(config)[item.name] > _MOST[item.name]:
-            raise ConfigError(f"{name}: expected at most {_MOST[item.name]}, got {value}; change it")
+            elif isinstance(part, int | float):
+                _check_number(part, _BOUNDS.get(item.name, _WEIGHT), name)
+        if len(parts) > MOST_PHASES:
+            raise ConfigError(f"{name}: expected at most {MOST_PHASES}, got {len(parts)}; leave some out")
+    if isinstance(config, RefineConfig):
+        most = max((phase.steps for phase in config.opa.phases), default=0) * config.restarts
+        if most > MOST_ENERGIES:
+            raise ConfigError(
+                f"{where}: restarts: expected at most {MOST_ENERGIES:.0e} steps of all of them together in one phase, "
+                f"for each is recorded, got {most:.1e}; take fewer restarts or steps"
+            )
 
 
-_COUNTS = (
-    *("restarts", "candidates", "grid", "scan", "refresh", "object_points", "per_region", "random_contacts"),
-    *("steps", "points", "targets", "least"),
-)
-_SHARES = ("keep", "contour", "distinct_share", "growth")
-_MOST = {"seed": 2**32 - 1, "per_region": 32, "random_contacts": 256}
+class _Bounds(NamedTuple):
+    least: int | float
+    most: int | float
+    share: bool = False
+    open: bool = False
+    """Whether the number must be more than the least one."""
+
+
+MOST_PHASES = 64
+MOST_ENERGIES = 2_000_000_000
+"""Numbers of 4 bytes."""
+_WEIGHT = _Bounds(0, 1e9)  # 0 leaves a term out
+_SHARE = _Bounds(0, 1, share=True)
+_RATE = _Bounds(0, 10, open=True)  # metres or radians a step; 0 would end a phase where it began
+_SAMPLES = _Bounds(1, 16_384)
+_STEPS = _Bounds(1, 100_000)
+_BOUNDS = {
+    **dict.fromkeys(("keep", "contour", "distinct_share", "growth", "mask_tolerance"), _SHARE),
+    **dict.fromkeys(("rotation_rate", "translation_rate", "rate_one", "angle_rate"), _RATE),
+    **dict.fromkeys(("points", "targets", "object_points"), _SAMPLES),
+    **dict.fromkeys(("steps", "steps_one", "refresh"), _STEPS),
+    **dict.fromkeys(("hand_sigma", "object_sigma"), _Bounds(0, 2, open=True)),  # of a logarithm
+    "restarts": _Bounds(1, 1_000_000),
+    "least": _Bounds(1, 1_000_000),
+    "candidates": _Bounds(1, 256),
+    "polish_evaluations": _Bounds(0, 100_000),
+    "grid": _Bounds(4, 256),  # 256 nodes: 64 MiB, and 17 million distances
+    "scan": _Bounds(1, 10_001),
+    "per_region": _Bounds(1, 32),
+    "random_contacts": _Bounds(1, 256),
+    "seed": _Bounds(0, 2**32 - 1),
+    "distinct_angle": _Bounds(0, 180),
+    "depth_noise": _Bounds(0, 10),
+    "reach": _Bounds(0, 10, open=True),
+    "pose_start": _Bounds(0, 10),  # 0: the flat hand
+    "ordinary_focal": _Bounds(0.1, 50),  # views of 157 and of 1 degree
+}
+"""What a number may be; a weight where it is not named. They keep a run within the memory and days of one machine."""
+
+
+def _check_number(value: int | float, bounds: _Bounds, name: str) -> None:
+    if not (value >= 0 and value != math.inf):
+        raise ConfigError(f"{name}: expected a number that is not negative, got {value}; change it")
+    if bounds.open and value <= bounds.least:
+        raise ConfigError(f"{name}: expected more than {bounds.least}, got {value}; change it")
+    if value < bounds.least:
+        raise ConfigError(f"{name}: expected at least {bounds.least}, got {value}; change it")
+    if value > bounds.most:
+        kind = "a share of " if bounds.share else ""
+        raise ConfigError(f"{name}: expected {kind}at most {bounds.most}, got {str(value)[:40]}; change it")
 
 
 def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected names and values, got {values!r}; see configs/fast.yaml")
+        raise ConfigError(f"{where}: expected names and values, got {values!r}; see {shipped('configs/fast.yaml')}")
     known = get_type_hints(kind)
     changed = {}
     for name, value in values.items():

@@ -20,7 +20,7 @@ from fgs_jax.distance import DistanceGrid, nearest, signed_distance, signed_dist
 from fgs_jax.errors import ArgumentError, ConfigError
 from fgs_jax.hand import hand, joint_angles, wrist_at_rest
 from fgs_jax.rotations import matrix_of, vector_of
-from fgs_jax.solve import Search, Solution, adam, advance, begin, minimise
+from fgs_jax.solve import Search, Solution, adam, advance, begin, minimise, nan_where_lost
 from fgs_jax.types import Camera, Hand, HandModel, HandParams, pytree
 
 Surface = DistanceGrid | Callable[[Float[Array, "p 3"]], Float[Array, "p"]]
@@ -597,7 +597,8 @@ def grasp(problem: ContactProblem, start: Grasp, key: Key[Array, ""], config: Co
     searching = begin_grasp(problem, start, key, config)
     searching, history, _ = grasp_round(problem, searching, config.weights, config, config.rounds)
     state, energy, evaluated = searching.search.best
-    return found(searching), Solution(state, energy, dict(zip(TERMS, evaluated.terms, strict=True)), history)
+    terms = dict(zip(TERMS, nan_where_lost(energy, evaluated.terms), strict=True))
+    return found(searching), Solution(state, energy, terms, history)
 
 
 @checked

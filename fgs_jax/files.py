@@ -1,5 +1,6 @@
 """Files that people give, read with care; folders that are written whole or not at all."""
 
+import errno
 import io
 import math
 import os
@@ -16,6 +17,8 @@ from fgs_jax.errors import FgsError
 
 MOST_BYTES = 2**29
 """Of a file that is read, and of the arrays in one, unless told."""
+MOST_NAME = 180
+"""Bytes in the name of a folder that is written: the names of what is put beside it meanwhile are longer."""
 _NO_FILES = {
     stat.S_ISDIR: ("a folder", "name the file in it"),
     stat.S_ISFIFO: ("a pipe", "save what it brings as a file first"),
@@ -50,6 +53,34 @@ def read_input(
         raise error(f"{str(path)[:200]}: cannot be read ({cause.strerror}); check the path") from cause
     except (ValueError, RuntimeError) as cause:  # a name with a null byte, the home of nobody
         raise error(f"{str(path)[:200]!r}: expected {expected}, came a name that no file can have") from cause
+
+
+def output_folder(path: Path, error: type[FgsError], *, shared: bool = False) -> Path:
+    """The absolute path of a folder that is to be made, or replaced, where `path` says, links followed.
+
+    Raises `error`, in one line, for a path that no such folder can have, before anything is written: the root, the
+    current folder or one that holds it (unless `shared`, for a folder to write others into), names that are too long,
+    what lies in a file or where nothing may be written.
+    """
+    advice = "give another --out"
+    try:
+        folder = path.expanduser().resolve()
+        parts = [len(os.fsencode(part)) for part in folder.parts]
+        if len(os.fsencode(path)) + 2 * MOST_NAME > 4096 or max(parts) > 255 or parts[-1] > MOST_NAME:
+            came = f"names of up to {max(parts)} bytes, {len(os.fsencode(path))} in all"
+            raise error(f"{str(path)[:40]}...: expected a name of at most {MOST_NAME} bytes, came {came}; {advice}")
+        if not folder.name or (not shared and Path.cwd().is_relative_to(folder)):
+            came = "the current folder, or one that holds it," if folder.name else "the root of all folders"
+            raise error(f"{path}: expected a folder of its own for the result, came {came}; {advice}")
+        nearest = next(parent for parent in folder.parents if parent.exists())
+        if not nearest.is_dir():
+            raise error(f"{folder}: cannot be written ({os.strerror(errno.ENOTDIR)}); {advice}")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise error(f"{folder}: cannot be written ({os.strerror(errno.EACCES)}: {nearest}); {advice}")
+    except (OSError, RuntimeError, ValueError) as cause:  # a loop of links, no such home, a null byte
+        reason = getattr(cause, "strerror", None) or str(cause)
+        raise error(f"{str(path)[:200]!r}: cannot be written ({reason}); {advice}") from cause
+    return folder
 
 
 def read_npz(data: bytes, most: int = MOST_BYTES, names: Collection[str] | None = None) -> dict[str, np.ndarray]:

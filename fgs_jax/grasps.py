@@ -15,6 +15,7 @@ from fgs_jax.contact import TERMS, ContactProblem, Grasp, begin_grasp, found, gr
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.restarts import count_of, run_blocks, scenes_width
+from fgs_jax.solve import nan_where_lost
 
 
 class Grasps(NamedTuple):
@@ -26,7 +27,7 @@ class Grasps(NamedTuple):
     """Of Eq. 12, with w_dis times reach for each contact point out of reach, so that starts may be compared; infinite
     for a start that never had a finite one."""
     terms: Any
-    """Unweighted."""
+    """Unweighted; NaN where the energy is infinite, as are the vertices."""
     hand_vertices: Float[Array | ndarray, "n v 3"]
     """Metres, camera frame."""
 
@@ -90,7 +91,8 @@ def _refined(
     key = jax.random.fold_in(jax.random.wrap_key_data(key, impl=random), index)
     searching = begin_grasp(problem, grasp, key, config)
     searching, _, _ = grasp_round(problem, searching, weights, config, config.rounds)
-    _, energy, (terms, vertices) = searching.search.best
+    _, energy, evaluated = searching.search.best
+    terms, vertices = nan_where_lost(energy, evaluated)
     missing = jnp.sum(searching.contacts.weight == 0)
     return Grasps(found(searching), energy + weights["dis"] * config.reach * missing, terms, vertices)
 

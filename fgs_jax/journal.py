@@ -37,6 +37,8 @@ class Journal:
         self._save, self._restore = ocp.args.PyTreeSave, ocp.args.PyTreeRestore
         self._every, self._last, self._next = every, time.monotonic(), 0
         self._new: list[Entry] = []
+        self._whole = True
+        """Whether all that came before `_new` is on disk."""
         self._known: list[Entry] = []
         for step in sorted(self._manager.all_steps()):
             tree: Any = self._manager.restore(step, args=self._restore())
@@ -67,20 +69,33 @@ class Journal:
         return jax.tree.unflatten(structure, values)
 
     def flush(self) -> None:
-        """Writes what is not yet on disk. Raises ResultError where the disk has no room for it."""
+        """Writes what is not yet on disk. Raises ResultError where it cannot be written.
+
+        Where that was broken off, by Ctrl-C perhaps, nothing more is written: entries must follow each other.
+        """
         self._last = time.monotonic()
-        if self._new:
-            tree = {f"{k:06d}": entry for k, entry in enumerate(self._new)}
-            latest = self._manager.latest_step()
-            size = sum(array.nbytes for entry in self._new for array in entry.values())
-            if shutil.disk_usage(self._folder).free < 2 * size + ROOM:
+        if not (self._new and self._whole):
+            return
+        new, self._new, self._whole = self._new, [], False
+        try:
+            if shutil.disk_usage(self._folder).free < 2 * sum(_size(entry) for entry in new) + ROOM:
                 raise ResultError(f"{self._folder}: cannot be written (no space left); free some space")
+            latest = self._manager.latest_step()
+            tree = {f"{k:06d}": entry for k, entry in enumerate(new)}
             self._manager.save(0 if latest is None else latest + 1, args=self._save(tree))
-            self._new = []
+        except OSError as error:
+            raise ResultError(
+                f"{self._folder}: cannot be written ({error.strerror}); free space or give another --out"
+            ) from error
+        self._whole = True
 
     def close(self) -> None:
         """What is not flushed is lost, as it would be were the run killed."""
         self._manager.close()
+
+
+def _size(entry: Entry) -> int:
+    return sum(array.nbytes for array in entry.values())
 
 
 def recorded(journal: Journal | None, part: Callable[[], Entry]) -> Entry:

@@ -93,8 +93,8 @@ def load_object(
     do about a mesh in another unit, for the error's line.
 
     Mended are: faces of more than three corners (cut into triangles), unused vertices, vertices within 1e-7 of the
-    extent of each other, faces without an area, faces that are there twice, faces wound against their neighbours, and parts that
-    are inside out. Parts are kept apart, and holes are not closed.
+    extent of each other, faces without an area, faces that are there twice, faces wound against their neighbours, and
+    parts that are inside out. Parts are kept apart, and holes are not closed.
 
     Raises MeshError where the file cannot be read, and for a mesh without a face or an extent, with a number that is
     not finite or a face of a vertex that is not there, and, where "metric", of an extent below 5 mm or above 3 m.

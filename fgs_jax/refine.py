@@ -1,9 +1,9 @@
 """The main job: a scene to a grasp. Hand, camera, scale, object pose, contact, measures; each stage usable alone."""
 
 import time
-import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from numpy import ndarray
 from fgs_jax import metrics
 from fgs_jax.camera import project
 from fgs_jax.compiling import jit_once
-from fgs_jax.config import FAST, RefineConfig
+from fgs_jax.config import FAST, RefineConfig, check_config
 from fgs_jax.contact import Grasp
 from fgs_jax.contact_stage import (
     Candidate,
@@ -29,19 +29,12 @@ from fgs_jax.contact_stage import (
     optimise_contact,
     starts_of,
 )
-from fgs_jax.errors import (
-    FgsError,
-    HandednessWarning,
-    HandFileWarning,
-    HandPoseWarning,
-    HandShapeWarning,
-    SceneError,
-)
+from fgs_jax.errors import FgsError, HandPoseWarning, HandShapeWarning, SceneError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import hand_is_here, hand_of_side, load_hand_model, same_hand
 from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
-from fgs_jax.notes import warn
+from fgs_jax.notes import heard, warn
 from fgs_jax.objects import convex_hull
 from fgs_jax.opa import ObjectPoses, approximate, compile_approximate
 from fgs_jax.render import depth_map, pixels_of, sampled
@@ -74,6 +67,7 @@ class Result:
     scale: dict[str, float]
     """k2D, k3D and k_scale of Eq. 4-6."""
     poses: ObjectPoses
+    """OPA's, of `scene.object` as it was given."""
     candidates: list[Candidate]
     """The best first."""
     history: Float[ndarray, "steps"]
@@ -111,7 +105,6 @@ class Prepared:
 
 GROWTHS, GROWTH_VIEW = 21, 256
 """Sizes of the hand that are tried, and pixels along a side of the picture that they are compared in, at most."""
-_AHEAD = ThreadPoolExecutor(2)
 Progress = Callable[[str, float], None]
 """Called with a stage and its seconds when it has ended."""
 
@@ -148,16 +141,45 @@ def refine_many(
 
     The contact stages of scenes whose arrays have equal shapes run as one program: those of one hand model do, unless
     a mesh is very fine. A result then differs from the scene's own by rounding. `progress` gets the scene's index too.
+
+    Raises ConfigError as `check_config` does.
     """
+    check_config(config)
     key = jax.random.key(config.seed) if key is None else key
     journals = [None] * len(scenes) if journals is None else journals
+    with _threads() as threads:
+        return _refine_many(scenes, config, key, journals, progress, threads=threads)
+
+
+@contextmanager
+def _threads() -> Iterator[Executor]:
+    """Threads for work ahead. All of it has ended after the block, unless Ctrl-C ended that."""
+    threads, wait = ThreadPoolExecutor(2), True
+    try:
+        yield threads
+    except KeyboardInterrupt:
+        wait = False
+        raise
+    finally:
+        threads.shutdown(wait, cancel_futures=True)
+
+
+def _refine_many(
+    scenes: Sequence[Scene],
+    config: RefineConfig,
+    key: Key[Array, ""],
+    journals: Sequence[Journal | None],
+    progress: Callable[[int, str, float], None],
+    *,
+    threads: Executor,
+) -> list[Result | FgsError]:
     outcomes: dict[int, Any] = {}
     alike: dict[Any, list[int]] = {}
     for k, (scene, journal) in enumerate(zip(scenes, journals, strict=True)):
         told = partial(progress, k)
         try:
             ahead = len(scenes) == 1 and (journal is None or not journal.recovered)
-            outcomes[k] = prepare(scene, config, key, journal=journal, progress=told, ahead=ahead)
+            outcomes[k] = prepare(scene, config, key, journal=journal, progress=told, ahead=ahead, threads=threads)
         except FgsError as error:
             outcomes[k] = error
             continue
@@ -166,7 +188,8 @@ def refine_many(
         alike.setdefault((shapes, task.scene.object.size), []).append(k)
     for group in alike.values():
         clock = time.perf_counter()
-        wait([each for k in group for each in outcomes[k].compiling])
+        for each in (each for k in group for each in outcomes[k].compiling):
+            each.result()
         found = optimise_contact([outcomes[k].task for k in group], config)
         seconds = (time.perf_counter() - clock) / len(group)
         for k, contact in zip(group, found, strict=True):
@@ -186,12 +209,16 @@ def prepare(
     journal: Journal | None = None,
     progress: Progress = lambda stage, seconds: None,
     ahead: bool = False,
+    threads: Executor | None = None,
 ) -> Prepared:
-    """The stages before contact: hand, camera, scale, object pose. Raises as `refine`.
+    """The stages before contact: hand, camera, scale, object pose. Raises as `refine`, and what work ahead raises.
 
-    What the contact stage needs of the object is made in a thread meanwhile. With `ahead` the programs of the stages
-    to come are compiled in threads, too, those of contact for this scene alone.
+    What the contact stage needs of the object is made in one of `threads` meanwhile, of its own unless given. With
+    `ahead` the programs of the stages to come are compiled there, too, those of contact for this scene alone.
     """
+    if threads is None:
+        with _threads() as own:
+            return prepare(scene, config, key, journal=journal, progress=progress, ahead=ahead, threads=own)
     opa_key, points_key, contact_key = jax.random.split(key, 3)
     given, seconds = scene, {}
     clock = time.perf_counter()
@@ -199,18 +226,16 @@ def prepare(
     notes = scene_notes(scene)
     unknown_size = scene.object.size == "unknown"
     compile_ahead = partial(compile_approximate, config.opa, config.restarts, unknown_size=unknown_size)
-    compiling = [_AHEAD.submit(compile_ahead)] if ahead else []
+    compiling = [threads.submit(compile_ahead)] if ahead else []
     scene = without_gaps(mirrored(scene) if scene.side == "left" else scene)
     model = load_hand_model(config.hand_model)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with heard(lambda warning: notes.append(str(warning))):
         params = pose_hand(scene, model, given.side)
-        scene, params, reframed = reframe(scene, model, params, config)
+    scene, params, reframed = reframe(scene, model, params, config)
     has_params = scene.hand_params is not None and hand_is_here(scene.hand_model)
     fitted = not has_params and scene.keypoints_2d is not None
     params, growth = grow_hand(scene, model, params, config.growth) if fitted else (params, 1.0)
-    ours = (HandednessWarning, HandShapeWarning, HandFileWarning, HandPoseWarning)
-    notes += [str(warning.message) for warning in caught if issubclass(warning.category, ours)] + reframed
+    notes += reframed
     if abs(growth - 1) > 0.005:
         way = "larger" if growth > 1 else "smaller"
         notes.append(f"hand: {100 * abs(growth - 1):.0f} % {way} than its keypoints alone say, to fill its mask")
@@ -225,10 +250,13 @@ def prepare(
         object=replace(scene.object, vertices=factor * scene.object.vertices),
         keypoints_2d=keypoints_of_grown(scene, growth),
     )
-    making = _AHEAD.submit(contact_problem, sized, model, config, points_key)
+    making = threads.submit(contact_problem, sized, model, config, points_key)
     if ahead:
-        compiling.append(_AHEAD.submit(compile_contact, making, params, contact_key, config, unknown_size=unknown_size))
-    wait(compiling[:1])
+        compiling.append(
+            threads.submit(compile_contact, making, params, contact_key, config, unknown_size=unknown_size)
+        )
+    for each in compiling[:1]:
+        each.result()
     poses = approximate(sized, opa_key, config.restarts, count=config.candidates, config=config.opa, journal=journal)
     if poses.lost:
         notes.append(f"{poses.lost} of {config.restarts} starts ended without a finite energy and were left out")
@@ -260,7 +288,7 @@ def finish(
         hand_keypoints=(np.asarray(posed[0].keypoints, float), np.asarray(posed[1].keypoints, float)),
         metrics=({}, {}),
         scale=prepared.alignment,
-        poses=task.poses,
+        poses=task.poses._replace(scale=factor * task.poses.scale),
         candidates=candidates,
         history=contact.history,
         terms=contact.terms,

@@ -16,7 +16,8 @@ from numpy import ndarray
 from fgs_jax.config import config_values
 from fgs_jax.contact import Grasp
 from fgs_jax.errors import ResultError
-from fgs_jax.files import write_whole
+from fgs_jax.files import output_folder, write_whole
+from fgs_jax.metrics import GRASP_METRICS, PICTURE_METRICS
 from fgs_jax.refine import Result
 from fgs_jax.report import write_picture, write_report
 
@@ -26,16 +27,47 @@ RUN = "run"
 """The key of what may differ between two runs of the same scene: times, date, host."""
 
 
-def check_folder(folder: Path, *, overwrite: bool, names: Collection[str] | None = None) -> None:
-    """Raises ResultError where a result must not or cannot be written.
+def check_folder(folder: Path, *, overwrite: bool, names: Collection[str] | None = None) -> Path:
+    """The absolute path of the folder. Raises ResultError where a result must not or cannot be written.
 
     `names`: of the files that a folder to be replaced may hold; those of a refined scene by default.
     """
     names = _files() if names is None else names
+    folder = output_folder(folder, ResultError)
     if folder.exists() and not overwrite:
         raise ResultError(f"{folder}: is there already; give another --out, or --overwrite to replace it")
-    if folder.exists() and not (folder.is_dir() and all(path.name in names for path in folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and all(_is_ours(path, names) for path in _listed(folder))):
         raise ResultError(f"{folder}: holds other files than a result's and is not replaced; give another --out")
+    return folder
+
+
+def check_apart(folder: Path, scene: Path) -> None:
+    """Raises ResultError where a result's folder lies in that of a scene."""
+    try:
+        within = scene.is_dir() and scene.resolve() in folder.parents
+    except (OSError, RuntimeError, ValueError):  # no scene
+        return
+    if within:
+        raise ResultError(f"{folder}: lies in the folder of the scene {scene}; give another --out")
+
+
+def scene_name(scene: Path) -> str:
+    """Of a scene's folder, links followed."""
+    try:
+        return scene.resolve().name
+    except (OSError, RuntimeError, ValueError):  # no scene
+        return scene.name
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise ResultError(f"{folder}: cannot be read ({error.strerror}); give another --out") from error
+
+
+def _is_ours(path: Path, names: Collection[str]) -> bool:
+    return path.name in names and (path.is_symlink() or not path.is_dir())
 
 
 def write_result(
@@ -66,8 +98,7 @@ def write_folder(
 
     Raises ResultError where it cannot be written; a folder that is replaced stays until the new one is whole.
     """
-    folder = folder.expanduser().absolute()
-    check_folder(folder, overwrite=overwrite, names=names)
+    folder = check_folder(folder, overwrite=overwrite, names=names)
     try:
         write_whole(folder, write_files)
     except OSError as error:
@@ -118,6 +149,16 @@ def summary(result: Result, source: str = "") -> dict[str, Any]:
         },
     }
     return _finite(values)
+
+
+def comparison(result: Result) -> str:
+    """Measures before and after, a line each."""
+    meanings = GRASP_METRICS | PICTURE_METRICS
+    lines = [f"{'':<32}{'before':>9}{'after':>9}"]
+    for key, meaning in meanings.items():
+        values = (("-" if (value := part[key]) is None else f"{value:.3f}") for part in result.metrics)
+        lines.append(f"{key:<32}{next(values):>9}{next(values):>9}  {meaning}")
+    return "\n".join(lines)
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -97,9 +98,9 @@ class Search(NamedTuple):
     state: Any
     optimizer_state: Any
     best: tuple[Any, Float[Array, ""], Any]
-    """The iterate, its energy, its terms."""
+    """The iterate, its energy, its terms; an infinite energy, and zeros, before the first that is no NaN."""
     last: Any
-    """The terms of the iterate before, NaN before the first."""
+    """The terms of the iterate before, zero before the first."""
 
 
 Energy = Callable[[Any], tuple[Float[Array, ""], Any]]
@@ -110,11 +111,25 @@ Energy = Callable[[Any], tuple[Float[Array, ""], Any]]
 def minimise(energy: Energy, optimizer: optax.GradientTransformation, start: Any, steps: int) -> Solution:
     """`steps` iterates of any optax optimizer on `energy(state) -> (scalar, terms)`; the best one is kept.
 
-    An iterate whose energy is NaN is never the best; if all are, the start is returned with an infinite energy.
+    An iterate whose energy is NaN is never the best; if all are, the start is returned with an infinite energy and
+    terms of NaN.
     """
     check_count("minimise: steps", steps)
     search, (history, _) = advance(energy, optimizer, begin(energy, optimizer, start), steps)
-    return Solution(*search.best, history)
+    value, least, terms = search.best
+    return Solution(value, least, nan_where_lost(least, terms), history)
+
+
+def nan_where_lost(energy: Float[Array, ""], evaluated: Any) -> Any:
+    """What came with a search's best energy, with NaN for its floats where it never had one."""
+
+    def marked(x: Array) -> Array:
+        # As numpy's: a NaN of JAX's own would end a program that looks for them, though nothing is lost.
+        return (
+            jnp.where(energy < jnp.inf, x, np.asarray(np.nan, x.dtype)) if jnp.isdtype(x.dtype, "real floating") else x
+        )
+
+    return jax.tree.map(marked, evaluated)
 
 
 def begin(energy: Energy, optimizer: optax.GradientTransformation, start: Any) -> Search:
@@ -128,7 +143,7 @@ def begin(energy: Energy, optimizer: optax.GradientTransformation, start: Any) -
             f"energy: expected (scalar, terms), got arrays of shapes {came}: sum its terms and return both"
         )
     value, terms = found
-    unknown = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), terms)
+    unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), terms)
     nothing = (start, jnp.full(value.shape, jnp.inf, value.dtype), unknown)
     return Search(start, optimizer.init(start), nothing, unknown)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -217,6 +218,51 @@ def test_a_file_that_is_not_there(tmp_path):
     (tmp_path / "object.yaml").write_text("restarts: !!python/object/apply:os.getpid []")
     with pytest.raises(ConfigError, match=r"expected YAML, got could not determine a constructor"):
         load_config(tmp_path / "object.yaml")
+
+
+def test_every_number_has_bounds_that_the_shipped_ones_keep():
+    """What is beyond them would fill the memory, take weeks, or do nothing without a word."""
+    sections = (FAST, FAST.opa, FAST.contact, FAST.opa.phases[0])
+    tried = 0
+    for section in sections:
+        for item in fields(section):
+            value: Any = getattr(section, item.name)
+            first: Any = value[0] if isinstance(value, tuple) else value
+            kind: Any = type(first)
+            if kind not in (int, float):
+                continue
+            tried += 1
+            least, most, _, opened = module._BOUNDS.get(item.name, module._WEIGHT)
+            huge = [10**400] if kind is int else [1e300]
+            for bad in (kind(most * 1.01 + 1), *huge, kind(least if opened else -1), *([0] if least >= 1 else [])):
+                spoiled = replace(section, **{item.name: (first, bad) if isinstance(value, tuple) else bad})
+                with pytest.raises(ConfigError, match=f"{item.name}: expected .*, got .*; change it") as caught:
+                    check_config(spoiled)
+                assert "\n" not in str(caught.value) and len(str(caught.value)) < 150
+            if item.name not in ("restarts", "steps"):  # which are bounded together, too
+                best = (kind(most), kind(most)) if isinstance(value, tuple) else kind(most)
+                check_config(replace(section, **{item.name: best}))
+    assert tried > 50
+
+
+def test_what_is_recorded_of_all_starts_together_is_bounded():
+    phase = replace(FAST.opa.phases[0], steps=100_000)
+    config = replace(FAST, opa=replace(FAST.opa, phases=(phase,)))
+    check_config(replace(config, restarts=20_000))
+    with pytest.raises(ConfigError, match=r"restarts: expected at most 2e\+09 steps of all .*, got 2\.5e\+09; take"):
+        check_config(replace(config, restarts=25_000))
+    with pytest.raises(ConfigError, match="phases: expected at most 64, got 65"):
+        check_config(replace(FAST, opa=replace(FAST.opa, phases=(phase,) * 65)))
+
+
+@pytest.mark.parametrize("name", ["rate_one", "angle_rate", "translation_rate"])
+def test_a_rate_of_zero_is_no_way_to_leave_a_phase_out(name):
+    with pytest.raises(ConfigError, match=rf"contact: {name}: expected more than 0, got 0\.0; change it"):
+        check_config(replace(FAST, contact=replace(FAST.contact, **{name: 0.0})))
+    for rates in ((0.1, 0.0), (0.0, 0.1)):
+        phase = replace(FAST.opa.phases[0], rotation_rate=rates)
+        with pytest.raises(ConfigError, match=r"rotation_rate: expected more than 0, got 0\.0"):
+            check_config(replace(FAST, opa=replace(FAST.opa, phases=(phase,))))
 
 
 def test_check_config_looks_at_every_number():

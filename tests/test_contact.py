@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 
 from benchmarks import grasps, shapes
 from examples import energies_on_your_own_hand
-from fgs_jax import contact
+from fgs_jax import contact, contact_stage
 from fgs_jax.camera import project
 from fgs_jax.config import FAST_CONTACT, PAPER_CONTACT
 from fgs_jax.contact import (
@@ -179,6 +179,9 @@ def test_the_prior_is_zero_at_the_mean_and_within_the_limits():
     np.testing.assert_allclose(E_prior(mean + std * jnp.array([3.0, 4.0]), mean, std), 5.0, rtol=1e-5)
     beyond = E_prior(mean, mean, std, jnp.array([1.5, -0.5]), limits)
     np.testing.assert_allclose(beyond, 0.5 + 0.3, rtol=1e-5)
+    for one in ({"limited": mean}, {"limits": limits}):
+        with pytest.raises(ValueError, match="expected limited and limits, or neither, got one of them"):
+            E_prior(mean, mean, std, **one)
 
 
 def test_self_penetration_equals_its_twin(rng):
@@ -247,6 +250,11 @@ def test_the_keypoint_term_equals_its_twin(rng):
     np.testing.assert_allclose(
         E_keypoint(jnp.asarray(pixels), jnp.asarray(seen)), twin.E_keypoint(pixels, seen, all_seen), rtol=1e-4
     )
+    # A box of less than a pixel counts as one, one of a pixel and a half as it is.
+    for shrink in (0.005, 0.001):
+        small, small_seen = ((shrink * array).astype(np.float32) for array in (pixels, seen))
+        ours = E_keypoint(jnp.asarray(small), jnp.asarray(small_seen))
+        np.testing.assert_allclose(ours, twin.E_keypoint(small, small_seen, all_seen), rtol=1e-4)
     # A keypoint that was not seen may be anywhere, and is not in the box.
     unseen = seen.copy()
     unseen[some == 0] = np.nan
@@ -586,6 +594,11 @@ def test_the_order_of_a_picture_equals_rays_against_each_triangle(scene, model, 
     np.testing.assert_allclose(ours.front, front, atol=1e-4)
     np.testing.assert_allclose(ours.back, back, atol=1e-4)
     assert (front > 0).sum() > 3 and (back > 0).sum() > 3 and ((front == 0) & (back == 0)).sum() > 3
+    # Four times as large and as far, beyond a metre, everything is as it was but for the unit.
+    far = replace(start, translation=4 * start.translation, scale=4 * start.scale)
+    again = find_order(problem, far, some._replace(vertices=4 * some.vertices))
+    np.testing.assert_allclose(again.front, 4 * front, atol=4e-4)
+    np.testing.assert_allclose(again.back, 4 * back, atol=4e-4)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-6, 2.0, np.pi, 2 * np.pi])
@@ -643,6 +656,20 @@ def behind_the_ball(problem, found, k):
     return float((depth - placed.translation[2]) / placed.scale)
 
 
+def energy_of_step_one(problem, placed, factor, unknown_size):
+    """What was scanned, of the grasp that comes back."""
+    model, posed = problem.model, posed_hand(problem.model, placed.hand)
+    sigma = FAST_CONTACT.object_sigma if unknown_size else FAST_CONTACT.hand_sigma
+    distance = np.asarray(object_distance(problem, placed, posed.vertices), float)
+    chosen = twin.nearest_contacts(distance, np.asarray(model.regions), FAST_CONTACT.per_region, np.inf)
+    order = (np.asarray(x, float) for x in find_order(problem, placed, posed))
+    wrong = twin.E_order(np.asarray(posed.vertices[:, 2], float), *order)
+    energy = FAST_CONTACT.w_dis_one * sum(abs(distance[v]) for group in chosen.values() for v in group)
+    energy += FAST_CONTACT.w_pen_one * np.maximum(-distance, 0).sum() * 778 / len(distance)
+    energy += FAST_CONTACT.w_order_one * wrong * 778 / len(distance)
+    return energy + FAST_CONTACT.w_size * (np.log(factor) / sigma) ** 2
+
+
 @pytest.mark.parametrize("unknown_size", [False, True], ids=["metric", "unknown"])
 def test_step_one_finds_both_valleys_and_puts_the_better_first(model, unknown_size):
     for palm in (1, -1):
@@ -657,13 +684,7 @@ def test_step_one_finds_both_valleys_and_puts_the_better_first(model, unknown_si
             again = resized(problem, start, found.factor[k], unknown_size=unknown_size)
             for ours, expected in zip(jax.tree.leaves(placed), jax.tree.leaves(again), strict=True):
                 np.testing.assert_allclose(ours, expected, rtol=1e-6)
-            # What was scanned is the energy of the grasp that comes back.
-            sigma = FAST_CONTACT.object_sigma if unknown_size else FAST_CONTACT.hand_sigma
-            distance = np.asarray(object_distance(problem, placed, posed_hand(model, placed.hand).vertices), float)
-            chosen = twin.nearest_contacts(distance, np.asarray(model.regions), FAST_CONTACT.per_region, np.inf)
-            expected = FAST_CONTACT.w_dis_one * sum(abs(distance[v]) for group in chosen.values() for v in group)
-            expected += FAST_CONTACT.w_pen_one * np.maximum(-distance, 0).sum() * 778 / len(distance)
-            expected += FAST_CONTACT.w_size * (np.log(found.factor[k]) / sigma) ** 2
+            expected = energy_of_step_one(problem, placed, found.factor[k], unknown_size)
             np.testing.assert_allclose(found.energy[k], expected, rtol=1e-3)
 
 
@@ -675,6 +696,10 @@ def test_step_one_heeds_the_order_that_the_picture_shows(model, unknown_size):
             found = run_approach(problem, start, jax.random.key(0), FAST_CONTACT, unknown_size=unknown_size)
             place = behind_the_ball(problem, found, 0)
             assert 0.03 < -seen * place < 0.07, "before the ball where the picture shows the hand, else behind it"
+            for k in range(2):
+                placed = jax.tree.map(lambda x: x[k], found.grasp)  # noqa: B023
+                expected = energy_of_step_one(problem, placed, found.factor[k], unknown_size)
+                np.testing.assert_allclose(found.energy[k], expected, rtol=2e-3)
 
 
 def test_the_scan_holds_no_change_at_any_count():
@@ -747,6 +772,23 @@ def test_the_paper_s_step_one_moves_the_object_in_depth_alone(model):
         for k in range(60)
     ]
     assert 0.007 < np.std(depths) < 0.013 and abs(np.mean(depths)) < 0.005
+
+
+def test_a_second_lane_is_the_other_valley_or_starts_half_open(model):
+    """Of a ball far beside the hand, where there is one valley only, and of one that the hand passes through."""
+    problem, start = ball_scene(model, 1, 0)
+    start = replace(start, hand=replace(start.hand, pose=jnp.full((15, 3), 0.1)))
+    starts = jax.tree.map(lambda x: jnp.stack([x, x]), start)
+    starts = replace(starts, translation=starts.translation.at[0, 0].add(1.0))
+    first, searching = contact_stage._begin(problem, starts, jax.random.key(0), FAST_CONTACT, False)
+    np.testing.assert_array_equal(first.distinct, [False, True])
+    np.testing.assert_allclose(
+        searching.search.state.pose, np.array([0.1, 0.05, 0.1, 0.1])[:, None, None] * np.ones((15, 3))
+    )
+    # The hand that E_h holds on to is as it was seen in all of them.
+    np.testing.assert_array_equal(searching.start.hand.pose, np.full((4, 15, 3), np.float32(0.1)))
+    np.testing.assert_array_equal(searching.start.hand.scale, np.asarray(first.factor).ravel())
+    assert first.factor[0, 0] == first.factor[0, 1] and first.factor[1, 0] != first.factor[1, 1]
 
 
 # --- step two

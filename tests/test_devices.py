@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fgs_jax.compiling import keep_programs
 from fgs_jax.config import FAST_CONTACT
 from fgs_jax.contact import ContactProblem, Grasp
 from fgs_jax.distance import DistanceGrid
@@ -211,4 +212,5 @@ def run_two(file: str, process: str, port: str) -> None:
 
 
 if __name__ == "__main__":
+    keep_programs(os.environ["JAX_COMPILATION_CACHE_DIR"])
     {"eight": run_eight, "two": run_two}[sys.argv[1]](*sys.argv[2:])

@@ -84,11 +84,19 @@ def test_what_is_no_start_is_said_in_one_line():
         run(problems[0], starts, KEY, CONFIG, scene=np.zeros(9) + 0.5)
 
 
+def test_a_program_that_looks_for_nans_finds_none(found):
+    problems, starts, scene = grasp_starts()
+    with jax.debug_nans(True):
+        again = refine_grasps(problems, starts, KEY, CONFIG, scene=scene, width=WIDTH)
+    assert_same(again, found, np.arange(len(scene)))
+
+
 def test_a_lost_grasp_loses_alone(found):
     problems, starts, scene = grasp_starts()
     spoiled = replace(starts, hand=replace(starts.hand, pose=starts.hand.pose.at[4, 2, 0].set(np.nan)))
     beside = refine_grasps(problems, spoiled, KEY, CONFIG, scene=scene, width=WIDTH)
     assert beside.energy[4] == np.inf and np.isfinite(found.energy).all()
+    assert np.isnan(beside.hand_vertices[4]).all() and all(np.isnan(term[4]) for term in beside.terms.values())
     others = np.flatnonzero(np.arange(len(scene)) != 4)
     assert_same(jax.tree.map(lambda x: x[others], beside), found, others)
 

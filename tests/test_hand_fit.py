@@ -3,13 +3,16 @@
 import inspect
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from fgs_jax import hand_fit
 from fgs_jax.camera import project
 from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
 from fgs_jax.hand import hand, hand_keypoints, joint_angles, pose_from_joint_angles
@@ -103,6 +106,81 @@ def test_pixels_alone_find_a_hand_that_looks_right(model, natural):
     assert (np.asarray(fits.error_2d) < 0.02 * box).all()
 
 
+def expected_residuals(model, x, turn, *, keypoints_3d=None, pixels=None, landmarks=None, vertices=None, weight):
+    """Sum of squares of each part, in the standard deviations that `fgs_jax.hand_fit` names."""
+    array = partial(np.asarray, dtype=float)
+    rotation = array(turn) @ Rotation.from_rotvec(x[:3]).as_matrix()
+    params = HandParams(
+        betas=jnp.asarray(x[51:]), pose=jnp.asarray(x[6:51].reshape(15, 3)), rotation=jnp.asarray(rotation)
+    )
+    params = replace(params, translation=jnp.asarray(x[3:6]))
+    posed = hand(model, params, center_wrist=True)
+    keypoints, counted = array(posed.keypoints), weight > 0
+
+    def centred(points):
+        return points - np.average(points, axis=0, weights=weight)
+
+    parts = {}
+    if vertices is not None:
+        parts["vertices"] = (((array(posed.vertices) - vertices) / 0.001) ** 2).sum()
+    if keypoints_3d is not None:
+        parts["3d"] = ((weight[:, None] * (keypoints - keypoints_3d) / 0.002)[counted] ** 2).sum()
+    if pixels is not None:
+        side = max(np.ptp(pixels[counted], axis=0).max(), 1.0)
+        offset = keypoints[:, :2] / keypoints[:, 2:] * array(CAMERA.focal) + array(CAMERA.principal) - pixels
+        parts["2d"] = ((weight[:, None] * offset / (0.018 * side))[counted] ** 2).sum()
+    if landmarks is not None:
+        shape, guess = centred(keypoints), centred(landmarks)
+        size = (weight[:, None] * shape * guess).sum() / (weight[:, None] * guess**2).sum()
+        parts["landmarks"] = ((weight[:, None] * (shape - size * guess) / 0.012) ** 2).sum()
+    offset = x[6:51] - array(model.pose_mean).ravel()
+    in_components = array(model.pose_components) @ offset
+    parts["pose"] = (0.35**2 * in_components**2 / (array(model.pose_component_std) ** 2 + 0.05**2)).sum()
+    angles, limits = array(joint_angles(model, params.pose)), array(model.joint_limits)
+    beyond = np.maximum(angles - limits[..., 1], 0) + np.maximum(limits[..., 0] - angles, 0)
+    parts["limits"] = ((beyond / 0.1) ** 2).sum()
+    parts["shape"] = (0.35**2 * x[51:] ** 2).sum()
+    return parts
+
+
+@pytest.mark.parametrize("scale", [100.0, 1.3], ids=["a hand", "a speck"])
+def test_what_is_minimised_equals_its_twin(model, natural, rng, scale):
+    """Data in its noise and priors in their spread, with a keypoint that counts for half and one for nothing."""
+    x = np.concatenate([[0.1, -0.2, 0.1], [0.02, 0.01, 0.6], rng.normal(size=45) * 0.5, rng.normal(size=10)])
+    turn = Rotation.from_rotvec([0.4, 0.2, -0.3]).as_matrix()
+    weight = np.ones(21)
+    weight[3], weight[8] = 0.5, 0.0
+    keypoints = np.asarray(hand_keypoints(model, jax.tree.map(lambda a: a[0], natural)), float)
+    pixels = 320 + scale * rng.random((21, 2))
+    pixels[8] = 0  # as `fit_hand` leaves out what does not count
+    given = {"keypoints_3d": keypoints, "pixels": pixels, "landmarks": 1.3 * keypoints + 0.1 * rng.normal(size=(21, 3))}
+    expected = expected_residuals(model, x, turn, **given, weight=weight)
+    assert min(expected.values()) > 0.1
+
+    @jax.jit
+    def ours(x, pixels):
+        arrays = [jnp.asarray(a, jnp.float32) for a in (keypoints, given["landmarks"], weight[:, None])]
+        seen = hand_fit._Seen(arrays[0], pixels, CAMERA, arrays[1], None, arrays[2])
+        return hand_fit._residuals(x, jnp.asarray(turn, jnp.float32), model, seen)
+
+    found = np.asarray(ours(jnp.asarray(x, jnp.float32), jnp.asarray(pixels, jnp.float32)), float)
+    sizes = {"3d": 63, "2d": 42, "landmarks": 63, "pose": len(model.pose_components), "limits": 45, "shape": 10}
+    ends = np.cumsum(list(sizes.values()))
+    for name, part in zip(sizes, np.split(found, ends[:-1]), strict=True):
+        np.testing.assert_allclose((part**2).sum(), expected[name], rtol=2e-3, err_msg=name)
+    assert len(found) == ends[-1]
+
+
+def test_the_first_place_is_right_for_a_hand_at_one_depth(rng):
+    flat = np.append(rng.normal(size=(21, 2)) * 0.05, np.zeros((21, 1)), axis=1)
+    place, weight = np.array([0.03, -0.02, 0.7]), np.ones((21, 1))
+    weight[8] = 0
+    pixels = np.asarray(project(CAMERA, jnp.asarray(flat + place, jnp.float32))).copy()
+    pixels[8] = 0
+    seen = hand_fit._Seen(None, jnp.asarray(pixels), CAMERA, None, None, jnp.asarray(weight, jnp.float32))
+    np.testing.assert_allclose(hand_fit._weak_perspective(jnp.asarray(flat, jnp.float32), seen), place, rtol=1e-4)
+
+
 def test_alone_and_among_others_are_the_same_fit(model, natural):
     keypoints = jax.vmap(hand_keypoints, (None, 0))(model, natural)
     together = fit_in_space(model, keypoints)
@@ -167,6 +245,18 @@ def test_the_side_shows_in_landmarks(model, natural):
     flat = keypoints[0] * jnp.array([[1.0, 1.0, 0.0]])  # a flat picture has no side
     with pytest.warns(HandednessWarning, match="hardly speak for a right hand"):
         check_side(model, flat)
+
+
+@pytest.mark.filterwarnings("error")
+def test_evidence_is_enough_from_the_least_on(model):
+    hand_fit.warn_of_side(model, 1.5)
+    for evidence, least, verdict in (
+        (1.49, 1.5, "hardly speak for"),
+        (0.5, 2.0, "hardly"),
+        (0.49, 2.0, "speak against"),
+    ):
+        with pytest.raises(HandednessWarning, match=verdict):
+            hand_fit.warn_of_side(model, evidence, least)
 
 
 @needs_data

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import time
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,18 @@ import pytest
 import trimesh
 import yaml
 
-from fgs_jax import results
+from fgs_jax import cli, fingerprints, results
 from fgs_jax.cli import comparison, fingerprint, main
 from fgs_jax.config import config_values
-from fgs_jax.errors import ResultError
+from fgs_jax.errors import HandFileError, ResultError
+from fgs_jax.hand_files import locate_hand_file
+from fgs_jax.journal import Journal
 from fgs_jax.metrics import GRASP_METRICS, PICTURE_METRICS
 from fgs_jax.results import RUN, check_folder, summary, write_result
+from fgs_jax.run_lock import RunLock
 from fgs_jax.scene import mirrored
 from fgs_jax.scene_files import save_scene
+from fgs_jax.types import HandParams
 from tests.small_scene import SMALL, as_scene, refined, rendered
 
 FILES = sorted(
@@ -58,6 +62,7 @@ def place(tmp_path_factory):
     seen = refined().before.hand
     far = replace(seen, translation=seen.translation + np.array([0, 0, 3], np.float32))
     save_scene(replace(scene, keypoints_2d=None, hand_params=jax.tree.map(jnp.asarray, far)), folder / "far")
+    (folder / "loop").symlink_to("loop")
     (folder / "small.yaml").write_text(yaml.safe_dump(config_values(SMALL)))
     return folder
 
@@ -245,6 +250,7 @@ def test_what_is_no_result_is_never_replaced(result, written, tmp_path):
 def test_a_failed_write_leaves_nothing_and_the_former_result(result, written, tmp_path):
     shutil.copytree(written, tmp_path / "former")
     before = snapshot(tmp_path)
+    resource = pytest.importorskip("resource", reason="this system has no limits of files' sizes")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # the hand's OBJ is smaller, its GLB is larger
     try:
@@ -367,13 +373,32 @@ def test_a_word_that_is_not_known_names_the_nearest(fgs, out, capsys, words, mes
         ([], "refine: expected folders of scenes, got none; give one, such as examples/scenes/tumbler"),
         (["scene", "scene"], "refine: expected scenes of different names, got scene, scene; rename one"),
         (["nowhere"], "nowhere: scene.json: expected this file, there is none: check the folder"),
+        (["scene", "--grid", "100000"], "configuration: grid: expected at most 256, got 100000; change it"),
+        (["scene", "--restarts", "9" * 400], "configuration: restarts: expected at most 1000000, got 99999"),
+        (["scene", "--contact.angle-rate", "0"], "configuration: contact: angle_rate: expected more than 0, got 0.0"),
+        (["scene", "--batch", "100000"], "--batch: expected a number from 1 to 256, got 100000"),
+        (["scene", "--out", "/"], "/: expected a folder of its own for the result, came the root of all folders"),
+        (["scene", "left", "--out", "/"], "/: expected a folder of its own for the result, came the root of all"),
+        (["scene", "--out", ""], ".: expected a folder of its own for the result, came the current folder"),
+        (["scene", "--out", ".."], "..: expected a folder of its own for the result, came the current folder, or one"),
+        (["scene", "--out", "small.yaml/out"], "{place}/small.yaml/out: cannot be written (Not a directory)"),
+        (["scene", "--out", "small.yaml"], "{place}/small.yaml: is there already"),
+        (["scene", "--out", "scene/out"], "{place}/scene/out: lies in the folder of the scene scene; give another"),
+        (["scene", "left", "--out", "left/o"], "{place}/left/o: lies in the folder of the scene left; give another"),
+        (["scene", "--out", "n" * 250], "nnnn"),
+        (["scene", "--out", "/".join(["a"] * 2500)], "a/a/"),
+        (["scene", "--out", "a\0b"], "'a\\x00b': cannot be written (embedded null byte)"),
+        (["scene", "--out", "~nobody-here/out"], "'~nobody-here/out': cannot be written (Could not determine home"),
+        (["scene", "--out", "loop/out"], "'loop/out': cannot be written ("),
     ],
 )
 def test_a_mistake_is_one_line(fgs, out, capsys, words, message):
+    place = out.parent
+    before = sorted(place.rglob("*"))
     assert fgs("--out", out, *words) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"fgs: {message}") and printed.err.count("\n") == 1
-    assert printed.out == "" and not out.exists()
+    assert printed.err.startswith(f"fgs: {message.format(place=place)}") and printed.err.count("\n") == 1
+    assert printed.out == "" and not out.exists() and sorted(place.rglob("*")) == before
 
 
 def test_a_scene_is_not_overwritten_by_its_result(place, fgs, capsys):
@@ -404,6 +429,114 @@ def test_the_fingerprint_is_of_all_that_a_result_follows_from():
     assert len({mark, *others}) == len(others) + 1
 
 
+def test_a_hand_is_known_by_the_content_of_its_file(tmp_path, monkeypatch):
+    scene = as_scene(rendered())
+    for name in ("one.npz", "two.npz"):
+        shutil.copy(locate_hand_file("open_hand")[1], tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "open_hand").write_text("a file of that name")
+    sources = ("open_hand", "one.npz", "./two.npz", str(tmp_path / "one.npz"))
+    marks = {fingerprint(scene, replace(SMALL, hand_model=source)) for source in sources}
+    assert marks == {fingerprint(scene, SMALL)}
+    posed = replace(scene, hand_params=HandParams(), hand_model=str(tmp_path / "two.npz"))
+    before = fingerprint(posed, SMALL)
+    with (tmp_path / "two.npz").open("ab") as file:
+        file.write(b" ")
+    assert fingerprint(scene, replace(SMALL, hand_model="two.npz")) not in marks
+    assert fingerprint(posed, SMALL) != before
+    (tmp_path / "two.npz").unlink()
+    assert fingerprint(posed, SMALL) not in (before, fingerprint(scene, SMALL))
+    with pytest.raises(HandFileError):
+        fingerprint(scene, replace(SMALL, hand_model="two.npz"))
+
+
+def test_the_code_is_part_of_the_fingerprint(tmp_path, monkeypatch):
+    scene, mark = as_scene(rendered()), fingerprint(as_scene(rendered()), SMALL)
+    monkeypatch.setattr(fingerprints, "code_mark", lambda: "of another version")
+    assert fingerprint(scene, SMALL) != mark
+    marks = set()
+    for name, text in (("a.py", "x = 1"), ("a.py", "x = 2"), ("b.py", "x = 2"), ("c.txt", "x = 2"), ("sub/a.py", "")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        fingerprints._code_mark.cache_clear()
+        marks.add(fingerprints._code_mark(tmp_path))
+    assert len(marks) == 4
+
+
+# --- Ends -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [[], ["--overwrite"], ["--resume"]])
+def test_two_runs_do_not_share_a_folder(fgs, out, capsys, words):
+    with RunLock(out) as first:
+        assert fgs("scene", "--out", out, *words) == 2
+        printed = capsys.readouterr()
+        assert printed.err.startswith(f"fgs: {out}: another run is at work here (process {os.getpid()} on ")
+        assert printed.err.count("\n") == 1 and printed.out == "" and not out.exists()
+        first.check()
+    with RunLock(out / "left"):  # a scene's folder alone
+        assert fgs("nowhere", "left", "--out", out, *words) == 2
+        error = capsys.readouterr().err.splitlines()
+        assert error[1].startswith(f"fgs: {out / 'left'}: another run is at work here")
+        assert error[2] == "fgs: 2 of 2 scenes failed"
+
+
+def entry(journals: Any) -> None:
+    journals[0].run(lambda: {"found": np.arange(3)})
+
+
+def test_what_was_found_is_kept_where_a_run_is_stopped(fgs, out, capsys, monkeypatch):
+    def stopped(*_: Any, journals: Any, **__: Any) -> Any:
+        entry(journals)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "refine_many", stopped)
+    assert fgs("scene", "--out", out) == 130
+    assert capsys.readouterr() == ("", "fgs: stopped; go on with --resume\n")
+    records = out.with_name(".out.journal")
+    [folder] = records.iterdir()
+    assert Journal(folder).recovered == 1 and [path.name for path in out.parent.glob(".*")] == [records.name]
+    shutil.rmtree(records)
+
+
+def test_what_was_found_is_kept_where_the_result_has_no_room(fgs, out, capsys, monkeypatch, result):
+    def found(*_: Any, journals: Any, **__: Any) -> Any:
+        entry(journals)
+        return [result]
+
+    monkeypatch.setattr(cli, "refine_many", found)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        assert fgs("scene", "--out", out) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capsys.readouterr().err.startswith(f"fgs: {out}: cannot be written (File too large); free some space")
+    assert fgs("scene", "--out", out, "--resume") == 0
+    assert "scene: goes on after 1 parts" in capsys.readouterr().out and sorted(p.name for p in out.iterdir()) == FILES
+
+
+def test_a_link_to_a_result_is_followed(tmp_path):
+    def write(name: str, text: str) -> None:
+        def write_files(folder: Path) -> None:
+            (folder / "a").write_text(text)
+
+        results.write_folder(tmp_path / name, write_files, {"a"}, overwrite=True)
+
+    write("real", "old")
+    (tmp_path / "link").symlink_to("real")
+    write("link", "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"] and (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "a").read_text() == "new"
+    (tmp_path / "nothing").symlink_to("not there yet")
+    write("nothing", "first")
+    assert (tmp_path / "not there yet" / "a").read_text() == "first"
+    (tmp_path / "real" / "a").unlink()
+    (tmp_path / "real" / "a").mkdir()  # a folder of a result's file's name is none
+    with pytest.raises(ResultError, match="holds other files than a result's"):
+        write("real", "newer")
+
+
 @pytest.mark.parametrize("moment", ["first checkpoint", "object pose", "contact"])
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(fgs, out, capsys, written, moment):
     records = out.with_name(".out.journal")
@@ -432,6 +565,38 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(fgs, out, capsys, writte
     for name in set(FILES) - {"result.json", "report.html"}:
         assert (out / name).read_bytes() == (written / name).read_bytes()
     assert sorted(path.name for path in out.iterdir()) == FILES and not records.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal, as a terminal does")
+def test_ctrl_c_is_one_line_and_the_run_goes_on_to_the_same_bits(fgs, out, capsys, written):
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": CACHE}
+    command = [sys.executable, "-c", KILLED, "refine", "scene", "--config", "small.yaml", "--out", "out"]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=environment, cwd=out.parent) as run:
+        assert run.stdout and run.stderr
+        next(line for line in run.stdout if line.startswith("scene: object pose"))
+        run.send_signal(signal.SIGINT)
+        run.send_signal(signal.SIGINT)
+        assert run.stderr.read() == "fgs: stopped; go on with --resume\n"
+    assert run.returncode == 130
+    assert [path.name for path in out.parent.glob(".*")] == [".out.journal"] and not out.exists()
+    assert fgs("scene", "--out", "out", "--resume") == 0
+    assert "scene: goes on after " in capsys.readouterr().out
+    assert without_run(out / "result.json") == without_run(written / "result.json")
+
+
+def test_a_reader_that_goes_away_does_not_lose_the_result(out, written):
+    """As `fgs refine ... | head -1`."""
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": CACHE}
+    command = [sys.executable, "-m", "fgs_jax", "refine", "scene", "--config", "small.yaml", "--out", "out"]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=environment, cwd=out.parent) as run:
+        assert run.stdout and run.stderr
+        assert run.stdout.readline().startswith("scene: hand")
+        run.stdout.close()
+        assert run.stderr.read() == ""
+    assert run.returncode == 0
+    assert without_run(out / "result.json") == without_run(written / "result.json")
 
 
 def test_a_scene_that_is_finished_is_left_as_it_is(fgs, written, capsys):

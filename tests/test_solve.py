@@ -76,7 +76,7 @@ def test_two_halves_are_the_whole_to_the_bit(rate):
 def test_a_search_that_has_not_begun_knows_nothing():
     search = begin(crooked, optax.adam(0.1), CROOKED_START)
     value, energy, terms = search.best
-    assert energy == jnp.inf and all(np.isnan(term) for term in terms.values()) and set(terms) == {"valley", "bowl"}
+    assert energy == jnp.inf and terms == search.last == {"valley": 0, "bowl": 0}
     same = jax.tree.map(np.array_equal, (search.state, value), (CROOKED_START, CROOKED_START))
     assert all(jax.tree.leaves(same))
     (state, _, best, last), (history, recorded) = advance(crooked, optax.adam(0.1), search, 1)
@@ -145,3 +145,19 @@ def test_a_nan_is_never_the_best_and_loses_alone():
     found = minimise(lambda x: with_a_hole(x[0]), optax.sgd(0.25), jnp.array([2.0]), 4)  # 2, then 1: a NaN
     np.testing.assert_array_equal(found.value, [2.0])
     assert found.energy == 4.0 and np.isnan(found.history[1])
+
+
+def test_nothing_is_a_nan_that_is_not_lost():
+    with jax.debug_nans(True):
+        for run in (lambda f: f, jax.jit):
+            found = run(lambda start: minimise(crooked, optax.adam(0.05), start, 5))(CROOKED_START)
+            assert np.isfinite(found.energy) and np.isfinite(found.history).all()
+            cost = run(lambda start: least_squares(rosenbrock, start, 5))(jnp.array([-1.2, 1.0])).cost
+            assert np.isfinite(cost)
+        search = begin(crooked, optax.adam(0.05), CROOKED_START)
+        search, _ = advance(crooked, optax.adam(0.05), search, 2)
+        assert np.isfinite(search.best[1])
+    counted = minimise(lambda x: (jnp.sum(x**2), {"count": jnp.int32(3)}), optax.sgd(0.1), jnp.ones(2), 2)
+    assert counted.terms["count"] == 3 and counted.terms["count"].dtype == jnp.int32
+    with pytest.raises(FloatingPointError), jax.debug_nans(True):  # and what is lost is said
+        minimise(lambda x: (jnp.sqrt(x[0]), {}), optax.sgd(1.0), jnp.array([-1.0]), 2)

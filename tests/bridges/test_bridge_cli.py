@@ -270,3 +270,23 @@ def test_doctor_lists_every_back_end(capsys):
 def test_help_and_words_that_are_not_known(word, capsys):
     assert run([word, "--help"], capsys)[0] == 0
     assert run([word, "--no-such-option"], capsys)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--seed", "-1"], "seed: expected a whole number from 0 to 4294967295, got -1; change it"),
+        (["--seed", "9" * 30], "seed: expected a whole number from 0 to 4294967295, got 9"),
+        (["--focal", "0"], "focal: expected a positive number of pixels, got 0.0; change it"),
+        (["--focal", "nan"], "focal: expected a positive number of pixels, got nan; change it"),
+        (["--out", "/"], "/: expected a folder of its own for the result, came the root of all folders"),
+        (["--out", "n" * 300], "nnnn"),
+    ],
+)
+def test_a_number_or_a_folder_that_means_nothing_is_a_line(words, tmp_path, capsys, option, message):
+    text = ["text-to-grasp", "a hand drinks", "--object", "mug", "--out", str(tmp_path / "run")]
+    for command in (words, text) if option[0] != "--out" else (words,):
+        status, out, errors = run([*command, *option], capsys)
+        assert (status, out) == (2, "") and len(errors) == 1
+        assert errors[0].removeprefix("fgs: ").removeprefix("command line: ").startswith(message)
+    assert not (tmp_path / "scene").exists() and not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridges import registry, types
+from bridges import types
 from bridges.registry import BACKENDS, create, missing, names
 from bridges.types import Provenance
 from fgs_jax.errors import BridgeUnavailable, ConfigError
@@ -29,12 +29,6 @@ ENTRIES = [(kind, name) for kind, entries in BACKENDS.items() for name in entrie
 def backend_class(kind, name) -> Any:
     module, _, attribute = BACKENDS[kind][name].target.partition(":")
     return getattr(import_module(module), attribute)
-
-
-@pytest.fixture
-def without(monkeypatch):
-    """Makes modules such that they cannot be imported."""
-    return lambda *modules: [monkeypatch.setitem(sys.modules, module, None) for module in modules]
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
@@ -115,7 +109,8 @@ def test_the_nearest_name_is_suggested():
     assert "did you mean" not in str(error.value)
 
 
-def test_what_is_not_installed_comes_with_the_line_that_installs_it(without):
+def test_what_is_not_installed_comes_with_the_line_that_installs_it(found, without):
+    found("torch", "transformers")
     without("diffusers")
     assert missing("object", "shap-e") == ["diffusers"]
     with pytest.raises(BridgeUnavailable) as error:
@@ -125,9 +120,8 @@ def test_what_is_not_installed_comes_with_the_line_that_installs_it(without):
     assert missing("segmenter", "sam") == ["torch"]
 
 
-def test_auto_says_what_it_chose_and_records_it(capsys):
-    pytest.importorskip("torch", reason=registry.EXTRA)
-    pytest.importorskip("transformers", reason=registry.EXTRA)
+def test_auto_says_what_it_chose_and_records_it(found, capsys):
+    found("torch", "transformers")
     made = create("detector", model="synthetic")
     assert capsys.readouterr().err == "fgs: detector: auto chose grounding-dino\n"
     provenance = made.provenance()
@@ -208,3 +202,22 @@ def test_its_name_is_suggested_and_auto_does_not_take_it(other_package, without,
     without("torch")
     with pytest.raises(BridgeUnavailable):
         create("segmenter")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "message"),
+    [
+        ("segmenter", "file", {"path": 3}, "segmenter.file: path: expected str, got 3; change it"),
+        ("object", "file", {"path": "m", "faces": "many"}, "object.file: faces: expected int or nothing, got 'many'"),
+        ("object", "file", {"path": "m", "faces": True}, "object.file: faces: expected int or nothing, got True"),
+        ("object", "file", {"path": "m", "faces": 10**400}, "object.file: faces: expected a number of at most 4294967"),
+        ("object", "file", {"path": "m", "largest": 1}, "object.file: largest: expected bool, got 1"),
+        ("text_to_image", "files", {"images": "one.png"}, "text_to_image.files: images: expected list, got 'one.png'"),
+        ("hand", "mediapipe", {"confidence": float("nan")}, "hand.mediapipe: confidence: expected a number of at most"),
+        ("hand", "mediapipe", {"timeout": float("inf")}, "hand.mediapipe: timeout: expected a number of at most"),
+    ],
+)
+def test_an_option_of_another_type_is_one_line(kind, name, options, message):
+    with pytest.raises(ConfigError) as caught:
+        create(kind, name, **options)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value) and len(str(caught.value)) < 120

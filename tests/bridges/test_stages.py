@@ -1,14 +1,15 @@
 """From a text to a scene and a grasp, stage by stage, on real files: a run, a rerun, a kill, edits, failures."""
 
-import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from bridges.stages import RECORDS, STAGES, WORK, Run, read_run, run_stage, stat
 from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
+from fgs_jax.hand_files import locate_hand_file
 from fgs_jax.scene_files import load_scene
 from tests.bridges import stub_object_tools
 from tests.bridges.tiny_vision import picture
@@ -265,10 +267,20 @@ def test_a_child_ends_with_its_parent(config, tmp_path):
 def test_two_processes_do_not_share_a_folder(config, tmp_path):
     run = a_run(tmp_path / "run", config)
     make(run, until="images")
+    fcntl = pytest.importorskip("fcntl", reason="this system has no flock")
     with (run.folder / ".lock").open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(BridgeError, match="another process is at work here; wait for it, or stop it"):
             make(run)
+
+
+def test_without_locks_of_files_it_is_said_and_the_stages_are_made(config, tmp_path, without):
+    """As on a system that has neither POSIX's locks nor those of Windows."""
+    without("fcntl", "msvcrt")
+    failed, told = make(a_run(tmp_path / "run", config), until="images", in_process=False)
+    assert not failed and (tmp_path / "run" / "images").is_dir()
+    assert told[0] == "run: this system has no locks of files: see to it that no other fgs runs here"
+    assert told[-1] == "run: images: done"
 
 
 def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
@@ -408,3 +420,61 @@ def test_records_say_what_made_a_stage(config, tmp_path):
     assert set(record) == {"stage", "fingerprint", "files", "provenance", "seconds"}
     assert set(record["files"]) == {"interaction.png", "object.png"}
     assert stages.fingerprint(run, "images") == record["fingerprint"]
+
+
+def test_options_are_known_by_the_content_of_what_they_name(config, inputs, tmp_path, monkeypatch):
+    """However a path is written; a plain word is no path, though a file here has that name."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(inputs / "hand.json", tmp_path / "mine.json")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights.bin").write_bytes(b"one")
+
+    def mark(stage: str, kind: str, **options: Any) -> str:
+        return stages.fingerprint(a_run(tmp_path / "run", with_options(config, kind, **options)), stage)
+
+    paths = (str(inputs / "hand.json"), "mine.json", "./mine.json", "../" + tmp_path.name + "/mine.json")
+    assert len({mark("hand", "hand", path=path) for path in paths}) == 1
+    assert (
+        len({mark("images", "text_to_image", lora=path) for path in ("model", "./model", str(tmp_path / "model"))}) == 1
+    )
+    before = mark("hand", "hand", path="mine.json"), mark("images", "text_to_image", lora="model")
+    (tmp_path / "mine.json").write_text("{}")
+    (tmp_path / "model" / "weights.bin").write_bytes(b"two")
+    after = mark("hand", "hand", path="mine.json"), mark("images", "text_to_image", lora="model")
+    assert before[0] != after[0] and before[1] != after[1]
+    assert mark("hand", "hand", path="none.json") != mark("hand", "hand", path="nil.json")
+    # Words: of the text, a back end, a device, a side.
+    word = a_run(tmp_path / "run", with_options(config, "hand", device="cpu"), "mug")
+    marks = [stages.fingerprint(word, stage) for stage in ("images", "hand", "masks")]
+    for name in ("mug", "cpu", "file", "files", "travel tumbler", "segmenter", "metric", "fast", "open_hand"):
+        (tmp_path / name).write_text("a file of that name")
+    assert [stages.fingerprint(word, stage) for stage in ("images", "hand", "masks")] == marks
+
+
+def test_a_grasp_is_of_a_hand_file_s_content_and_of_the_code(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.npz", "two.npz"):
+        shutil.copy(locate_hand_file("open_hand")[1], tmp_path / name)
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(f"hand_model: {name}.npz")
+
+    def mark(refine: str) -> str:
+        return stages.fingerprint(a_run(tmp_path / "run", replace(config, refine=refine)), "grasp")
+
+    assert len({mark(name) for name in ("fast", "one.yaml", "./two.yaml", str(tmp_path / "one.yaml"))}) == 1
+    before = mark("fast")
+    (tmp_path / "fast").write_text("restarts: 3")
+    assert mark("fast") == before
+    with (tmp_path / "two.npz").open("ab") as file:
+        file.write(b" ")
+    assert mark("two.yaml") != mark("one.yaml") == before
+    monkeypatch.setattr(stages, "code_mark", lambda: "of another version")
+    assert mark("fast") != before
+
+
+def test_a_grasp_that_is_stopped_is_no_failure(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(stages.cli, "main", lambda words: 130)
+    with pytest.raises(KeyboardInterrupt):
+        stages._grasp(a_run(tmp_path / "run", config), tmp_path / "out", {})
+    monkeypatch.setattr(stages, "run_stages", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    assert stages.main(["images", str(tmp_path / "run")]) == 130
