@@ -220,7 +220,7 @@ def test_lists_and_arrays_of_numpy_are_taken():
     assert call(E_spen)(np.zeros((2, 3)), [0, 1]) == pytest.approx(0.018, abs=2e-6)
     assert call(best_of)([3.0, 1.0, 2.0], np.int64(2)).tolist() == [1, 2]
     assert call(volume_ratio)(8, 1.0) == pytest.approx(2.0)
-    assert call(weighted_sum)({"dis": 2.0}, {"dis": np.float32(3)}) == 6.0
+    assert call(weighted_sum)({"dis": 2.0}, {"dis": 3.0}) == 6.0
 
 
 def test_a_check_adds_nothing_to_a_program():
