@@ -518,7 +518,10 @@ def _read_mesh(path: Path) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]:
     try:
         vertices, faces = read_mesh_file(path, [])
     except MeshError as error:
-        raise BridgeError(str(error)) from error
+        came = f"it cannot be read ({str(error).removeprefix(f'{path}: ')})"
+        if isinstance(error.__cause__, FileNotFoundError):
+            came = "there is none: check the path"
+        raise BridgeError(f"{path}: expected a mesh, {came}") from error
     if not len(vertices) or not np.isfinite(vertices).all():
         raise BridgeError(f"{path}: expected finite vertices, got none or NaN: write it again")
     return vertices, faces.astype(np.int32)

@@ -447,7 +447,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _check_types(path: Path, values: Mapping[str, Any], **types: type | tuple[type, ...]) -> None:
     """Raises BridgeError where a value of a file is missing or of another type."""
     for name, kind in types.items():
-        if not isinstance(values.get(name), kind):
+        if name not in values or not isinstance(values[name], kind):
             came = f"{values[name]!r:.40}" if name in values else "none"
             raise BridgeError(f'{path}: expected a value of another type as "{name}", came {came}; mend it')
 

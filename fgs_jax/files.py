@@ -1,5 +1,6 @@
 """Files that people give, read with care; folders that are written whole or not at all."""
 
+import ast
 import errno
 import io
 import math
@@ -20,6 +21,8 @@ MOST_BYTES = 2**29
 """Of a file that is read, and of the arrays in one, unless told."""
 MOST_NAME = 180
 """Bytes in the name of a folder that is written: the names of what is put beside it meanwhile are longer."""
+_MOST_HEADER = 10_000
+"""Bytes of an npy file's header, as numpy has it."""
 _NO_FILES = {
     stat.S_ISDIR: ("a folder", "name the file in it"),
     stat.S_ISFIFO: ("a pipe", "save what it brings as a file first"),
@@ -105,9 +108,7 @@ def read_npz(data: bytes, most: int = MOST_BYTES, names: Collection[str] | None 
 
 def read_npy(data: bytes) -> np.ndarray:
     """The array of an npy file. Raises ValueError for one of objects, and of another length than its header says."""
-    end = 10 + int.from_bytes(data[8:10], "little")
-    if b"L" in data[10:end]:  # Python 2's long numbers, of which numpy warns
-        data = re.sub(rb"(?<=\d)L(?=[,) ])", b" ", data[:end]) + data[end:]
+    data = _without_long_numbers(data)
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -117,6 +118,21 @@ def read_npy(data: bytes) -> np.ndarray:
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
         raise ValueError(f"a header of shape {shape}, and {len(data) - file.tell()} bytes")
     return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def _without_long_numbers(data: bytes) -> bytes:
+    """An npy file without the "L" that Python 2 wrote after numbers: of what it has to mend, numpy warns.
+
+    Raises ValueError for a header that is no expression.
+    """
+    start, size = (10, 2) if data[6:7] == b"\1" else (12, 4)
+    end = start + int.from_bytes(data[8 : 8 + size], "little")
+    header = re.sub(rb"(?<=\d)L(?=[,) ])", b" ", data[start:end])
+    try:
+        ast.literal_eval(header[:_MOST_HEADER].decode("latin1"))
+    except (SyntaxError, MemoryError, RecursionError):
+        raise ValueError(f"a header that is none: {header[:40]!r}") from None
+    return data if header == data[start:end] else data[:start] + header + data[end:]
 
 
 def write_whole(folder: Path, write_files: Callable[[Path], None]) -> None:

@@ -4,7 +4,6 @@ Of materials, animations and the like nothing is read. What changes the shape is
 """
 
 import base64
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from scipy.spatial.transform import Rotation
 from fgs_jax.errors import MeshError
 from fgs_jax.files import read_input
 from fgs_jax.polygons import Polygons
+from fgs_jax.strict import read_json
 
 _TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -25,6 +25,10 @@ _COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_m
 _INSTANCES = "EXT_mesh_gpu_instancing"
 _READ = ("KHR_mesh_quantization", "KHR_materials_", "KHR_texture_", "KHR_lights_", "EXT_texture_", "KHR_animation_")
 """Beginnings of the extensions that may be required, since they change no shape or are read."""
+_MOST_EMPTY = 10**6
+"""Values of an array of which a file has only those that are not zero."""
+_MOST_AGAIN = 2**22
+"""Vertices and corners of faces beyond as many as a file has bytes: of what is shown again and again."""
 _LINES, _STRIP, _FAN, _TRIANGLES = (0, 1, 2, 3), 5, 6, 4
 
 
@@ -38,7 +42,7 @@ def read_gltf(data: bytes, path: Path, repairs: list[str]) -> tuple[Float64[ndar
     Raises CompressedError, MeshError for a buffer that cannot be read, and anything else for what is no such file.
     """
     text, binary = _chunks(data) if path.suffix.lower() == ".glb" else (data, None)
-    file = json.loads(text.decode("utf-8-sig"))
+    file = read_json(text)
     if not isinstance(file, dict) or not str(file.get("asset", {}).get("version", "2")).startswith("2"):
         raise ValueError("it is no glTF of version 2")
     required = file.get("extensionsRequired", [])
@@ -79,7 +83,7 @@ class _Reader:
         self.loose: list[ndarray] = []
         """Of parts without faces."""
         self.faces: list[ndarray] = []
-        self.count = 0
+        self.count = self.corners = 0
 
     def scene(self, repairs: list[str]) -> tuple[Float64[ndarray, "v 3"], Polygons]:
         """All meshes of the default scene; of a file without scenes all meshes."""
@@ -154,6 +158,7 @@ class _Reader:
                     raise ValueError(f"positions of shape {points.shape}")
                 starts[index] = self.count
                 self.count += len(points)
+                self._check_amount()
                 self.vertices.append(points @ matrix[:3, :3].T + matrix[:3, 3])
             count = _item(self.file["accessors"], index)["count"]
             if mode not in (_TRIANGLES, _STRIP, _FAN):
@@ -167,9 +172,16 @@ class _Reader:
             if faces.size and not 0 <= faces.min() <= faces.max() < count:
                 raise ValueError(f"faces of vertices {faces.min()} to {faces.max()}, of {count} that there are")
             self.faces.append(starts[index] + (faces[:, ::-1] if mirrored else faces))
+            self.corners += faces.size
+            self._check_amount()
             self.left["targets"] += len(part.get("targets", []))
             with_faces = True
         self.left["skins"] += skinned and with_faces
+
+    def _check_amount(self) -> None:
+        most = sum(map(len, self.buffers.values())) + _MOST_AGAIN
+        if self.count + self.corners > most:
+            raise ValueError(f"it shows the same parts so often that they are more than {most} vertices and corners")
 
     def _corners(self, part: dict[str, Any], count: int) -> tuple[Int64[ndarray, "c"], int]:
         """Vertices of a part in their order, and the number that begins a new strip."""
@@ -190,7 +202,7 @@ class _Reader:
             raise ValueError(f"an array of {count} values")
         if "bufferView" in accessor:
             values = self._view(accessor["bufferView"], accessor.get("byteOffset", 0), count, dtype, width)
-        elif "sparse" in accessor and count <= 10**8:
+        elif "sparse" in accessor and count <= _MOST_EMPTY:
             values = np.zeros((count, width), dtype)
         else:
             raise ValueError(f"array {index} has no data")
@@ -206,6 +218,8 @@ class _Reader:
         places, news = sparse["indices"], sparse["values"]
         kind, count = np.dtype(_TYPES[places["componentType"]]), sparse["count"]
         at = self._view(places["bufferView"], places.get("byteOffset", 0), count, kind, 1)[:, 0]
+        if kind.kind != "u":
+            raise ValueError(f"places of type {kind}")
         if len(at) and at.max() >= len(values):
             raise ValueError(f"a value for place {at.max()} of {len(values)}")
         values = values.copy()

@@ -16,7 +16,7 @@ from numpy import ndarray
 from fgs_jax.errors import MeshError
 from fgs_jax.files import read_input
 from fgs_jax.gltf_files import CompressedError, read_gltf
-from fgs_jax.mesh_checks import check_corners, check_places
+from fgs_jax.mesh_checks import MOST_COORDINATE, check_corners, farthest
 from fgs_jax.ply_files import read_ply
 from fgs_jax.polygons import Polygons, polygons, triangulated
 from fgs_jax.safe_pickle import first_line
@@ -55,12 +55,14 @@ def read_mesh_file(path: Path, repairs: list[str]) -> Triangles:
         ".off": lambda: _read_off(_text(data), repairs),
     }
     try:
-        read = readers.get(suffix, lambda: read_gltf(data, path, repairs))
-        vertices, faces = read()
-        if len(vertices):
-            check_corners(faces.corners, len(vertices), str(path))
-            check_places(vertices, str(path))
-        return Triangles(vertices, cut_faces(vertices, faces, repairs))
+        with np.errstate(all="ignore"):  # numbers that are none are looked for afterwards
+            read = readers.get(suffix, lambda: read_gltf(data, path, repairs))
+            vertices, faces = read()
+            if (far := farthest(vertices)) > MOST_COORDINATE:
+                raise ValueError(f"vertices as far as {far:.3g} from the origin")
+            if len(vertices):
+                check_corners(faces.corners, len(vertices), str(path))
+            return Triangles(vertices, cut_faces(vertices, faces, repairs))
     except MeshError:
         raise
     except CompressedError as error:

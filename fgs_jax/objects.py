@@ -23,7 +23,15 @@ from scipy.spatial import ConvexHull, KDTree, QhullError
 from fgs_jax import simplifying
 from fgs_jax.distance import DistanceGrid
 from fgs_jax.errors import MeshError
-from fgs_jax.mesh_checks import check_corners, check_places, checked_number, checked_points, key_words, no_type_check
+from fgs_jax.mesh_checks import (
+    MOST_COORDINATE,
+    check_corners,
+    checked_number,
+    checked_points,
+    farthest,
+    key_words,
+    no_type_check,
+)
 from fgs_jax.mesh_files import cut_faces, read_mesh_file
 from fgs_jax.polygons import Polygons
 from fgs_jax.types import on_device
@@ -354,7 +362,10 @@ def _checked(vertices: Any, faces: Any, where: str, repairs: list[str]) -> tuple
         raise MeshError(f"{where}: expected finite vertices, came nan or infinity in {bad}; check the mesh")
     check_corners(faces, len(vertices), where)
     vertices, faces = vertices.astype(np.float64), faces.astype(np.int64)
-    check_places(vertices, where)
+    if (far := farthest(vertices)) > MOST_COORDINATE:
+        raise MeshError(
+            f"{where}: expected vertices within {MOST_COORDINATE:.0e} of the origin, came {far:.3g}; check the mesh"
+        )
     if faces.shape[1] == 4:
         faces = cut_faces(vertices, Polygons(faces.ravel(), np.full(len(faces), 4)), repairs)
     return vertices, faces

@@ -68,3 +68,20 @@ def test_objects_and_names_given_twice_are_refused():
         archive.writestr("a", array.getvalue())
     with pytest.raises(ValueError, match="the array a is there twice"):
         read_npz(buffer.getvalue())
+
+
+def with_header(header: str, data: bytes) -> bytes:
+    """An npy file of version 1 with this header."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data
+
+
+def test_an_array_of_python_2_is_read_without_a_warning():
+    array = np.arange(6.0).reshape(2, 3)
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (2L, 3L), }\n"
+    np.testing.assert_array_equal(read_npy(with_header(header, array.tobytes())), array)
+
+
+@pytest.mark.parametrize("header", ["", "\n  {'descr': '<f8'", "{'descr'; '<f8'}", 9000 * "-" + "1", 300 * "(", "1 L"])
+def test_a_header_that_is_none_is_refused(header: str):
+    with pytest.raises(ValueError, match=r"^[^\n]*$"):
+        read_npy(with_header(header, bytes(48)))

@@ -191,15 +191,36 @@ def test_a_stage_that_fails_keeps_what_it_made_before(config, tmp_path):
 def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(config, tmp_path):
     run = a_run(tmp_path / "run", config)
     write_run(run)
-    values = json.loads((run.folder / "run.json").read_text())
-    values["object"] = 3
-    (run.folder / "run.json").write_text(json.dumps(values))
-    words = [sys.executable, "-m", "bridges.stages", "images", str(run.folder)]
+    defect = "import sys, bridges.stages as s; s.read_run = lambda folder: None; sys.exit(s.main(sys.argv[1:]))"
+    words = [sys.executable, "-c", defect, "images", str(run.folder)]
     ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     line = run.record("images", "failed").read_text()
     assert line.startswith("images: AttributeError: ") and line.count("\n") == 1
     assert "Traceback" in run.record("images", "log").read_text() and not ended.stderr
     assert not run.stage("images").exists()
+
+
+@pytest.mark.parametrize("change", [{"object": 3}, {"text": None}, {"side": []}, {"config": "open"}])
+def test_a_damaged_record_of_a_run_gets_one_line(config, tmp_path, change):
+    run = a_run(tmp_path / "run", config)
+    write_run(run)
+    values = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps(values | change))
+    with pytest.raises(BridgeError, match=f'run.json: expected a value of another type as "{next(iter(change))}"'):
+        read_run(run.folder)
+    (run.folder / "run.json").write_text(json.dumps({name: values[name] for name in values if name not in change}))
+    with pytest.raises(BridgeError, match="came none; mend it$"):
+        read_run(run.folder)
+
+
+@pytest.mark.parametrize("change", [{"files": None}, {"files": [1]}, {"fingerprint": 3}])
+def test_a_damaged_record_of_a_stage_gets_one_line(config, tmp_path, change):
+    run = a_run(tmp_path / "run", config)
+    run.stage("boxes").mkdir(parents=True)
+    run.record("boxes").parent.mkdir()
+    run.record("boxes").write_text(json.dumps({"fingerprint": "", "files": {}} | change))
+    with pytest.raises(BridgeError, match="boxes.json: expected a value of another type"):
+        state(run, "boxes")
 
 
 @pytest.mark.parametrize("when", ["writing", "renaming"])

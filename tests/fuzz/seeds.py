@@ -135,7 +135,7 @@ def _strips() -> bytes:
 
 @cache
 def hands(folder: Path) -> list[Seed]:
-    """A made hand as an npz of MANO's keys and as MANO's pickle; all learnt directions are zero, so that it is small."""
+    """A made hand as an npz of MANO's keys and as MANO's pickle; learnt directions are zero, so that it is small."""
     arrays = synthetic_mano()
     arrays["posedirs"] = np.zeros_like(arrays["posedirs"])
     arrays["shapedirs"] = np.zeros_like(arrays["shapedirs"][:, :, :1])
