@@ -65,8 +65,9 @@ def _turned(rotation: Float[Array, "3 3"], x: Float[Array, "3"]) -> Float[Array,
 
 def solve(scene: Any, seed: int, restarts: int, steps: int | None) -> tuple[list[np.ndarray], float, float]:
     """The four best poses after all phases, the least energy, and the seconds that the phases took."""
-    problem, centre = pose_problem(scene, jax.random.key(seed))
-    rotations = np.asarray(random_rotations(jax.random.key(seed), 0, restarts))
+    sample_key, rotation_key = jax.random.split(jax.random.key(seed))
+    problem, centre = pose_problem(scene, sample_key)
+    rotations = np.asarray(random_rotations(rotation_key, 0, restarts))
     translation = np.tile(np.asarray(start_translation(problem)), (restarts, 1))
     state: Any = PoseState(np.zeros((restarts, 3), np.float32), translation, None)
     begin = time.perf_counter()

@@ -256,7 +256,7 @@ def contact_energy(shared: ContactShared, start: ContactStart, x: Float[Array, "
         posed=posed,
         held=held,
     )
-    return weighted_sum(terms, shared.weights)
+    return weighted_sum({name: terms[name] for name in shared.weights}, shared.weights)
 
 
 CONTACT = Objective(contact_energy, 51, (48, 49, 50))

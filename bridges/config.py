@@ -1,4 +1,4 @@
-"""Which back end makes what, and its options: one YAML file for a whole stack (`configs/generate`)."""
+"""Which back end makes what, and its options: one YAML file for a whole stack (`configs/generate` has two)."""
 
 import difflib
 import math
@@ -7,16 +7,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bridges import registry
+from fgs_jax import strict
+from fgs_jax.config import MOST_CONFIG
 from fgs_jax.errors import ConfigError
+from fgs_jax.files import read_input
+from fgs_jax.shipped import shipped, shipped_path
 
 KINDS = tuple(registry.BACKENDS)
 """text_to_image, detector, segmenter, hand, object."""
 KEYS = {kind: kind for kind in KINDS} | {"object_picture": "text_to_image", "object_segmenter": "segmenter"}
 """What chooses a back end, and of which kind; the last two are for the object alone, where another shall serve it."""
 HAND_MASKS = ("segmenter", "silhouette")
+STACKS = ("open", "paper")
+"""Those that are shipped, by name."""
+_EXAMPLES = shipped("configs/generate")
 
 
 @dataclass(frozen=True)
@@ -81,19 +86,20 @@ class Backends(Mapping[str, Any]):
         return len(self._choices)
 
 
-def load_generate_config(path: str | Path) -> GenerateConfig:
-    """A stack from a YAML file; a kind that it leaves out is chosen by `auto`.
+def load_generate_config(source: str | Path) -> GenerateConfig:
+    """A stack by its name ("open", "paper") or from a YAML file; a kind that it leaves out is chosen by `auto`.
 
     Raises ConfigError for a file that is missing or no YAML, for an unknown key, and for a value that means nothing.
     """
-    values = read_yaml(path, ", see configs/generate for two to copy")
-    return generate_config(values or {}, str(Path(path).expanduser()))
+    path = shipped_path(f"configs/generate/{source}.yaml") if str(source) in STACKS else Path(source).expanduser()
+    values = read_yaml(path, f", see {_EXAMPLES} for two to copy, or name one of them: {', '.join(STACKS)}")
+    return generate_config(values or {}, str(path))
 
 
 def generate_config(values: Any, where: str = "configuration") -> GenerateConfig:
     """A stack from plain values: a back end's name, or its name and options, under each kind."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected names and values, got {values!r:.40}; see configs/generate")
+        raise ConfigError(f"{where}: expected names and values, got {values!r:.40}; see {_EXAMPLES}")
     chosen, others = {kind: Choice() for kind in KINDS}, {}
     for name, value in values.items():
         if name in KEYS:
@@ -125,8 +131,8 @@ def with_option(config: GenerateConfig, assignment: str) -> GenerateConfig:
         known = ", ".join(KEYS)
         raise ConfigError(f"--set: expected KIND.OPTION=VALUE with a kind among {known}, got {assignment}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = strict.read_yaml(text.encode())
+    except ValueError as error:
         raise ConfigError(f"--set {name}: expected a value as in YAML, got {text}; put it in quotes") from error
     if option == "backend":
         return with_backend(config, kind, str(value))
@@ -169,13 +175,12 @@ def _other(name: str, value: Any, where: str) -> Any:
 
 def read_yaml(path: str | Path, advice: str = "") -> Any:
     """What a YAML file holds. Raises ConfigError for a file that is missing, with advice, or no YAML."""
-    path = Path(path).expanduser()
+    path = Path(path)
+    data = read_input(path, "a YAML file", ConfigError, most=MOST_CONFIG, absent=f"check the path{advice}")
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: expected a YAML file, there is none; check the path{advice}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected YAML, got {' '.join(str(error).split())}; mend the file") from error
+        return strict.read_yaml(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: expected YAML, got {error}; mend the file") from error
 
 
 def hint(name: Any, known: Sequence[str]) -> str:

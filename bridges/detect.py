@@ -4,7 +4,6 @@ Boxes are (left, top, right, bottom) in pixels from the picture's top-left corne
 does not tell left hands from right ones leaves `side` None: nobody guesses it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -29,6 +28,8 @@ from bridges.pretrained import (
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detected, Detection, Image, Provenance
 from fgs_jax.errors import BridgeError, ConfigError
+from fgs_jax.files import read_input, read_npy, read_npz
+from fgs_jax.strict import read_json
 
 HELD = 3
 """100DOH's state of a hand that touches a portable object."""
@@ -369,21 +370,24 @@ def _check_path(path: str, backend: str) -> None:
 
 def _read_json(path: str, where: str) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BridgeError(f"{where}: cannot be read ({error.strerror}): check the path") from error
+        return read_json(_read(path, "JSON", where))
     except ValueError as error:
         raise BridgeError(f"{where}: expected JSON, got {error}: check the file") from error
 
 
+def _read(path: str, expected: str, where: str) -> bytes:
+    try:
+        return read_input(Path(path), expected, BridgeError)
+    except BridgeError as error:
+        raise BridgeError(f"{where}: cannot be read ({str(error).removeprefix(f'{path}: ')})") from error
+
+
 def _read_numpy(path: str) -> Any:
     """An array, or a dictionary of them; nothing is unpickled."""
+    data = _read(path, "arrays", f"doh100: {path}")
     try:
-        content = np.load(path, allow_pickle=False)
-        return content if isinstance(content, ndarray) else {name: content[name] for name in content}
-    except OSError as error:
-        raise BridgeError(f"doh100: {path}: cannot be read ({error}): check the path") from error
-    except Exception as error:
+        return read_npz(data) if data[:2] == b"PK" else read_npy(data)
+    except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
         raise BridgeError(
             f"doh100: {path}: expected arrays of numbers, got an unreadable or pickled file: "
             "save with np.savez(file, hand_dets=hand_dets, obj_dets=obj_dets), None as np.empty((0, 10))"

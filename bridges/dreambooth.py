@@ -39,6 +39,7 @@ from bridges.text_to_image import (
 from bridges.types import Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import write_whole
+from fgs_jax.strict import read_json
 
 TRAINED = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 ATTENTION = ["to_k", "to_q", "to_v", "to_out.0"]
@@ -218,7 +219,9 @@ class Trainer:
             weights = {name: weight.detach().cpu().contiguous() for name, weight in self.trained.items()}
             safetensors.save_file(weights, str(temporary / "weights.safetensors"))
             torch.save(state, temporary / "optimizer.pt")
-            (temporary / "state.json").write_text(json.dumps({"step": self.step, "seed": self.config.seed}))
+            (temporary / "state.json").write_text(
+                json.dumps({"step": self.step, "seed": self.config.seed}), encoding="utf-8"
+            )
 
         write_whole(folder, write_files)
 
@@ -229,7 +232,7 @@ class Trainer:
         try:
             weights = safetensors.load_file(str(folder / "weights.safetensors"))
             state = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
-            step = json.loads((folder / "state.json").read_text())["step"]
+            step = json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"]
             with torch.no_grad():
                 for name, weight in self.trained.items():
                     weight.copy_(weights[name])
@@ -487,7 +490,7 @@ def _claim(config: Dreambooth, output: Path) -> None:
     values = {name: value for name, value in _values(config).items() if name not in FREE}
     values["pictures"] = _picture_hashes(config)
     try:
-        former = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else values
+        former = read_json(record.read_bytes()) if record.is_file() else values
         if _checkpoints(output) or any((output / name).exists() for name in ("model", "lora")):
             changed = [name for name in values if former.get(name) != values[name]]
         elif any(output.glob("prior/*/*.png")):
@@ -500,7 +503,9 @@ def _claim(config: Dreambooth, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         temporary = output / "config.json.new"
         temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
-        temporary.rename(record)
+        temporary.replace(record)
+    except ValueError as error:
+        raise ConfigError(f"{record}: expected JSON, came none ({error}); delete it, or give another output") from error
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written ({error.strerror}); give another output") from error
 
@@ -547,7 +552,7 @@ def _write_png(picture: Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
     Pictures.fromarray(picture).save(temporary, format="png")
-    temporary.rename(path)
+    temporary.replace(path)
 
 
 class _Progress:

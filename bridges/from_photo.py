@@ -23,6 +23,7 @@ from fgs_jax.config import FAST
 from fgs_jax.errors import BridgeError, ConfigError, HandFileError
 from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model, mirror_hand_model
+from fgs_jax.keypoints import counted
 from fgs_jax.objects import ObjectMesh, load_object
 from fgs_jax.scene import Scene, camera_from_matrix, check_scene
 from fgs_jax.types import HandParams
@@ -310,9 +311,9 @@ def _known(box: Box | None, mask: Mask | None, estimate: HandEstimate | None = N
         return Detection(np.asarray(box, float))
     if mask is not None and mask.any():
         return Detection(mask_box(mask))
-    if estimate is None or estimate.keypoints_2d is None:
+    if estimate is None or estimate.keypoints_2d is None or not counted(estimate.keypoint_confidence).any():
         return None
-    around = points_box(estimate.keypoints_2d)
+    around = points_box(estimate.keypoints_2d[counted(estimate.keypoint_confidence)])
     return Detection(around + 0.1 * (around[2:] - around[:2]).max() * np.array([-1, -1, 1, 1]))
 
 
@@ -324,6 +325,8 @@ def _with_notes(made: Any, notes: Sequence[str]) -> Any:
 
 def _seeds(segmenter: Any, estimate: HandEstimate, *, inside: bool) -> dict[str, Any]:
     if getattr(segmenter, "BACKEND", "") != "grabcut" or estimate.keypoints_2d is None:
+        return {}
+    if not np.isfinite(estimate.keypoints_2d).all():  # of those that were not found; a skeleton needs all
         return {}
     return {"points": estimate.keypoints_2d, "point_labels": np.full(21, int(inside))}
 
@@ -339,7 +342,8 @@ def _silhouette(estimate: HandEstimate, image: Image) -> Mask:
 
 
 def _mesh(mesh: Mesh | Path, size: str, name: str) -> ObjectMesh:
-    return load_object(mesh if isinstance(mesh, Path) else (mesh.vertices, mesh.faces), size, name)
+    source = mesh if isinstance(mesh, Path) else (mesh.vertices, mesh.faces)
+    return load_object(source, size, name, advice="give --object-size unknown (object_size in Python)")
 
 
 def _camera(

@@ -31,6 +31,10 @@ from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from bridges.wilor import wilor_estimate
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError
+from fgs_jax.files import read_input, read_npz
+from fgs_jax.hand_files import check_hand_source, located_hand
+from fgs_jax.pose_words import POSES, ZEROS, read_pose
+from fgs_jax.strict import read_json
 from fgs_jax.types import HandModel
 
 MESHES = (".obj", ".ply")
@@ -44,7 +48,7 @@ _SHAPES: dict[str, tuple[tuple[int | None, ...], ...]] = {
     "keypoints_2d": ((21, 2),),
     "keypoint_confidence": ((21,),),
     "world_landmarks": ((21, 3),),
-    "pose": ((15, 3, 3), (15, 3), (45,)),
+    "pose": ((15, 3, 3), (15, 3), (None,), (1, None)),
     "rotation": ((3, 3), (3,)),
     "translation": ((3,),),
     "betas": ((None,),),
@@ -58,26 +62,31 @@ _SHAPES: dict[str, tuple[tuple[int | None, ...], ...]] = {
 class HandFile:
     """A hand that a tool or the user has written: an npz or JSON of parameters or keypoints, or a MANO mesh.
 
-    An npz or JSON has the fields of `HandEstimate`, or HaMeR's or WiLoR-mini's own names. A mesh (.obj, .ply) is in
+    An npz or JSON has the fields of `HandEstimate`, or HaMeR's or WiLoR-mini's own names. Beside them it may say what
+    its pose is, by `pose_holds` and `pose_zero`, as the options `pose` and `pose_zero` do. A mesh (.obj, .ply) is in
     metres and in the camera's frame, and MANO is fitted to it. No pickle is read.
     """
 
     path: str = ""
     side: str = ""
     """"right" or "left", where the file does not say; a mesh says it by its faces' winding."""
-    pose_zero: str = "flat"
-    """What pose zero is in the file: the "flat" hand, or MANO's "mean" pose, which smplx adds by default."""
+    pose_zero: str = ""
+    """What pose zero is in the file: the "flat" hand, which it is unless said, or MANO's "mean" pose, which smplx adds
+    by default."""
     frame: str = "opencv"
     """Axes of a mesh: "opencv", or "opengl" (y up, z backward), as HaMeR's demo saves."""
     focal: float | str | None = None
     """Pixels, where the file has no camera; "hamer" is HaMeR's."""
     hand_model: str = "mano"
     """Whose parameters or mesh, as `load_hand_model` takes it."""
+    pose: str = ""
+    """What the file's pose holds: "angles", or pose "components" (DexYCB, smplx's `use_pca`); angles unless said."""
 
     _notes: tuple[str, ...] = field(init=False, repr=False, default=())
 
     def __post_init__(self) -> None:
-        choices = {"side": ("", "right", "left"), "pose_zero": ("flat", "mean"), "frame": ("opencv", "opengl")}
+        choices = {"side": ("", "right", "left"), "frame": ("opencv", "opengl")}
+        choices |= {"pose": ("", *POSES), "pose_zero": ("", *ZEROS)}
         for name, values in choices.items():
             if getattr(self, name) not in values:
                 known = " or ".join(value for value in values if value)
@@ -128,7 +137,7 @@ class HandFile:
             raise BridgeError(f"{path}: {error}") from error
 
     def _of_fields(self, values: Mapping[str, Any], path: Path) -> HandEstimate:
-        known = {entry.name for entry in fields(HandEstimate)}
+        known = {entry.name for entry in fields(HandEstimate)} | {"pose_holds", "pose_zero"}
         if strange := sorted(set(values) - known):
             raise BridgeError(
                 f"{path}: expected fields of a hand ({', '.join(sorted(known))}), got {strange[0]}: rename it"
@@ -139,12 +148,17 @@ class HandFile:
                 f'{path}: expected side "right" or "left"{f", {self.side} as the options say" if self.side else ""}, '
                 f"got {side or 'none'}: say which hand it is"
             )
+        model = located_hand(str(values["hand_model"]), path.parent) if "hand_model" in values else self.hand_model
+        try:
+            check_hand_source(model)
+        except HandFileError as error:
+            raise BridgeError(f"{path}: hand_model: {error}") from error
         arrays = {name: _array(values[name], name, path) for name in _SHAPES if values.get(name) is not None}
         if lone := [name for name in ("pose", "rotation", "translation", "betas") if name not in arrays]:
             if len(lone) < 4:
                 raise BridgeError(f"{path}: expected pose, rotation, translation and betas together, lacks {lone[0]}")
-        elif self.pose_zero == "mean":
-            arrays["pose"] = flat_pose(_vectors(arrays["pose"]), self._pose_mean(side))
+        else:
+            arrays["pose"] = self._angles(values, arrays, model, side, path)
         for name, count in (("pose", 15), ("rotation", 1)):
             if name in arrays and arrays[name].shape[-2:] != (3, 3):
                 arrays[name] = rotation_matrices(arrays[name].reshape(count, 3).squeeze())
@@ -154,8 +168,8 @@ class HandFile:
             raise BridgeError(f"{path}: expected parameters, vertices or keypoints_2d, got none: check the file")
         return HandEstimate(
             side=side,
-            hand_model=str(values.get("hand_model", self.hand_model)),
-            score=float(values.get("score", 1.0)),
+            hand_model=model,
+            score=_score(values.get("score", 1.0), path),
             **arrays,
         )
 
@@ -218,11 +232,31 @@ class HandFile:
         focal = hamer_focal(width, height) if isinstance(self.focal, str) else self.focal
         return replace(estimate, K=camera_matrix(focal, width, height))
 
-    def _pose_mean(self, side: str) -> Float[ndarray, "15 3"]:
-        from fgs_jax.hand_files import load_hand_model
-
-        mean = np.asarray(load_hand_model(self.hand_model).pose_mean, float)
-        return mean if side == "right" else mirror_vectors(mean)
+    def _angles(
+        self, values: Mapping[str, Any], arrays: Mapping[str, ndarray], model: str, side: str, path: Path
+    ) -> ndarray:
+        """The pose as rotation vectors about the flat hand, or matrices, by what the file and the options say it is."""
+        words = {"pose": "pose_holds", "pose_zero": "pose_zero"}
+        said = {option: str(values.get(name, "")) for option, name in words.items()}
+        for option, word in said.items():
+            ours = getattr(self, option)
+            if word and ours and word != ours:
+                raise BridgeError(f"{path}: {option}: expected {ours}, as the options say, got {word}: choose one")
+            said[option] = word or ours
+        try:
+            angles, note = read_pose(
+                arrays["pose"],
+                holds=said["pose"],
+                zero=said["pose_zero"],
+                source=model,
+                side=side,
+                compared="vertices" in arrays,
+            )
+        except (ValueError, HandFileError) as error:
+            where = "these are options of `hand: file`, or pose_holds and pose_zero in the file itself"
+            raise BridgeError(f"{path}: pose: {error}" + f" ({where})" * ("say " in str(error))) from error
+        self._notes += (f"pose: {note}",) * bool(note)
+        return angles
 
 
 @dataclass
@@ -241,11 +275,12 @@ class HandCommand:
     timeout: float = 600.0
     """Seconds."""
     side: str = ""
-    pose_zero: str = "flat"
+    pose_zero: str = ""
     frame: str = "opencv"
     focal: float | str | None = None
     hand_model: str = "mano"
-    """These five as in `HandFile`."""
+    pose: str = ""
+    """These six as in `HandFile`."""
     licence: str = ""
 
     _notes: tuple[str, ...] = field(init=False, repr=False, default=())
@@ -265,7 +300,7 @@ class HandCommand:
             (folder / "out").mkdir()
             Pictures.fromarray(image).save(folder / "picture" / "image.png")
             boxes = [{"box": np.asarray(hand.box).tolist(), "side": hand.side, "score": hand.score} for hand in hands]
-            (folder / "boxes.json").write_text(json.dumps(boxes))
+            (folder / "boxes.json").write_text(json.dumps(boxes), encoding="utf-8")
             values = {
                 "image": str(folder / "picture" / "image.png"),
                 "folder": str(folder / "picture"),
@@ -302,7 +337,7 @@ class HandCommand:
         return Provenance("command", model=argv, options=options_of(self), licence=self.licence, notes=self._notes)
 
     def _reader(self, path: str) -> HandFile:
-        return HandFile(path, self.side, self.pose_zero, self.frame, self.focal, self.hand_model)
+        return HandFile(path, self.side, self.pose_zero, self.frame, self.focal, self.hand_model, self.pose)
 
 
 def check_hand(estimate: HandEstimate, model: HandModel | None = None) -> float:
@@ -384,27 +419,25 @@ def write_hands(path: Path, estimates: list[HandEstimate]) -> None:
         keywords: dict[str, Any] = hands[0]
         np.savez_compressed(path, **keywords)
     else:
-        path.write_text(json.dumps({"hands": hands}, default=lambda array: array.tolist()))
+        path.write_text(json.dumps({"hands": hands}, default=lambda array: array.tolist()), encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise BridgeError(f"{path}: expected a hand's file, there is none: check the path")
+    if (suffix := path.suffix.lower()) not in (".npz", ".json"):
+        raise BridgeError(f"{path}: expected a name that ends in .npz, .json, .obj or .ply: choose the right file")
+    data = read_input(path, "a hand's file", BridgeError)
     try:
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name][()] for name in file.files}
-        if path.suffix.lower() == ".json":
-            content = json.loads(path.read_text())
-            content = {"hands": content} if isinstance(content, list) else content
-            if isinstance(content, dict):
-                return content
-            raise ValueError("neither an object nor a list")
+        if suffix == ".npz":
+            return {name: array[()] for name, array in read_npz(data).items()}
+        content = read_json(data)
+        content = {"hands": content} if isinstance(content, list) else content
+        if isinstance(content, dict):
+            return content
+        raise ValueError("neither an object nor a list")
     except Exception as error:  # zipfile, json and numpy each have their own for a damaged file
         reason = first_line(error)
-        todo = _conversion(path) if "pickle" in reason.lower() else "write it again"
+        todo = _conversion(path) if "objects in place of numbers" in reason else "write it again"
         raise BridgeError(f"{path}: expected plain arrays or JSON, it cannot be read ({reason}): {todo}") from error
-    raise BridgeError(f"{path}: expected a name that ends in .npz, .json, .obj or .ply: choose the right file")
 
 
 def _conversion(path: Path) -> str:
@@ -451,8 +484,11 @@ def _array(value: Any, name: str, path: Path) -> ndarray:
     raise BridgeError(f"{path}: expected finite numbers of shape {shapes} in {name}, got others: check what wrote it")
 
 
-def _vectors(pose: Float[ndarray, "..."]) -> Float[ndarray, "15 3"]:
-    return rotation_vectors(pose) if pose.shape[-2:] == (3, 3) else pose.reshape(15, 3)
+def _score(value: Any, path: Path) -> float:
+    with suppress(TypeError, ValueError):
+        if np.isfinite(score := float(value)):
+            return score
+    raise BridgeError(f"{path}: expected a finite number as score, got {str(value)!r:.40}: check what wrote it")
 
 
 def _check_rotations(matrices: Float[ndarray, "*n 3 3"], name: str, path: Path) -> None:

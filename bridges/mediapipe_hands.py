@@ -3,7 +3,6 @@
 Landmarks, not a MANO regressor: the hand's pose is then our own fit to them (`fgs_jax.hand_fit`), and is named so.
 """
 
-import json
 import os
 import tempfile
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ from bridges.pretrained import check_picture, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
+from fgs_jax.files import read_input
+from fgs_jax.strict import read_json
 
 SIDES = {"Left": "right", "Right": "left"}
 """By MediaPipe's label: it expects mirrored pictures, and so says the other hand."""
@@ -164,9 +165,10 @@ def read_landmarks(path: Path, entry: str, image: Image) -> dict[str, Any]:
 
     Raises BridgeError for a file that is none, lacks the entry, or was made for a picture of another size.
     """
+    data = read_input(path, "MediaPipe's landmarks", BridgeError)
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        content = read_json(data)
+    except ValueError as error:
         raise BridgeError(f"{path}: expected MediaPipe's landmarks as JSON, got none ({error}): record them") from error
     if entry:
         if not isinstance(content, dict) or entry not in content:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 MARGIN = 0.5
 """Of a box's longer side, on each side of the crop."""
@@ -38,7 +38,7 @@ def main() -> None:
         sys.exit(f"mediapipe with its solutions cannot be imported ({error}): pip install mediapipe==0.10.21")
 
     with Image.open(arguments.picture) as file:
-        image = np.array(file.convert("RGB"))
+        image = np.array(ImageOps.exif_transpose(file).convert("RGB"))
     height, width = image.shape[:2]
     crops = [_square(box, width, height) for box in arguments.box]
     found: list[list[dict[str, Any]]] = []
@@ -53,7 +53,7 @@ def main() -> None:
             result = hands.process(np.ascontiguousarray(image[top:bottom, left:right]))
         found.append(_as_lists(result, crop, mediapipe.__version__))
     content = {"size": [width, height], "mediapipe": found[0], "crops": found[1:]}
-    arguments.out.write_text(json.dumps(content))
+    arguments.out.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _square(box: list[float], width: int, height: int) -> tuple[int, int, int, int]:

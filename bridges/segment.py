@@ -19,6 +19,7 @@ from bridges.geometry import box_iou, is_box
 from bridges.images import large_parts
 from bridges.pretrained import (
     check_picture,
+    first_line,
     load_model,
     load_processor,
     made_by,
@@ -28,7 +29,9 @@ from bridges.pretrained import (
 )
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Box, Image, Mask, Provenance
+from fgs_jax import pictures
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
+from fgs_jax.files import read_input, read_npy
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pillow")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -227,7 +230,8 @@ class GrabCut:
 
 @dataclass
 class MaskFile:
-    """A mask that is a file: a picture of the photo's size with more than 127 inside, or booleans as .npy."""
+    """A mask that is a file: a picture of the photo's size, 255 inside and 0 outside, a cut-out with its alpha, or
+    booleans as .npy."""
 
     path: str = ""
 
@@ -387,21 +391,24 @@ def grabcut_seeds(
 
 
 def read_mask(path: str) -> Mask:
-    """Booleans of a .npy file, or the pixels of a picture that are brighter than 127. Raises BridgeError."""
+    """Booleans of a .npy file, or the mask of a picture (`fgs_jax.pictures.read_mask`). Raises BridgeError."""
+    expected = "a picture or a .npy file"
     try:
-        if Path(path).suffix.lower() == ".npy":
-            mask = np.load(path, allow_pickle=False)
-            if mask.ndim != 2 or mask.dtype != bool:
-                came = f"{mask.dtype} {mask.shape}"
-                raise BridgeError(f"file: {path}: expected booleans of shape (h, w), got {came}: threshold it")
-            return mask
-        with PIL.Image.open(path) as picture:
-            values = np.asarray(picture.convert("L"))
-    except (OSError, ValueError) as error:
-        raise BridgeError(f"file: {path}: expected a picture or a .npy file, got {error}: check the file") from error
-    if not (values > 127).any() and values.any():
-        raise BridgeError(f"file: {path}: expected more than 127 inside the mask, got at most {values.max()}: use 255")
-    return values > 127
+        data = read_input(Path(path), expected, BridgeError)
+        if Path(path).suffix.lower() != ".npy":
+            return pictures.read_mask(data)
+        mask = read_npy(data)
+    except BridgeError as error:
+        raise BridgeError(f"file: {error}") from error
+    except pictures.NotAMaskError as error:
+        raise BridgeError(f"file: {path}: {error}") from error
+    except Exception as error:  # of damaged arrays numpy has several
+        came = f"none ({first_line(error)})"
+        raise BridgeError(f"file: {path}: expected {expected}, got {came}: check the file") from error
+    if mask.ndim != 2 or mask.dtype != bool:
+        came = f"{mask.dtype} {mask.shape}"
+        raise BridgeError(f"file: {path}: expected booleans of shape (h, w), got {came}: threshold it")
+    return mask
 
 
 def _covered(shape: tuple[int, ...], points: Float[ndarray, "n 2"], band: float, radius: float) -> Bool[ndarray, "h w"]:

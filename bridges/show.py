@@ -194,8 +194,8 @@ def words_of(scene: Scene) -> list[str]:
         f"visible: hand {int(scene.hand_mask.sum())} px, object {int(scene.object_mask.sum())} px, "
         f"both {int((scene.hand_mask & scene.object_mask).sum())} px",
     ]
-    camera = scene.provenance.get("camera")
-    return lines + ([f"camera: {camera}"] if isinstance(camera, str) else [])
+    said = ((name, scene.provenance.get(key)) for name, key in (("camera", "camera"), ("hand", "hand_pose")))
+    return lines + [f"{name}: {words}" for name, words in said if isinstance(words, str)]
 
 
 def _pair(values: Float[ndarray, "2"]) -> str:

@@ -38,8 +38,10 @@ from fgs_jax import cli
 from fgs_jax.command_ends import STOPPED
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
+from fgs_jax.files import read_input
 from fgs_jax.fingerprints import code_mark, config_mark, hand_mark
 from fgs_jax.scene_files import save_scene
+from fgs_jax.strict import read_json
 
 STAGES = ("images", "boxes", "hand", "masks", "object", "scene", "grasp")
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -428,11 +430,10 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    data = read_input(path, "this file", BridgeError, absent="run the stage that writes it")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BridgeError(f"{path}: expected this file, there is none; run the stage that writes it") from error
-    except (OSError, ValueError) as error:
+        values = read_json(data)
+    except ValueError as error:
         raise BridgeError(f"{path}: expected JSON, came none ({first_line(error)}); delete or mend it") from error
     if not isinstance(values, dict):
         raise BridgeError(f"{path}: expected an object {{...}}, came another value; delete or mend it")

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as Pictures
-from PIL import ImageOps
 
 from bridges.pretrained import first_line, options_of, quiet, torch_device
 from bridges.provenance import model_files, versions, weight_hashes
 from bridges.types import Image, Provenance, TextToImage
+from fgs_jax import pictures
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
-from fgs_jax.files import write_whole
+from fgs_jax.files import read_input, write_whole
+from fgs_jax.strict import read_json
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 OBJECT_PROMPT = "a photo of a {object}, white background"
@@ -264,18 +266,11 @@ def write_provenance(folder: Path, values: Mapping[str, Any]) -> None:
 
 def read_picture(path: Path) -> Image:
     """A picture as RGB, turned as its camera was; what is transparent becomes white. Raises BridgeError."""
-    path = path.expanduser()
+    data = read_input(path, "a picture", BridgeError)
     try:
-        with Pictures.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                picture = Pictures.alpha_composite(Pictures.new("RGBA", picture.size, "white"), picture)
-            return np.array(picture.convert("RGB"))
-    except FileNotFoundError as error:
-        raise BridgeError(f"{path}: expected a picture, there is none; check the path") from error
-    except (OSError, SyntaxError, ValueError, Pictures.DecompressionBombError) as error:
-        raise BridgeError(f"{path}: expected a picture, cannot be read ({first_line(error)}); convert it") from error
+        return pictures.read_picture(data)
+    except ValueError as error:
+        raise BridgeError(f"{path}: expected a picture, cannot be read ({error}); convert it") from error
 
 
 def load_pipeline(
@@ -330,7 +325,8 @@ def licence(model: str) -> str:
     """Of a model known here, or of the one that a folder of ours was trained from."""
     with_record = Path(model).expanduser() / "provenance.json"
     if with_record.is_file():
-        return json.loads(with_record.read_text(encoding="utf-8")).get("licence", "")
+        with suppress(ValueError, AttributeError):
+            return str(read_json(with_record.read_bytes()).get("licence", ""))
     return LICENCES.get(model, "see the model's page")
 
 

@@ -10,18 +10,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from fgs_jax.checks import checked
 from fgs_jax.types import Camera
 
 Z_NEAR = 0.01
 """Metres. Points nearer than this, or behind the camera, are projected as if they were this far."""
 
 
+@checked
 def project(camera: Camera, points: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
     """Eq. 7: pixels of points in the camera's frame, p = f (x, y) / z + c."""
     depth = jnp.maximum(points[:, 2:], Z_NEAR)
     return camera.focal[None] * points[:, :2] / depth + camera.principal[None]
 
 
+@checked
 def inverse_depth(
     camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"], pixels: Float[Array, "p 2"]
 ) -> Float[Array, "p"]:
@@ -38,6 +41,7 @@ def inverse_depth(
     return _greatest(drawn, nothing, _project_triangles(camera, vertices, faces), faces.shape[0], pixels)
 
 
+@checked
 def inverse_depths(
     camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"], pixels: Float[Array, "p 2"]
 ) -> Float[Array, "2 p"]:
@@ -54,6 +58,7 @@ def inverse_depths(
     return jnp.where(jnp.isfinite(near)[None], jnp.stack([near, -far]), 0.0)
 
 
+@checked
 def silhouette(
     camera: Camera,
     vertices: Float[Array, "v 3"],

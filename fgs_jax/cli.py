@@ -1,16 +1,18 @@
 """The command line: `fgs`."""
 
+import io
 import json
+import platform
 import shutil
 import sys
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -21,18 +23,19 @@ from fgs_jax import ablate, hand_files, metrics
 from fgs_jax.command_ends import run_command
 from fgs_jax.compiling import start_up
 from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, load_config
-from fgs_jax.errors import BridgeUnavailable, ConfigError, FgsError, HandFileError, ResultError
+from fgs_jax.errors import BridgeUnavailable, ConfigError, FgsError, HandFileError, MeshError, ResultError
 from fgs_jax.files import output_folder
 from fgs_jax.fingerprints import fingerprint
 from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
 from fgs_jax.journal import Journal
 from fgs_jax.notes import heard
-from fgs_jax.objects import load_object
+from fgs_jax.objects import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
 from fgs_jax.refine import Result, refine_many
 from fgs_jax.results import check_apart, check_folder, comparison, finished_as, scene_name, write_result
 from fgs_jax.run_lock import RunLock
 from fgs_jax.scene import Scene
 from fgs_jax.scene_files import load_scene
+from fgs_jax.shipped import shipped
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()
@@ -55,6 +58,8 @@ Source = Annotated[str | None, tyro.conf.arg(metavar="NAME|PATH")]
 In = Annotated[str, tyro.conf.arg(metavar="IN")]
 Out = Annotated[Path, tyro.conf.arg(metavar="OUT")]
 HandMesh = Annotated[Path, tyro.conf.arg(metavar="HAND")]
+Unit = Literal["m", "cm", "mm"]
+METRES: dict[Unit, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 Json = Annotated[FlagCreatePairsOff[bool], tyro.conf.arg(name="json")]
 ObjectFile = Annotated[Path, tyro.conf.arg(metavar="OBJECT")]
 SceneFolder = Annotated[Path, tyro.conf.arg(metavar="SCENE")]
@@ -98,16 +103,23 @@ def hand_info(source: Positional[Source] = None, hand_model: Source = None) -> N
 
 
 @hand.command(name="convert")
-def hand_convert(source: Positional[In], out: Positional[Out], overwrite: FlagCreatePairsOff[bool] = False) -> None:
+def hand_convert(
+    source: Positional[In],
+    out: Positional[Out],
+    overwrite: FlagCreatePairsOff[bool] = False,
+    trust_pickle: FlagCreatePairsOff[bool] = False,
+) -> None:
     """Write a hand model as plain arrays, which need no pickle to be read, with all that the file may lack.
 
     Args:
         source: A hand model file (.pkl or .npz), or the name of a hand model.
         out: The .npz file to write.
         overwrite: Replace OUT if it is there.
+        trust_pickle: Run the pickle, which can do anything: only for a file that you trust.
     """
     _, path, _ = hand_files.locate_hand_file(source)
-    hand_files.write_hand_file(out, hand_files.read_hand_file(path), overwrite=overwrite)
+    arrays = hand_files.read_hand_file(path, trust_pickle=trust_pickle)
+    hand_files.write_hand_file(out, arrays, overwrite=overwrite)
     print(f"wrote {out}")
 
 
@@ -156,15 +168,27 @@ def ablate_scene(
 
 
 @app.command(name="metrics")
-def grasp_metrics(hand: Positional[HandMesh], object: Positional[ObjectFile], json_: Json = False) -> None:
-    """Penetration, shared volume and contact of two meshes that stand in one frame, in metres.
+def grasp_metrics(
+    hand: Positional[HandMesh],
+    object: Positional[ObjectFile],
+    json_: Json = False,
+    *,
+    unit: Unit = "m",
+    hand_unit: Unit | None = None,
+    object_unit: Unit | None = None,
+) -> None:
+    """Penetration, shared volume and contact of two meshes that stand in one frame.
 
     Args:
         hand: Mesh of the hand, closed at the wrist: obj, ply, stl, off, glb or gltf.
         object: Mesh of the object, likewise.
         json_: Print JSON in place of the table.
+        unit: Of the numbers in both files.
+        hand_unit: Of those in HAND, where it is another.
+        object_unit: Of those in OBJECT, where it is another.
     """
-    meshes = [load_object(path) for path in (hand, object)]
+    units: dict[str, Unit] = {"hand": hand_unit or unit, "object": object_unit or unit}
+    meshes = [_mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
     surfaces = [metrics.Surface(mesh.vertices, mesh.faces) for mesh in meshes]
     fingers = metrics.fingers_of_hand_mesh(surfaces[0])
     values = metrics.grasp_metrics(surfaces[0], surfaces[1], fingers)
@@ -181,6 +205,19 @@ def grasp_metrics(hand: Positional[HandMesh], object: Positional[ObjectFile], js
         print(f"siv_cm3 is left out: {metrics.solid_intersection_volume(surfaces[0], surfaces[1]).obstacle}")
     if fingers is None:
         print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
+
+
+def _mesh_in(path: Path, unit: Unit, name: str) -> ObjectMesh:
+    """A mesh in metres, of a file in another unit."""
+    given = load_object(path, size="unknown")
+    mesh = replace(given, vertices=METRES[unit] * given.vertices)
+    extent = float(np.ptp(mesh.vertices, axis=0).max())
+    if not LEAST_EXTENT <= extent <= MOST_EXTENT:
+        raise MeshError(
+            f"{path}: expected {'a hand' if name == 'hand' else 'an object'} of 5 mm to 3 m, came {extent:.4g} m; give "
+            f"the file's unit by --{name}-unit, or by --unit where both files have it: m, cm or mm (came {unit})"
+        )
+    return mesh
 
 
 @dataclass(frozen=True)
@@ -204,7 +241,9 @@ def refine_scenes(arguments: Refine) -> int:
     """Refines scenes in batches; one that fails does not stop the rest. The exit status."""
     check_config(arguments.config)
     if not arguments.scenes:
-        raise ConfigError("refine: expected folders of scenes, got none; give one, such as examples/scenes/tumbler")
+        raise ConfigError(
+            f"refine: expected folders of scenes, got none; give one, such as {shipped('examples/scenes/tumbler')}"
+        )
     names = [scene_name(scene) for scene in arguments.scenes]
     if len(set(names)) < len(names):
         raise ConfigError(f"refine: expected scenes of different names, got {', '.join(names)}; rename one")
@@ -353,10 +392,18 @@ def _bridges(words: list[str]) -> int:
     try:
         from bridges.cli import main as bridges_main  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BridgeUnavailable(
-            f'fgs {words[0]}: needs {error.name}, not installed here: pip install "fgs-jax[bridges]"'
-        ) from error
+        raise BridgeUnavailable(f"fgs {words[0]}: {_lacks(str(error.name))}") from error
     return bridges_main(words)
+
+
+def _lacks(module: str) -> str:
+    """What to do about a module that there is not: no package brings one of Python's own."""
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return (
+            f"needs {module} of Python's standard library, which this Python, on {platform.system()}, comes without: "
+            "take a whole Python on Linux"
+        )
+    return f'needs {module}, not installed here: pip install "fgs-jax[bridges]"'
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -365,6 +412,8 @@ def main(argv: list[str] | None = None) -> int:
     Without `argv` it is the process's own command, which Ctrl-C and SIGTERM end.
     """
     words = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of few letters shows others as ? instead of ending us
+        sys.stdout.reconfigure(errors="replace")
     if argv is None:  # for all threads, and for good
         warnings.showwarning = lambda message, *_: print(f"fgs: {message}", file=sys.stderr)
     return run_command(partial(_command, words), own=argv is None, go_on=GO_ON.get(words[0], "") if words else "")

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-import yaml
-
 from fgs_jax.errors import ConfigError
+from fgs_jax.files import read_input
+from fgs_jax.shipped import shipped
+from fgs_jax.strict import read_yaml
 
 Rate = tuple[float, float]
 """A learning rate at the first and at the last step, exponential in between."""
@@ -113,7 +114,8 @@ class ContactConfig:
     step_one: Literal["scan", "adam"]
     """Depth by a scan of sizes that keeps both valleys, or by descent from a noisy start."""
     scan: int
-    """Sizes tried, evenly spaced in their logarithm over three standard deviations to either side."""
+    """Sizes tried, evenly spaced in their logarithm over three standard deviations to either side; an even number is
+    rounded up, so that no change is in the middle."""
     hand_sigma: float
     """Standard deviation of the logarithm of the hand's size, where the object's is known."""
     object_sigma: float
@@ -274,21 +276,24 @@ PAPER = RefineConfig(PAPER_OPA, PAPER_CONTACT, candidates=1, w_mask=0.0, w_agree
 CONFIGS = {"fast": FAST, "paper": PAPER}
 
 
+MOST_CONFIG = 2**20
+"""Bytes of a YAML file."""
+
+
 def load_config(source: str | Path) -> RefineConfig:
     """A configuration by its name ("fast", "paper") or from a YAML file; what the file leaves out is that of "fast".
 
-    Raises ConfigError for a name or a file that there is not, and for an unknown key, a wrong type or a negative value.
+    Raises ConfigError for a name or a file that there is not, for one that `strict.read_yaml` refuses, and for an
+    unknown key, a wrong type or a negative value.
     """
     if str(source) in CONFIGS:
         return CONFIGS[str(source)]
-    path = Path(source).expanduser()
+    path = Path(source)
+    data = read_input(path, f"{', '.join(CONFIGS)} or a YAML file", ConfigError, most=MOST_CONFIG)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        names = ", ".join(CONFIGS)
-        raise ConfigError(f"{source}: expected {names} or a YAML file, there is none; check the path") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected YAML, got {' '.join(str(error).split())}; mend the file") from error
+        values = read_yaml(data)
+    except ValueError as error:
+        raise ConfigError(f"{path}: expected YAML, got {error}; mend the file") from error
     if values is None:
         return FAST
     return _from_values(RefineConfig, values, FAST, str(path))
@@ -375,7 +380,7 @@ def _check_number(value: int | float, bounds: _Bounds, name: str) -> None:
 
 def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected names and values, got {values!r}; see configs/fast.yaml")
+        raise ConfigError(f"{where}: expected names and values, got {values!r}; see {shipped('configs/fast.yaml')}")
     known = get_type_hints(kind)
     changed = {}
     for name, value in values.items():
@@ -414,7 +419,7 @@ def _typed(kind: Any, value: Any, base: Any, where: str) -> Any:
 
 def plain_value(kind: Any, value: Any) -> Any:
     """A text, number or truth value that YAML has read, as `kind`. Raises TypeError where it is of another kind."""
-    if kind is float and isinstance(value, str):  # YAML takes 1e-4 for a word
+    if kind is float and isinstance(value, str):  # in quotes, or nan
         with contextlib.suppress(ValueError):
             value = float(value)
     if not isinstance(value, kind | int if kind is float else kind) or (kind is not bool and isinstance(value, bool)):

@@ -14,9 +14,10 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from fgs_jax.camera import inverse_depths, project
+from fgs_jax.checks import check_count, check_value, checked
 from fgs_jax.config import FAST_CONTACT, ContactConfig
 from fgs_jax.distance import DistanceGrid, nearest, signed_distance, signed_distance_at
-from fgs_jax.errors import ConfigError
+from fgs_jax.errors import ArgumentError, ConfigError
 from fgs_jax.hand import hand, joint_angles, wrist_at_rest
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve import Search, Solution, adam, advance, begin, minimise, nan_where_lost
@@ -35,7 +36,7 @@ VERTICES, POINTS = 778, 2000
 DEEPEST = 0.025
 """Metres. No point within a hand is farther from its nearest vertex; one that is lies outside."""
 LEAST_KEYPOINT_DISTANCE = 0.018
-"""Metres between keypoints of different fingers."""
+"""Metres between keypoints of different fingers. Both are of a hand of scale 1, and grow with it."""
 
 
 class Order(NamedTuple):
@@ -47,11 +48,15 @@ class Order(NamedTuple):
     """Depth of the object's back where a vertex is hidden by the object; 0 elsewhere."""
 
 
+@checked
 def distance_to(surface: Surface, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     """Signed distance of each point, metres, positive outside."""
-    return signed_distance(surface, points) if isinstance(surface, DistanceGrid) else surface(points)
+    if isinstance(surface, DistanceGrid):
+        return signed_distance(surface, points)
+    return check_value("surface: its distances", surface(points), Float[Array, f"{len(points)}"])
 
 
+@checked
 def E_dis(
     contact_points: Float[Array, "n 3"], surface: Surface, weight: Float[Array, "n"] | None = None
 ) -> Float[Array, ""]:
@@ -64,6 +69,7 @@ def E_dis(
     return jnp.sum(weight * jnp.abs(distance_to(surface, counted)))
 
 
+@checked
 def E_pen(points: Float[Array, "n 3"], surface: Surface) -> Float[Array, ""]:
     """Eq. 12, repulsion: the sum of the depths of the points that are inside, metres.
 
@@ -72,6 +78,7 @@ def E_pen(points: Float[Array, "n 3"], surface: Surface) -> Float[Array, ""]:
     return jnp.sum(jax.nn.relu(-distance_to(surface, points)))
 
 
+@checked
 def E_prior(
     angles: Float[Array, "*n"],
     mean: Float[Array, "*n"],
@@ -81,22 +88,25 @@ def E_prior(
 ) -> Float[Array, ""]:
     """Eq. 12, natural poses: the norm of (angles - mean) / std, plus the radians of `limited` beyond `limits`.
 
-    Raises ValueError where only one of the two is given.
+    Raises ArgumentError where only one of the two is given.
     """
     natural = optax.safe_norm(((angles - mean) / std).ravel(), 1e-6)
     if limited is None or limits is None:
         if limited is not limits:
-            raise ValueError("E_prior: expected limited and limits, or neither, got one of them")
+            raise ArgumentError("E_prior: expected limited and limits, or neither, got one of them: pass the other")
         return natural
     return natural + jnp.sum(jax.nn.relu(limits[..., 0] - limited) + jax.nn.relu(limited - limits[..., 1]))
 
 
+@checked
 def E_spen(
-    keypoints: Float[Array, "k 3"], finger: Int[Array, "k"], least: float = LEAST_KEYPOINT_DISTANCE
+    keypoints: Float[Array, "k 3"],
+    finger: Int[Array, "k"],
+    least: float | Float[Array, ""] = LEAST_KEYPOINT_DISTANCE,
 ) -> Float[Array, ""]:
     """Eq. 12, self-penetration: the sum over pairs of keypoints of different fingers of relu(least - distance), metres.
 
-    `finger`: which finger a keypoint is of; a negative one takes no part.
+    `finger`: which finger a keypoint is of; a negative one takes no part. `least`: metres; it is as large as the hand.
     """
     squared = sum((x[:, None] - x[None]) ** 2 for x in keypoints.T)
     distance = jnp.sqrt(jnp.maximum(squared, 1e-12))
@@ -105,6 +115,7 @@ def E_spen(
     return jnp.sum(jnp.where(apart, jax.nn.relu(least - distance), 0.0))
 
 
+@checked
 def E_h(
     pose: Float[Array, "*n"],
     given_pose: Float[Array, "*n"],
@@ -115,6 +126,7 @@ def E_h(
     return jnp.sum((pose - given_pose) ** 2), jnp.sum((translation - given_translation) ** 2)
 
 
+@checked
 def E_keypoint(
     pixels: Float[Array, "k 2"], seen: Float[Array, "k 2"], confidence: Float[Array, "k"] | None = None
 ) -> Float[Array, ""]:
@@ -133,7 +145,8 @@ def E_keypoint(
     return jnp.sum(weight * squared) / jnp.maximum(jnp.sum(weight), 1e-6) / jnp.maximum(side, 1.0) ** 2
 
 
-def E_order(depth: Float[Array, "n"], order: Order) -> Float[Array, ""]:
+@checked
+def E_order(depth: Float[Array, "v"], order: Order) -> Float[Array, ""]:
     """The order in depth that the picture shows: L_dep (Eq. 9) for the hand's vertices, metres.
 
     The sum of how far behind the object's front those are that are seen before it, and of how far before its back those
@@ -143,30 +156,36 @@ def E_order(depth: Float[Array, "n"], order: Order) -> Float[Array, ""]:
     return jnp.sum(behind + jnp.where(order.back > 0, jax.nn.relu(order.back - depth), 0.0))
 
 
+@checked
 def weighted_sum(terms: Mapping[str, Float[Array, ""]], weights: Weights) -> Float[Array, ""]:
-    """The energy: the sum of the terms, each times the weight of its name; a term without a weight does not count.
+    """The energy: the sum of the terms, each times the weight of its name; a weight of 0 leaves a term out.
 
-    Raises ConfigError for a weight of a term that there is not.
+    Raises ConfigError for a weight of a term that there is not, and for a term without a weight.
     """
-    if unknown := sorted(set(weights) - set(terms)):
+    unknown, missing = sorted(set(weights) - set(terms)), sorted(set(terms) - set(weights))
+    if unknown or missing:
+        advice = [f"rename or remove {', '.join(unknown)}"] if unknown else []
+        advice += [f"add {', '.join(missing)}, 0 to leave a term out"] if missing else []
         raise ConfigError(
-            f"weights: expected names among {', '.join(sorted(terms))}, got {', '.join(unknown)}: rename or remove them"
+            f"weights: expected names among {', '.join(sorted(terms))}, and all of them, got "
+            f"{', '.join(sorted(weights)) or 'none'}: {'; '.join(advice)}"
         )
-    return sum((weights[name] * terms[name] for name in terms if name in weights), jnp.zeros(()))
+    return sum((weights[name] * terms[name] for name in terms), jnp.zeros(()))
 
 
 class Neighbours(NamedTuple):
     """The hand vertex nearest to each object point, renewed every few steps; all as it was when they were found."""
 
-    vertex: Int[Array, "n"]
-    place: Float[Array, "n 3"]
+    vertex: Int[Array, "p"]
+    place: Float[Array, "p 3"]
     """Of that vertex."""
-    normal: Float[Array, "n 3"]
+    normal: Float[Array, "p 3"]
     vertices: Float[Array, "3 v"]
     """All of them; coordinates lie apart."""
     normals: Float[Array, "3 v"]
 
 
+@checked
 def neighbours(points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Neighbours:
     """Of points, on a closed mesh that is wound outward. Carries no gradient."""
     points, vertices = jax.lax.stop_gradient((points, vertices))
@@ -178,18 +197,22 @@ def neighbours(points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces
     return Neighbours(index, vertices[index], normals[index], vertices.T, normals.T)
 
 
+@checked
 def distance_to_neighbours(
-    points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], held: Neighbours
-) -> Float[Array, "n"]:
+    points: Float[Array, "p 3"],
+    vertices: Float[Array, "v 3"],
+    held: Neighbours,
+    deepest: float | Float[Array, ""] = DEEPEST,
+) -> Float[Array, "p"]:
     """Signed distance to a mesh, close to it: to the plane through the nearest vertex (Wang et al. 2023).
 
-    Points farther than `DEEPEST` from where that vertex was found are outside.
+    Points farther than `deepest` (metres) from where that vertex was found are outside.
     """
     offset = points - held.place
-    near = jnp.sum(jax.lax.stop_gradient(offset) ** 2, axis=1) < DEEPEST**2
+    near = jnp.sum(jax.lax.stop_gradient(offset) ** 2, axis=1) < deepest**2
     # How far each plane has moved since: one number for a vertex, where its place would be three for a point.
     moved = jnp.sum((vertices.T - held.vertices) * held.normals, axis=0)
-    return jnp.where(near, jnp.sum(offset * held.normal, axis=1) - moved[held.vertex], DEEPEST)
+    return jnp.where(near, jnp.sum(offset * held.normal, axis=1) - moved[held.vertex], deepest)
 
 
 @pytree
@@ -243,18 +266,21 @@ class Contacts(NamedTuple):
     """To the object when they were chosen, metres; infinite where a region has no vertices."""
 
 
+@checked
 def object_distance(problem: ContactProblem, grasp: Grasp, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     """Signed distance from points in the camera's frame to the object where it is."""
     local = jnp.matmul(grasp.rotation.T, points.T - grasp.translation[:, None], precision="highest") / grasp.scale
     return grasp.scale * signed_distance_at(problem.object, local)
 
 
+@checked
 def placed_points(problem: ContactProblem, grasp: Grasp) -> Float[Array, "n 3"]:
     """The object's samples in the camera's frame."""
     points = grasp.scale * problem.object_points.T
     return (jnp.matmul(grasp.rotation, points, precision="highest") + grasp.translation[:, None]).T
 
 
+@checked
 def moved(start: HandParams, state: HandState) -> HandParams:
     """The hand of a state; its rotation is a matrix, whose gradient is right at any angle."""
     turn = matrix_of(state.rotation)
@@ -266,10 +292,16 @@ def _matrix(rotation: Float[Array, "3"] | Float[Array, "3 3"]) -> Float[Array, "
     return matrix_of(rotation) if rotation.ndim == 1 else rotation
 
 
+@checked
 def nearest_contacts(
     distance: Float[Array, "v"], regions: Int[Array, "v"], per_region: int, reach: float | Float[Array, ""]
 ) -> Contacts:
-    """The vertices nearest to the object in each of the six contact regions, as far as they are within reach."""
+    """The vertices nearest to the object in each of the six contact regions, as far as they are within reach.
+
+    A vertex whose distance is NaN is in none.
+    """
+    check_count("nearest_contacts: per_region", per_region, most=len(distance))
+    regions = jnp.where(jnp.isnan(distance), -1, regions)
 
     def of_region(region: Int[Array, ""]) -> tuple[Float[Array, "k"], Int[Array, "k"]]:
         closeness, index = jax.lax.top_k(jnp.where(regions == region, -jnp.abs(distance), -jnp.inf), per_region)
@@ -281,13 +313,18 @@ def nearest_contacts(
     return Contacts(index.ravel(), near.astype(distance.dtype), distances)
 
 
+@checked
 def random_contacts(key: Key[Array, ""], distance: Float[Array, "v"], regions: Int[Array, "v"], count: int) -> Contacts:
-    """`count` of the vertices that are in a contact region, as the paper has it."""
+    """`count` of the vertices that are in a contact region, as the paper has it; where there are fewer, all of them."""
+    check_count("random_contacts: count", count, most=len(regions))
     likely = jnp.where(regions >= 0, 0.0, -jnp.inf)
-    vertex = jax.lax.top_k(likely + jax.random.gumbel(key, regions.shape), count)[1]
-    return Contacts(vertex, jnp.ones(count), jnp.abs(distance[vertex]))
+    chance, vertex = jax.lax.top_k(likely + jax.random.gumbel(key, regions.shape), count)
+    drawn = chance > -jnp.inf
+    vertex = jnp.where(drawn, vertex, vertex[0])
+    return Contacts(vertex, 1.0 * drawn, jnp.where(drawn, jnp.abs(distance[vertex]), jnp.inf))
 
 
+@checked
 def order_of(problem: ContactProblem, grasp: Grasp, posed: Hand) -> Order:
     """The order that the picture asks for, with the object where it is and the hand's vertices where they are seen."""
     corners = grasp.scale * problem.corners.reshape(-1, 3)
@@ -298,6 +335,7 @@ def order_of(problem: ContactProblem, grasp: Grasp, posed: Hand) -> Order:
     return Order(front, jnp.where((problem.seen < 0) & (far > 0), 1.0 / jnp.maximum(far, 1e-6), 0.0))
 
 
+@checked
 def contact_terms(
     problem: ContactProblem,
     grasp: Grasp,
@@ -313,14 +351,14 @@ def contact_terms(
     `given`: the hand as it was seen. `held`: the neighbours of the object's points; without them pen is as printed, of
     hand vertices alone.
     """
-    model = problem.model
+    model, scale = problem.model, grasp.hand.scale
     distance = object_distance(problem, grasp, posed.vertices)
     pull = jnp.zeros_like(distance).at[contacts.vertex].add(contacts.weight)
     dis = jnp.sum(jnp.where(pull > 0, pull * jnp.abs(distance), 0.0))
     pen = jnp.sum(jax.nn.relu(-distance)) * (VERTICES / distance.shape[0])
     if held is not None:
         points = placed_points(problem, grasp)
-        inside = E_pen(points, lambda x: distance_to_neighbours(x, posed.vertices, held))
+        inside = E_pen(points, lambda x: distance_to_neighbours(x, posed.vertices, held, DEEPEST * scale))
         pen = pen + inside * (POINTS / points.shape[0])
     turn = jnp.matmul(_matrix(given.rotation).T, _matrix(grasp.hand.rotation), precision="highest")
     theta, t = E_h(
@@ -335,7 +373,7 @@ def contact_terms(
         "dis": dis,
         "pen": pen,
         "prior": E_prior(grasp.hand.pose, model.pose_mean, model.pose_std, angles, model.joint_limits),
-        "spen": E_spen(posed.keypoints, finger),
+        "spen": E_spen(posed.keypoints, finger, LEAST_KEYPOINT_DISTANCE * scale),
         "theta": theta,
         "t": t,
         "keypoint": E_keypoint(project(problem.camera, posed.keypoints), problem.keypoints, problem.confidence),
@@ -343,6 +381,7 @@ def contact_terms(
     }
 
 
+@checked
 def resized(problem: ContactProblem, grasp: Grasp, factor: Float[Array, ""], *, unknown_size: bool) -> Grasp:
     """A similarity x -> factor x about the camera's centre of what has the uncertain size: no pixel changes.
 
@@ -351,7 +390,9 @@ def resized(problem: ContactProblem, grasp: Grasp, factor: Float[Array, ""], *, 
     if unknown_size:
         return replace(grasp, translation=factor * grasp.translation, scale=factor * grasp.scale)
     wrist = wrist_at_rest(problem.model, grasp.hand.betas)
-    translation = factor * (wrist + grasp.hand.translation) - wrist
+    # There and back rounds: no change is none to the bit.
+    unchanged, changed = grasp.hand.translation, factor * (wrist + grasp.hand.translation) - wrist
+    translation = jnp.where(factor == 1.0, unchanged, changed)
     return replace(grasp, hand=replace(grasp.hand, translation=translation, scale=factor * grasp.hand.scale))
 
 
@@ -362,6 +403,7 @@ class Seen(NamedTuple):
     order: Order
 
 
+@checked
 def seen_as(problem: ContactProblem, grasp: Grasp) -> Seen:
     """The hand of a grasp, posed, and its order with the object where it is."""
     posed = hand(problem.model, grasp.hand)
@@ -380,21 +422,32 @@ class Approach(NamedTuple):
     """By which the hand, or an object of unknown size, was resized."""
     seen: Seen
     """Of each grasp."""
+    contacts: Contacts | None
+    """Of each, where points were drawn: step two pulls the same ones."""
 
 
+def scanned(count: int) -> Float[Array, "k"]:
+    """`count` numbers from -3 to 3, evenly spaced, or one more where they are even: the middle one is 0."""
+    return jnp.linspace(-3.0, 3.0, 2 * (count // 2) + 1).at[count // 2].set(0.0)
+
+
+@checked
 def approach(
     problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], config: ContactConfig, *, unknown_size: bool
 ) -> Approach:
     """Step one: hand and object brought to the same depth. Unbatched.
 
-    The energy over depth has two valleys, the object before the fingers and behind them, so it is scanned. In the
-    paper's form the object's depth takes noise and then `steps_one` Adam steps, from where both valleys are the same.
+    The energy over depth has two valleys, the object before the fingers and behind them, so it is scanned, with no
+    change in the middle; of equal energies the least change wins. In the paper's form the object's depth takes noise
+    and then `steps_one` Adam steps, from where both valleys are the same.
     """
     if config.step_one == "adam":
         return _paper_approach(problem, grasp, key, config)
     sigma = config.object_sigma if unknown_size else config.hand_sigma
+    spread = sigma or 1.0  # where no size is to be tried but the one that is
     posed, order = seen_as(problem, grasp)
-    logs = jnp.linspace(-3.0, 3.0, config.scan) * sigma
+    logs = scanned(config.scan) * sigma
+    count = len(logs)
 
     def energy(log: Float[Array, ""]) -> Float[Array, ""]:
         factor = jnp.exp(log)
@@ -409,15 +462,17 @@ def approach(
         pen = jnp.sum(jax.nn.relu(-distance)) * (VERTICES / distance.shape[0])
         dis = jnp.sum(jnp.where(contacts.weight > 0, jnp.abs(distance[contacts.vertex]), 0.0))
         order_term = config.w_order_one * wrong * (VERTICES / distance.shape[0])
-        return config.w_dis_one * dis + config.w_pen_one * pen + order_term + config.w_size * (log / sigma) ** 2
+        return config.w_dis_one * dis + config.w_pen_one * pen + order_term + config.w_size * (log / spread) ** 2
 
     energies = jax.lax.map(energy, logs)
     energies = jnp.where(jnp.isfinite(energies), energies, jnp.inf)
     higher = jnp.concatenate([jnp.array([jnp.inf]), energies, jnp.array([jnp.inf])])
     valley = (energies <= higher[:-2]) & (energies <= higher[2:])
-    first = jnp.argmin(energies)
+    change = jnp.abs(jnp.arange(count) - count // 2)
+    first = jnp.argmin(jnp.where(energies == jnp.min(energies), change, count))
     # A step of the scan is a few millimetres: neighbouring samples of a rough floor are one valley.
-    others = jnp.where(valley & (jnp.abs(jnp.arange(config.scan) - first) > config.scan // 24), energies, jnp.inf)
+    apart = jnp.abs(jnp.arange(count) - first) > max(1, count // 24)
+    others = jnp.where(valley & apart, energies, jnp.inf)
     second = jnp.argmin(others)
     distinct = jnp.isfinite(others[second])
     chosen = jnp.stack([first, jnp.where(distinct, second, first)])
@@ -428,7 +483,7 @@ def approach(
         of_object, of_hand = (factor, 1.0) if unknown_size else (1.0, factor)
         return Seen(jax.tree.map(lambda x: of_hand * x, posed), jax.tree.map(lambda x: of_object * x, order))
 
-    return Approach(grasps, energies[chosen], distinct, factors, jax.vmap(resized_seen)(factors))
+    return Approach(grasps, energies[chosen], distinct, factors, jax.vmap(resized_seen)(factors), None)
 
 
 def _paper_approach(problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], config: ContactConfig) -> Approach:
@@ -443,14 +498,15 @@ def _paper_approach(problem: ContactProblem, grasp: Grasp, key: Key[Array, ""], 
 
     def energy(depth: Float[Array, ""]) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         distance = object_distance(problem, shifted(depth), posed.vertices)
-        dis = jnp.sum(jnp.abs(distance[contacts.vertex]))
+        dis = jnp.sum(contacts.weight * jnp.abs(distance[contacts.vertex]))
         pen = jnp.sum(jax.nn.relu(-distance)) * (VERTICES / distance.shape[0])
         return config.w_dis_one * dis + config.w_pen_one * pen, {}
 
     found = minimise(energy, optax.adam(config.rate_one), noise, config.steps_one)
     shift = shifted(found.value)
-    both, seen = jax.tree.map(lambda x: jnp.stack([x, x]), (shift, Seen(posed, order_of(problem, shift, posed))))
-    return Approach(both, jnp.stack([found.energy] * 2), jnp.asarray(False), jnp.ones(2), seen)
+    once = shift, found.energy, contacts, Seen(posed, order_of(problem, shift, posed))
+    both, energies, contacts, seen = jax.tree.map(lambda x: jnp.stack([x, x]), once)
+    return Approach(both, energies, jnp.asarray(False), jnp.ones(2), seen, contacts)
 
 
 class Evaluated(NamedTuple):
@@ -478,6 +534,7 @@ class GraspSearch(NamedTuple):
         return self.search.last.vertices
 
 
+@checked
 def begin_grasp(
     problem: ContactProblem,
     grasp: Grasp,
@@ -486,18 +543,19 @@ def begin_grasp(
     *,
     closed: float | Float[Array, ""] = 1.0,
     seen: Seen | None = None,
+    drawn: Contacts | None = None,
 ) -> GraspSearch:
     """Step two before its first step: the contact points are chosen, the fingers opened as configured. Unbatched.
 
     `closed`: factor on the joint angles to start from, besides the configuration's. `seen`: what is known of the grasp
-    already; computed unless given.
+    already; computed unless given. `drawn`: the random contact points of step one, drawn here unless given.
     """
     posed, order = seen_as(problem, grasp) if seen is None else seen
     # As a matrix: it is asked for at every step.
     grasp = replace(grasp, hand=replace(grasp.hand, rotation=_matrix(grasp.hand.rotation)))
     distance = object_distance(problem, grasp, posed.vertices)
     if config.contacts == "random":
-        contacts = random_contacts(key, distance, problem.model.regions, config.random_contacts)
+        contacts = drawn or random_contacts(key, distance, problem.model.regions, config.random_contacts)
     else:
         contacts = nearest_contacts(distance, problem.model.regions, config.per_region, config.reach)
     state = HandState(config.pose_start * closed * grasp.hand.pose, jnp.zeros(3), grasp.hand.translation)
@@ -510,6 +568,7 @@ def begin_grasp(
     return GraspSearch(grasp, contacts, order, search._replace(last=search.last._replace(vertices=posed.vertices)))
 
 
+@checked
 def grasp_round(
     problem: ContactProblem, searching: GraspSearch, weights: Weights, config: ContactConfig, rounds: int
 ) -> tuple[GraspSearch, Float[Array, "steps"], Float[Array, "{rounds} 8"]]:
@@ -529,6 +588,7 @@ def grasp_round(
     return searching, history.ravel(), terms
 
 
+@checked
 def grasp(problem: ContactProblem, start: Grasp, key: Key[Array, ""], config: ContactConfig) -> tuple[Grasp, Solution]:
     """Step two: fingers close on the object without entering it. Unbatched; the best iterate is kept.
 
@@ -541,6 +601,7 @@ def grasp(problem: ContactProblem, start: Grasp, key: Key[Array, ""], config: Co
     return found(searching), Solution(state, energy, terms, history)
 
 
+@checked
 def found(searching: GraspSearch) -> Grasp:
     """The best grasp so far, its rotation as a vector."""
     params = moved(searching.start.hand, searching.search.best[0])

@@ -19,8 +19,10 @@ from fgs_jax.contact import (
     TERMS,
     Approach,
     ContactProblem,
+    Contacts,
     Grasp,
     GraspSearch,
+    Seen,
     approach,
     begin_grasp,
     found,
@@ -254,11 +256,15 @@ def _begin(
     keys = jax.random.split(key, len(starts.scale))
     first = jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
     count = 2 * len(keys)
-    lanes, seen = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), (first.grasp, first.seen))
+    each = first.grasp, first.seen, first.contacts
+    lanes, seen, drawn = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), each)
     half = jnp.where(first.distinct, 1.0, 0.5)
     closed = jnp.stack([jnp.ones(len(keys)), half], axis=1).ravel()
-    begin = jax.vmap(lambda lane, key, closed, seen: begin_grasp(problem, lane, key, config, closed=closed, seen=seen))
-    return first, begin(lanes, jnp.repeat(keys, 2, axis=0), closed, seen)
+
+    def begin(lane: Grasp, key: Key[Array, ""], closed: Float[Array, ""], seen: Seen, drawn: Contacts | None):
+        return begin_grasp(problem, lane, key, config, closed=closed, seen=seen, drawn=drawn)
+
+    return first, jax.vmap(begin)(lanes, jnp.repeat(keys, 2, axis=0), closed, seen, drawn)
 
 
 Round = tuple[GraspSearch, Float[Array, "lanes steps"], Float[Array, "lanes rounds 8"]]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from fgs_jax.checks import check_count, checked
 from fgs_jax.types import pytree
 
 
@@ -22,6 +23,7 @@ class DistanceGrid:
     """Metres between neighbouring nodes."""
 
 
+@checked
 def nearest(queries: Float[Array, "n d"], targets: Float[Array, "m d"]) -> Int[Array, "n"]:
     """Index of the target nearest to each query; carries no gradient.
 
@@ -32,6 +34,7 @@ def nearest(queries: Float[Array, "n d"], targets: Float[Array, "m d"]) -> Int[A
 
     A target that is not finite is never the nearest, unless all are; a query that is not finite gets any index.
     """
+    check_count("nearest: number of targets", len(targets))
     queries, targets = (jax.lax.stop_gradient(x).astype(jnp.float32) for x in (queries, targets))
     best = jax.lax.platform_dependent(queries, targets, cpu=_nearest_in_turn, default=_nearest_at_once)
     return jnp.minimum(best & _index_bits(targets), targets.shape[0] - 1)
@@ -65,6 +68,7 @@ def _index_bits(targets: Float[Array, "m d"]) -> int:
     return (1 << max(targets.shape[0] - 1, 1).bit_length()) - 1
 
 
+@checked
 def signed_distance(grid: DistanceGrid, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     """Signed distance of each point in metres, trilinear between the nodes; its gradient is that of the interpolant.
 
@@ -75,9 +79,10 @@ def signed_distance(grid: DistanceGrid, points: Float[Array, "p 3"]) -> Float[Ar
     return signed_distance_at(grid, points.T)
 
 
+@checked
 def signed_distance_at(grid: DistanceGrid, coordinates: Float[Array, "3 p"]) -> Float[Array, "p"]:
     """`signed_distance` of points whose coordinates lie apart: with the gradient twice as fast on a CPU."""
-    last = grid.values.shape[0] - 1
+    last = check_count("signed_distance: nodes along a side of the grid", len(grid.values), 2) - 1
     flat = grid.values.ravel()
     scaled = [(coordinates[axis] - grid.origin[axis]) / grid.voxel for axis in range(3)]
     # Not jnp.clip: at the border that has half the gradient.

@@ -5,8 +5,16 @@ class FgsError(Exception):
     """Base of every error this package raises for its users."""
 
 
+class ArgumentError(FgsError, ValueError):
+    """An argument whose type, shape or value is not what the function takes."""
+
+
 class HandFileError(FgsError):
     """A hand model file is missing, damaged, unsafe or not of MANO's structure."""
+
+
+class HandInputError(FgsError, ValueError):
+    """Arrays of a shape or a type that the hand layer does not take."""
 
 
 class HandFitError(FgsError):
@@ -27,6 +35,10 @@ class HandednessWarning(UserWarning):
 
 class HandShapeWarning(UserWarning):
     """Shape coefficients that were made for another hand model were refitted or dropped."""
+
+
+class HandPoseWarning(UserWarning):
+    """Nothing says what the numbers of a pose are, and it was assumed."""
 
 
 class SceneError(FgsError):

@@ -8,7 +8,7 @@ import shutil
 import stat
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,17 @@ _NO_FILES = {
 }
 
 
-def read_input(path: Path, expected: str, error: type[FgsError], *, most: int = MOST_BYTES) -> bytes:
-    """The bytes of a file that a person has named. `expected`: what it should be, such as "a mesh file".
+def read_input(
+    path: Path, expected: str, error: type[FgsError], *, most: int = MOST_BYTES, absent: str = "check the path"
+) -> bytes:
+    """The bytes of a file that a person has named. `expected`: what it should be, such as "a mesh file"; `absent`: what
+    to do where there is none. "~" is the home.
 
     Raises `error`, in one line, where there is none, where it is no regular file (a pipe would never end), where it has
     more than `most` bytes, and where it cannot be read.
     """
     try:
+        path = path.expanduser()
         status = path.stat()
         for is_kind, (came, advice) in _NO_FILES.items():
             if is_kind(status.st_mode):
@@ -44,10 +48,10 @@ def read_input(path: Path, expected: str, error: type[FgsError], *, most: int = 
             raise error(f"{path}: expected {expected} of at most {most / 2**20:.0f} MiB, came {came}; make it smaller")
         return path.read_bytes()
     except FileNotFoundError as cause:
-        raise error(f"{path}: expected {expected}, there is none; check the path") from cause
+        raise error(f"{path}: expected {expected}, there is none; {absent}") from cause
     except OSError as cause:
         raise error(f"{str(path)[:200]}: cannot be read ({cause.strerror}); check the path") from cause
-    except ValueError as cause:  # a name with a null byte
+    except (ValueError, RuntimeError) as cause:  # a name with a null byte, the home of nobody
         raise error(f"{str(path)[:200]!r}: expected {expected}, came a name that no file can have") from cause
 
 
@@ -79,15 +83,15 @@ def output_folder(path: Path, error: type[FgsError], *, shared: bool = False) ->
     return folder
 
 
-def read_npz(data: bytes, most: int = MOST_BYTES) -> dict[str, np.ndarray]:
-    """The plain arrays of an npz file, each as large as its header says, `most` bytes in all.
+def read_npz(data: bytes, most: int = MOST_BYTES, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The plain arrays of an npz file, each as large as its header says, `most` bytes in all; of these `names` alone.
 
     Raises ValueError for anything else: nothing is unpickled, and no room is made for what a header only promises. What
     zipfile, zlib and numpy raise for a damaged file comes through.
     """
     arrays: dict[str, np.ndarray] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = archive.infolist()
+        entries = [e for e in archive.infolist() if names is None or e.filename.removesuffix(".npy") in names]
         if (size := sum(entry.file_size for entry in entries)) > most:
             raise ValueError(f"arrays of {size / 2**20:.0f} MiB, {most / 2**20:.0f} at most are read")
         for entry in entries:

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
+from fgs_jax.checks import check_count, check_value
 from fgs_jax.config import ContactConfig
 from fgs_jax.contact import TERMS, ContactProblem, Grasp, begin_grasp, found, grasp_round
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
-from fgs_jax.restarts import block_width, run_blocks
+from fgs_jax.restarts import count_of, run_blocks, scenes_width
 from fgs_jax.solve import nan_where_lost
 
 
@@ -46,19 +47,30 @@ def refine_grasps(
 
     `starts`: fields with a leading axis; start k is in problem `scene[k]`, in the only one unless given. The shapes of
     all problems must be equal. `key`: start k draws from `fold_in(key, k)`.
-    `width`: starts of one scene that run at once, in memory that grows with it and not with the number of starts; by
-    default 64 on a CPU, up to 4096 elsewhere.
-    `journal`, `devices`: as `run_blocks` takes them. A start's result depends on nothing but itself, to the bit.
+    `width`: starts of one scene that run at once, in memory that grows with it and not with the number of starts. By
+    default, on a CPU, the widest of 1, 4, 16 and 64 that runs at most two lanes for each start, and elsewhere 256 to
+    4096 (`restarts.scenes_width`).
+    `journal`, `devices`: as `run_blocks` takes them. A start's result depends on nothing but itself and the width, to
+    the bit; blocks of another width differ in the last ones.
 
-    Raises SceneError for problems of unequal shapes and for starts without a problem.
+    Raises SceneError for problems of unequal shapes and for starts without a problem, ArgumentError for starts whose
+    arrays have other shapes than one start's behind one leading axis.
     """
+    check_value("refine_grasps: problems", problems, ContactProblem | Sequence[ContactProblem])
     problems = [problems] if isinstance(problems, ContactProblem) else list(problems)
-    count = len(starts.scale)
+    for k, problem in enumerate(problems):
+        check_value(f"refine_grasps: problems[{k}]", problem, ContactProblem)
+    key = check_value("refine_grasps: key", key, Key[Array, ""])
+    check_value("refine_grasps: config", config, ContactConfig)
+    count = count_of(starts)
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[1:], x.dtype), starts)
+    check_value("refine_grasps: one of the starts", one, Grasp)
     scene = _checked(problems, np.zeros(count, int) if scene is None else np.asarray(scene), count)
     settings = _Settings(config.without_weights(), str(jax.random.key_impl(key)))
     weights = {name: np.float32(value) for name, value in config.weights.items()}
     shared = [(problem, weights, np.asarray(jax.random.key_data(key))) for problem in problems]
-    lanes, width = (starts, np.arange(count)), width or block_width(int(np.bincount(scene).max()))
+    lanes = starts, np.arange(count)
+    width = scenes_width(scene) if width is None else check_count("refine_grasps: width", width)
     found = run_blocks(_refined, settings, shared, lanes, width, scene=scene, journal=journal, devices=devices)
     return found._replace(terms=dict(zip(TERMS, found.terms.T, strict=True)))
 
@@ -85,9 +97,10 @@ def _refined(
     return Grasps(found(searching), energy + weights["dis"] * config.reach * missing, terms, vertices)
 
 
-def _checked(problems: list[ContactProblem], scene: Int[ndarray, "n"], count: int) -> Int[ndarray, "n"]:
+def _checked(problems: list[ContactProblem], scene: ndarray, count: int) -> Int[ndarray, "n"]:
     """The scene of each start. Raises SceneError where there is none, and for problems of unequal shapes."""
-    if not count or scene.shape != (count,) or scene.min() < 0 or scene.max() >= len(problems):
+    indices = scene.shape == (count,) and scene.dtype.kind in "iu"
+    if not count or not indices or scene.min() < 0 or scene.max() >= len(problems):
         raise SceneError(
             f"grasps: expected for each start a scene from 0 to {len(problems) - 1}, got {count} starts and "
             f"{'none' if not scene.size else f'{len(scene)} from {scene.min()} to {scene.max()}'}: check scene"

@@ -4,12 +4,15 @@ Romero, Tzionas, Black, "Embodied Hands", 2017: linear shape directions, pose co
 skinning. Everything is pure and unbatched: `jax.vmap` it.
 """
 
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fgs_jax.errors import HandInputError
 from fgs_jax.hand_anatomy import FINGER_JOINTS
 from fgs_jax.rotations import matrix_of
 from fgs_jax.types import Hand, HandModel, HandParams
@@ -49,8 +52,9 @@ def hand(model: HandModel, params: HandParams, *, center_wrist: bool = False) ->
     v = s R (v_c - J0) + J0 + t, with v_c the skinned hand and J0 the wrist joint of the shaped hand at rest;
     `center_wrist` leaves out "+ J0" and so puts the wrist at t.
 
-    Raises ValueError, while tracing, for parameters of a shape that the model does not take.
+    Raises HandInputError, while tracing, for parameters of a shape that the model does not take.
     """
+    params = checked_params(model, params)
     skeleton = _pose_skeleton(model, params)
     vertices = _skin(model.v_template, model.blend_directions, model.weights, skeleton)
     origin = params.translation if center_wrist else params.translation + skeleton.wrist
@@ -60,13 +64,18 @@ def hand(model: HandModel, params: HandParams, *, center_wrist: bool = False) ->
 
 
 def wrist_at_rest(model: HandModel, betas: Float[Array, "n"]) -> Float[Array, "3"]:
-    """J0: where the wrist of the shaped hand lies at rest, metres."""
+    """J0: where the wrist of the shaped hand lies at rest, metres. Raises HandInputError as `hand` does."""
+    betas = _checked_betas(model, betas)
     directions = model.joint_shapedirs[0, :, : betas.shape[0]]
     return model.joint_template[0] + jnp.matmul(directions, betas, precision="highest")
 
 
 def hand_keypoints(model: HandModel, params: HandParams, *, center_wrist: bool = False) -> Float[Array, "21 3"]:
-    """The keypoints of `hand` alone, in metres and OpenPose's order: skins five vertices in place of all."""
+    """The keypoints of `hand` alone, in metres and OpenPose's order: skins five vertices in place of all.
+
+    Raises HandInputError as `hand` does.
+    """
+    params = checked_params(model, params)
     skeleton = _pose_skeleton(model, params)
     ids = model.tip_vertex_ids
     tips = _skin(model.v_template[ids], model.blend_directions[:, :, ids], model.weights[ids], skeleton)
@@ -77,11 +86,14 @@ def hand_keypoints(model: HandModel, params: HandParams, *, center_wrist: bool =
 def reorder_keypoints(keypoints: Float[Array, "21 d"], source: str, target: str) -> Float[Array, "21 d"]:
     """Keypoints given in the order `source` in the order `target` (`KEYPOINT_ORDERS`).
 
-    Raises ValueError for an unknown order.
+    Raises HandInputError for an unknown order, and for other than 21 keypoints.
     """
     for order in (source, target):
         if order not in KEYPOINT_ORDERS:
-            raise ValueError(f"unknown keypoint order {order!r}; the orders are {', '.join(KEYPOINT_ORDERS)}")
+            raise HandInputError(f"unknown keypoint order {order!r}; the orders are {', '.join(KEYPOINT_ORDERS)}")
+    keypoints = keypoints if isinstance(keypoints, np.ndarray) else as_numbers("keypoints", keypoints)
+    if keypoints.ndim != 2 or len(keypoints) != 21:
+        raise HandInputError(f"keypoints: expected shape (21, d), got {keypoints.shape}: for many frames use jax.vmap")
     in_openpose = np.argsort(KEYPOINT_ORDERS[source])
     return keypoints[in_openpose[np.array(KEYPOINT_ORDERS[target])]]
 
@@ -89,11 +101,18 @@ def reorder_keypoints(keypoints: Float[Array, "21 d"], source: str, target: str)
 def pose_from_pca(model: HandModel, coefficients: Float[Array, "n"], *, add_mean: bool = True) -> Float[Array, "15 3"]:
     """The pose (axis-angle, radians) of the first n pose components; `add_mean` adds the model's mean pose.
 
-    Raises ValueError for more coefficients than the model has components.
+    Raises HandInputError for more coefficients than the model has components, and for a batch of them.
     """
+    _check_model(model)
+    coefficients = as_numbers("coefficients", coefficients)
+    if coefficients.ndim != 1:
+        came = coefficients.shape
+        raise HandInputError(f"coefficients: expected pose components (n,), got shape {came}: for a batch use jax.vmap")
     n, components = coefficients.shape[0], model.pose_components
     if n > components.shape[0]:
-        raise ValueError(f"{model.name} has {components.shape[0]} pose components, got {n} coefficients: pass fewer")
+        raise HandInputError(
+            f"{model.name} has {components.shape[0]} pose components, got {n} coefficients: pass fewer"
+        )
     pose = jnp.matmul(coefficients, components[:n], precision="highest").reshape(15, 3)
     return pose + model.pose_mean if add_mean else pose
 
@@ -101,8 +120,11 @@ def pose_from_pca(model: HandModel, coefficients: Float[Array, "n"], *, add_mean
 def joint_angles(model: HandModel, pose: Float[Array, "15 3"] | Float[Array, "15 3 3"]) -> Float[Array, "15 3"]:
     """(twist, spread, bend) of joints 1 to 15, in radians: the joint turns by twist, then spread, then bend.
 
-    About the rows of `model.bone_frames`; bend is free of singularities, spread is within 90 degrees.
+    About the rows of `model.bone_frames`; bend is free of singularities, spread is within 90 degrees. Raises
+    HandInputError for another shape.
     """
+    _check_model(model)
+    pose = _checked_rotations("pose", pose, ((15, 3), (15, 3, 3)))
     local = _in_bone_frames(model, _matrices(pose, 2))
     # At a spread of 90 degrees twist and bend are one angle: call both zero and keep the gradient finite.
     squared = local[:, 0, 0] ** 2 + local[:, 1, 0] ** 2
@@ -114,7 +136,9 @@ def joint_angles(model: HandModel, pose: Float[Array, "15 3"] | Float[Array, "15
 
 
 def pose_from_joint_angles(model: HandModel, angles: Float[Array, "15 3"]) -> Float[Array, "15 3 3"]:
-    """The pose, as rotation matrices, whose `joint_angles` these are."""
+    """The pose, as rotation matrices, whose `joint_angles` these are. Raises HandInputError for another shape."""
+    _check_model(model)
+    angles = _checked_rotations("angles", angles, ((15, 3),))
     twist, spread, bend = (matrix_of(angles[:, k : k + 1] * jnp.eye(3)[k : k + 1]) for k in range(3))
     frames = model.bone_frames
     return jnp.einsum("jba,jbc,jcd,jde,jef->jaf", frames, bend, spread, twist, frames, precision="highest")
@@ -137,24 +161,73 @@ def _matrices(rotations: Array, matrix_axes: int) -> Array:
     return rotations if rotations.ndim > matrix_axes else matrix_of(rotations)
 
 
-def _check_shapes(model: HandModel, params: HandParams) -> None:
-    directions = model.joint_shapedirs.shape[-1]
-    if params.betas.ndim != 1 or params.betas.shape[0] > directions:
-        came = tuple(params.betas.shape)
-        raise ValueError(f"betas: {model.name} takes at most {directions} shape coefficients, got shape {came}")
-    if params.pose.shape not in ((15, 3), (15, 3, 3)):
-        raise ValueError(
-            f"pose: expected (15, 3) axis-angle or (15, 3, 3) matrices, got shape {tuple(params.pose.shape)}; "
-            "for pose components use pose_from_pca, for a batch jax.vmap"
+def checked_params(model: Any, params: Any) -> HandParams:
+    """The parameters as floating-point arrays, if the model takes their shapes. Costs nothing within jit.
+
+    Raises HandInputError.
+    """
+    _check_model(model)
+    if not isinstance(params, HandParams):
+        raise HandInputError(f"params: expected HandParams, got {type(params).__name__}: HandParams(pose=...)")
+    translation, scale = as_numbers("translation", params.translation), as_numbers("scale", params.scale)
+    if translation.shape != (3,):
+        raise HandInputError(f"translation: expected (3,), got shape {translation.shape}")
+    if scale.shape != ():
+        raise HandInputError(f"scale: expected one number, got shape {scale.shape}")
+    return replace(
+        params,
+        betas=_checked_betas(model, params.betas),
+        pose=_checked_rotations("pose", params.pose, ((15, 3), (15, 3, 3))),
+        rotation=_checked_rotations("rotation", params.rotation, ((3,), (3, 3))),
+        translation=translation,
+        scale=scale,
+    )
+
+
+def as_numbers(name: str, value: Any) -> Array:
+    """A floating-point array of what JAX takes for numbers, lists too. Raises HandInputError for anything else."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise HandInputError(f"{name}: expected an array of numbers, got {type(value).__name__}") from error
+    if array.dtype == bool or not jnp.issubdtype(array.dtype, jnp.number):
+        raise HandInputError(f"{name}: expected an array of numbers, got {array.dtype}")
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(float)
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, HandModel):
+        raise HandInputError(f"model: expected a HandModel, as load_hand_model gives, got {type(model).__name__}")
+
+
+def _checked_betas(model: HandModel, betas: Any) -> Array:
+    _check_model(model)
+    betas, directions = as_numbers("betas", betas), model.joint_shapedirs.shape[-1]
+    if betas.ndim != 1 or betas.shape[0] > directions:
+        raise HandInputError(
+            f"betas: {model.name} takes at most {directions} shape coefficients, got shape {betas.shape}"
         )
-    if params.rotation.shape not in ((3,), (3, 3)):
-        raise ValueError(f"rotation: expected (3,) or (3, 3), got shape {tuple(params.rotation.shape)}")
-    if params.translation.shape != (3,):
-        raise ValueError(f"translation: expected (3,), got shape {tuple(params.translation.shape)}")
+    return betas
+
+
+def _checked_rotations(name: str, value: Any, shapes: tuple[tuple[int, ...], ...]) -> Array:
+    array = as_numbers(name, value)
+    if array.shape in shapes:
+        return array
+    came = f"got shape {array.shape}"
+    if name == "rotation":
+        raise HandInputError(f"rotation: expected (3,) or (3, 3), {came}")
+    if name == "angles":
+        raise HandInputError(f"angles: expected (twist, spread, bend) of 15 joints, (15, 3), {came}")
+    raise HandInputError(
+        f"pose: expected (15, 3) axis-angle or (15, 3, 3) matrices, {came}; for pose components use pose_from_pca, "
+        "for 45 angles reshape(15, 3), for a batch jax.vmap"
+    )
 
 
 def _pose_skeleton(model: HandModel, params: HandParams) -> _Skeleton:
-    _check_shapes(model, params)
     missing = model.joint_shapedirs.shape[-1] - params.betas.shape[0]
     betas = jnp.pad(params.betas, (0, missing))
     joints = model.joint_template + jnp.matmul(model.joint_shapedirs, betas, precision="highest")

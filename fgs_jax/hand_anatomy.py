@@ -114,6 +114,14 @@ def bone_frames(
     return frames
 
 
+def joint_angles(frames: Float[ndarray, "15 3 3"], rotations: Float[ndarray, "15 3 3"]) -> Float[ndarray, "15 3"]:
+    """(twist, spread, bend) of joints 1 to 15 about their `bone_frames`, radians: `hand.joint_angles` on the host."""
+    local = frames @ rotations @ frames.transpose(0, 2, 1)
+    twist = np.arctan2(local[:, 2, 1], local[:, 2, 2])
+    spread = np.arctan2(-local[:, 2, 0], np.hypot(local[:, 0, 0], local[:, 1, 0]))
+    return np.stack([twist, spread, np.arctan2(local[:, 1, 0], local[:, 0, 0])], axis=-1)
+
+
 def contact_regions(
     vertices: Float[ndarray, "v 3"],
     faces: Int[ndarray, "f 3"],

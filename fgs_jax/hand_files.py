@@ -3,7 +3,6 @@
 Keys and shapes are MANO's. Host side, numpy, float64; no pickle is run (`safe_pickle`).
 """
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,41 +16,17 @@ from jax import Array
 
 from fgs_jax import hand_anatomy
 from fgs_jax.errors import HandFileError, HandFileWarning
+from fgs_jax.files import read_input, read_npz
+from fgs_jax.hand_checks import SHAPES, check_length, check_tips, checked, wound_outward
 from fgs_jax.notes import warn
-from fgs_jax.safe_pickle import first_line, read_pickled_arrays
+from fgs_jax.safe_pickle import first_line, read_pickled_arrays, run_pickled_arrays
 from fgs_jax.types import HandModel, on_device
 
 HAND_NAMES = ("open_hand", "open_hand_full", "mano")
 
 _ASSETS = Path(__file__).parent / "assets"
-_REQUIRED = {
-    "v_template": ("v", 3),
-    "f": ("f", 3),
-    "weights": ("v", 16),
-    "J_regressor": (16, "v"),
-    "shapedirs": ("v", 3, "b"),
-    "posedirs": ("v", 3, 135),
-    "kintree_table": (2, 16),
-    "hands_mean": (45,),
-    "hands_components": ("c", 45),
-}
-_OPTIONAL = {
-    "hands_coeffs": ("n", "c"),
-    "hands_components_std": ("c",),
-    "pose_std": (15, 3),
-    "f_cap": ("k", 3),
-    "wrist_loop": ("l",),
-    "tip_vertex_ids": (5,),
-    "regions": ("v",),
-    "joint_limits": (15, 3, 2),
-    "joint_names": (16,),
-    "side": (),
-    "license": (),
-}
-_SHAPES = _REQUIRED | _OPTIONAL
-_TEXTS = ("joint_names", "side", "license")
-_VERTEX_IDS = ("f", "f_cap", "wrist_loop", "tip_vertex_ids")
-_INTEGERS = (*_VERTEX_IDS, "regions", "kintree_table")
+_MOST_BYTES = 2**28
+"""Of a hand file; MANO's have four million."""
 
 
 def load_hand_model(
@@ -75,8 +50,8 @@ def load_hand_model(
     model = hand_model(read_hand_file(path, tip_vertex_ids=tip_vertex_ids), name)
     if model.side != file_side:
         raise HandFileError(
-            f"{path}: expected a {file_side} hand, came a {model.side} one; load the file with side={model.side!r}, "
-            f"and make the {file_side} hand of it with mirror_hand_model"
+            f"{path}: expected a {file_side} hand, came a {model.side} one; name a file of a {file_side} hand, or, in "
+            f"Python, load this one with side={model.side!r} and mirror it by mirror_hand_model"
         )
     return model if side == file_side else mirror_hand_model(model)
 
@@ -96,8 +71,8 @@ def locate_hand_file(source: str | Path | None = None, side: str = "right") -> t
             )
         for file_side in dict.fromkeys((side, "right")):
             for suffix in (".pkl", ".npz"):
-                path = Path(folder).expanduser() / f"MANO_{file_side.upper()}{suffix}"
-                if path.exists():
+                path = _expanded(folder) / f"MANO_{file_side.upper()}{suffix}"
+                if _is_there(path):
                     return "mano", path, file_side
         raise HandFileError(
             f"{folder}: expected MANO_RIGHT.pkl (or .npz) in this folder, came none; "
@@ -105,31 +80,82 @@ def locate_hand_file(source: str | Path | None = None, side: str = "right") -> t
         )
     if isinstance(source, str) and source in HAND_NAMES:
         return source, _ASSETS / f"{source}.npz", "right"
-    path = Path(source).expanduser()
-    if path.parent == Path() and not path.suffix and not path.exists():
+    path = _expanded(source)
+    if path.parent == Path() and not path.suffix and not _is_there(path):
         raise HandFileError(
-            f"{source}: expected one of {', '.join(HAND_NAMES)}, or the path of a file; no such name or file"
+            f"{str(source)[:80]}: expected one of {', '.join(HAND_NAMES)}, or the path of a file; no such name or file"
         )
     return path.stem, path, side
 
 
+def hand_of_side(source: str | Path | None = None, side: str = "right") -> HandModel:
+    """`load_hand_model` for whichever side the file is of: mirrored where it is of the other one."""
+    name, path, _ = locate_hand_file(source, side)
+    model = hand_model(read_hand_file(path), name)
+    return model if model.side == side else mirror_hand_model(model)
+
+
+def hand_is_here(source: str | Path) -> bool:
+    """Whether there is a file of that hand model; MANO's is nowhere but where someone has put it."""
+    try:
+        return _is_there(locate_hand_file(source)[1])
+    except HandFileError:
+        return False
+
+
+def located_hand(source: str | Path, folder: Path) -> str:
+    """A hand model as `load_hand_model` takes it from anywhere: a name, or an absolute path, from `folder` on."""
+    return str(source) if source in HAND_NAMES else str(folder.absolute() / _expanded(source))
+
+
+def check_hand_source(source: str | Path) -> None:
+    """Raises HandFileError, in one line, for a name or a path that no hand model has.
+
+    "mano" is a name that is known, whether its file is here or not.
+    """
+    if source == "mano":
+        return
+    if not hand_is_here(source):
+        raise HandFileError(
+            f"{str(source)[:200]}: no such hand model; expected {', '.join(HAND_NAMES)}, or the path of a hand file"
+        )
+    if source not in HAND_NAMES:
+        read_hand_file(source)
+
+
+def same_hand(model: HandModel, other: HandModel, betas: int) -> bool:
+    """Whether parameters with that many betas mean the same to both: one template, and the same shapes to a micron."""
+    if model.v_template.shape != other.v_template.shape:
+        return False
+    templates, shapes = (
+        [np.asarray(part) for part in parts]
+        for parts in (
+            (model.v_template, other.v_template),
+            (model.shapedirs[:, :, :betas], other.shapedirs[:, :, :betas]),
+        )
+    )
+    return all(a.shape == b.shape and bool(np.allclose(a, b, rtol=0.0, atol=1e-6)) for a, b in (templates, shapes))
+
+
 def read_hand_file(
-    path: str | Path, *, tip_vertex_ids: Sequence[int] | np.ndarray | None = None
+    path: str | Path, *, tip_vertex_ids: Sequence[int] | np.ndarray | None = None, trust_pickle: bool = False
 ) -> dict[str, np.ndarray]:
     """The arrays of a hand file under MANO's key names: checked, float64 or int64, with all that a file may lack.
 
     Reads MANO's own pickles, npz files of the same keys, and what `write_hand_file` writes. Added where missing:
     hands_components_std, pose_std, f_cap, wrist_loop, tip_vertex_ids, regions, joint_limits, joint_names, side. The
     official MANO_LEFT.pkl has the right hand's x in its shape directions (smplx issue 48): its sign is turned, with a
-    HandFileWarning.
+    HandFileWarning, as are faces that are wound inward and weights that rounding has spoilt.
+
+    `trust_pickle` RUNS a pickle whose arrays are of kinds that we do not know: only for a file that you trust.
 
     Raises HandFileError, see `load_hand_model`.
     """
-    path = Path(path)
-    raw = _read_raw(path)
+    path = _expanded(path)
+    raw = _read_raw(path, trust_pickle=trust_pickle)
     if tip_vertex_ids is not None:
         raw["tip_vertex_ids"] = np.asarray(tip_vertex_ids)
-    arrays = _complete(_checked(raw, path), path)
+    arrays = _complete(checked(raw, path), path)
     if arrays["side"] == "left" and _has_right_shapedirs(arrays, path):
         arrays["shapedirs"] = arrays["shapedirs"] * np.array([-1.0, 1.0, 1.0])[:, None]
         message = f"{path}: turned the sign of x in shapedirs, which is wrong in the official left MANO file"
@@ -143,10 +169,10 @@ def write_hand_file(path: str | Path, arrays: Mapping[str, np.ndarray], *, overw
     Raises HandFileError where the name does not end in .npz, where the file is there already, unless `overwrite`, where
     an array holds Python objects, and where the file cannot be written.
     """
-    path = Path(path)
+    path = _expanded(path)
     if path.suffix != ".npz":
         raise HandFileError(f"{path}: expected a name that ends in .npz; choose such a name")
-    if path.exists() and not overwrite:
+    if _is_there(path) and not overwrite:
         raise HandFileError(f"{path}: the file is there already; choose another name, or overwrite it (--overwrite)")
     if objects := [key for key, array in arrays.items() if array.dtype.hasobject]:
         raise HandFileError(
@@ -221,99 +247,38 @@ def _signed(array: Array, signs: np.ndarray) -> Array:
     return array * jnp.asarray(np.broadcast_to(signs, array.shape), array.dtype)
 
 
-def _read_raw(path: Path) -> dict[str, np.ndarray]:
-    """What the file holds under the keys that we know."""
-    if path.is_dir():
-        raise HandFileError(f"{path}: expected a hand model file, came a folder; name the file in it")
+def _expanded(source: str | Path) -> Path:
+    """The path that a person has named, its ~ replaced."""
+    if not isinstance(source, (str, Path)):
+        raise HandFileError(f"expected the name or the path of a hand model, came {type(source).__name__}; name a file")
     try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise HandFileError(f"{path}: expected a hand model file, there is none; check the path") from error
-    except OSError as error:
-        raise HandFileError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-    return _read_npz(data, path) if data.startswith(b"PK") else read_pickled_arrays(data, _SHAPES, path)
+        return Path(source).expanduser()
+    except RuntimeError as error:
+        raise HandFileError(f"{str(source)[:80]}: expected a hand model file, there is no such home folder") from error
+
+
+def _is_there(path: Path) -> bool:
+    with suppress(OSError, ValueError):  # a name that no file can have
+        return path.exists()
+    return False
+
+
+def _read_raw(path: Path, *, trust_pickle: bool = False) -> dict[str, np.ndarray]:
+    """What the file holds under the keys that we know."""
+    data = read_input(path, "a hand model file", HandFileError, most=_MOST_BYTES)
+    if data.startswith(b"PK"):
+        return _read_npz(data, path)
+    return (run_pickled_arrays if trust_pickle else read_pickled_arrays)(data, SHAPES, path)
 
 
 def _read_npz(data: bytes, path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {key: file[key] for key in file.files if key in _SHAPES}
+        return read_npz(data, _MOST_BYTES, SHAPES)
     except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
         raise HandFileError(
             f"{path}: expected an npz of plain arrays, it is damaged or holds pickled objects ({first_line(error)}); "
             "download it again, or convert the pickle it was made of with `fgs hand convert`"
         ) from error
-
-
-def _checked(raw: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The arrays in float64, int64 or text, of the right shapes and values."""
-    if missing := [key for key in _REQUIRED if key not in raw]:
-        raise HandFileError(
-            f"{path}: expected MANO's keys, missing {', '.join(missing)}; check that the file is a MANO hand model"
-        )
-    arrays: dict[str, np.ndarray] = {}
-    sizes: dict[int | str, int] = {}
-    for key, shape in _SHAPES.items():
-        if key not in raw:
-            continue
-        array = _converted(raw[key], key, path)
-        if key in ("shapedirs", "posedirs") and (array.ndim == 1 or array.shape[:1] == (3 * sizes["v"],)):
-            array = array.reshape(sizes["v"], 3, -1) if array.size % (3 * sizes["v"]) == 0 else array
-        expected = tuple(sizes.get(size, size) for size in shape)
-        fits = [
-            came == size or (isinstance(size, str) and came > 0)
-            for came, size in zip(array.shape, expected, strict=False)
-        ]
-        if array.ndim != len(expected) or not all(fits):
-            wanted = f"({', '.join(map(str, expected))}{',' * (len(expected) == 1)})"
-            raise HandFileError(f"{path}: expected {key} of shape {wanted}, came {array.shape}; check the file")
-        sizes |= dict(zip(shape, array.shape, strict=True))
-        arrays[key] = array
-    _check_values(arrays, path)
-    return arrays
-
-
-def _converted(array: np.ndarray, key: str, path: Path) -> np.ndarray:
-    kinds, wanted = ("U", "text") if key in _TEXTS else ("fiu", "numbers")
-    if array.dtype.kind not in kinds:
-        raise HandFileError(f"{path}: expected {wanted} in {key}, came the numpy type {array.dtype}; check the file")
-    if key in _TEXTS:
-        return array
-    if not np.isfinite(array).all():
-        raise HandFileError(f"{path}: expected finite numbers in {key}, came nan or infinity; check the file")
-    with np.errstate(invalid="ignore"):  # a number too large for an integer differs from it below
-        converted = array.astype(np.int64 if key in _INTEGERS else np.float64)
-    if key in _INTEGERS and not np.array_equal(converted, array):
-        raise HandFileError(f"{path}: expected whole numbers in {key}, came fractions; check the file")
-    return converted
-
-
-def _check_values(arrays: dict[str, np.ndarray], path: Path) -> None:
-    count = len(arrays["v_template"])
-    ranges = dict.fromkeys(_VERTEX_IDS, (0, count - 1)) | {"regions": (-1, len(hand_anatomy.REGION_NAMES) - 1)}
-    for key, (least, greatest) in ranges.items():
-        if key in arrays and not (least <= arrays[key].min() and arrays[key].max() <= greatest):
-            raise HandFileError(
-                f"{path}: expected {least} to {greatest} in {key}, came {arrays[key].min()} to {arrays[key].max()}; "
-                "check the file"
-            )
-    parents, joints = arrays["kintree_table"]
-    if tuple(parents[1:]) != hand_anatomy.PARENTS[1:] or tuple(joints) != tuple(range(16)):
-        raise HandFileError(
-            f"{path}: expected MANO's joint tree in kintree_table, parents {list(hand_anatomy.PARENTS[1:])}, "
-            f"came {parents[1:].tolist()}; the file is of another model"
-        )
-    if "joint_names" in arrays and tuple(arrays["joint_names"]) != hand_anatomy.JOINT_NAMES:
-        raise HandFileError(
-            f"{path}: expected MANO's order in joint_names, {' '.join(hand_anatomy.JOINT_NAMES)}, "
-            f"came {' '.join(arrays['joint_names'])}; reorder the joints"
-        )
-    sums = arrays["weights"].sum(axis=1)
-    worst = int(np.argmax(np.abs(sums - 1)))
-    if abs(sums[worst] - 1) > 1e-3:
-        raise HandFileError(
-            f"{path}: expected rows of weights that sum to 1, came {sums[worst]:.4g} in row {worst}; check the file"
-        )
 
 
 def _complete(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
@@ -339,34 +304,42 @@ def _complete(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray
         raise HandFileError(
             f"{path}: expected a hand that is open at the wrist, with skin at each last joint; {error}; check the file"
         ) from error
+    check_tips(tips, weights, path)
+    check_length(float(np.linalg.norm(vertices[tips[2]] - joints[0])), path)
+    arrays = wound_outward(arrays | {"wrist_loop": loop}, path)
     frames = hand_anatomy.bone_frames(joints, vertices[tips], side)
-    pose_std, component_std = _pose_deviations(arrays)
+    pose_std, component_std = _pose_deviations(arrays, path)
     return {
         "hands_components_std": component_std,
         "pose_std": pose_std,
-        "f_cap": hand_anatomy.close_wrist(loop),
-        "wrist_loop": loop,
         "tip_vertex_ids": tips,
-        "regions": hand_anatomy.contact_regions(vertices, faces, weights, joints, frames),
+        "regions": hand_anatomy.contact_regions(vertices, arrays["f"], weights, joints, frames),
         "joint_limits": hand_anatomy.joint_limits(side),
         "joint_names": np.array(hand_anatomy.JOINT_NAMES),
         "side": np.array(side),
     } | arrays
 
 
-def _pose_deviations(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _pose_deviations(arrays: dict[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Standard deviations of the joint angles (15, 3) and of the pose components (c,)."""
     components = arrays["hands_components"]
     if "hands_coeffs" in arrays:
         coefficients = arrays["hands_coeffs"]
-        return (coefficients @ components).std(axis=0).reshape(15, 3), coefficients.std(axis=0)
-    if "pose_std" in arrays:
-        pose_std = arrays["pose_std"]
-    else:
-        with np.load(_ASSETS / "open_hand.npz", allow_pickle=False) as file:
-            pose_std = file["pose_std"].astype(np.float64)
+        pose_std = (coefficients @ components).std(axis=0).reshape(15, 3)
+        if (still := pose_std < 1e-6).any():
+            message = (
+                f"{path}: {still.sum()} of 45 joint angles do not vary in hands_coeffs: the open hand's spread taken"
+            )
+            warn(HandFileWarning(message))
+        return np.where(still, _open_hand_spread(), pose_std), coefficients.std(axis=0)
+    pose_std = arrays["pose_std"] if "pose_std" in arrays else _open_hand_spread()
     # Without samples the angles count as independent: the variance along a component is the sum of theirs.
     return pose_std, np.sqrt(components**2 @ pose_std.ravel() ** 2)
+
+
+def _open_hand_spread() -> np.ndarray:
+    with np.load(_ASSETS / "open_hand.npz", allow_pickle=False) as file:
+        return file["pose_std"].astype(np.float64)
 
 
 def _has_right_shapedirs(left: dict[str, np.ndarray], path: Path) -> bool:
@@ -376,9 +349,9 @@ def _has_right_shapedirs(left: dict[str, np.ndarray], path: Path) -> bool:
     direction, a change of size: x must grow with the hand where y and z do, and shrink with them.
     """
     right_path = path.with_name(path.name.replace("LEFT", "RIGHT").replace("left", "right"))
-    if right_path != path and right_path.is_file():
+    if right_path != path and _is_there(right_path):
         try:
-            right = _checked(_read_raw(right_path), right_path)["shapedirs"]
+            right = checked(_read_raw(right_path), right_path)["shapedirs"]
         except HandFileError:
             right = np.zeros(0)
         if right.shape == left["shapedirs"].shape:

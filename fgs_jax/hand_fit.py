@@ -9,19 +9,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
-from numpy import ndarray
+from numpy import integer, ndarray
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import project
-from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
-from fgs_jax.hand import hand, hand_keypoints, joint_angles, wrist_at_rest
+from fgs_jax.errors import HandednessWarning, HandFitError, HandInputError, HandShapeWarning
+from fgs_jax.hand import as_numbers, hand, hand_keypoints, joint_angles, wrist_at_rest
 from fgs_jax.notes import warn
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve import LeastSquares, least_squares
-from fgs_jax.types import Camera, HandModel, HandParams
+from fgs_jax.types import Camera, HandModel, HandParams, pytree
 
 KEYPOINT_NOISE = 0.002
 """Metres. Standard deviation of given 3D keypoints; exact ones come back to a fifth of a millimetre with it."""
@@ -42,18 +41,27 @@ _PALM = tuple(1.0 if k in (0, 1, 5, 9, 13, 17) else 0.1 for k in range(21))
 """Fingers move against the palm, so the palm counts when the hand is first turned into place."""
 
 
-class HandFit(NamedTuple):
+@pytree
+class HandFit:
     """A fitted hand; the parameters are right for `hand(model, params)`, `center_wrist` off."""
 
     params: HandParams
     keypoints: Float[Array, "21 3"]
     """Of the fitted hand, in metres."""
-    error_3d: Float[Array, ""]
-    """Mean distance to the given 3D keypoints or vertices, in metres; NaN without them."""
-    error_2d: Float[Array, ""]
-    """Mean distance to the given 2D keypoints, in pixels; NaN without them."""
     cost: Float[Array, ""]
     """Half the sum of squares that was minimised."""
+    distance_3d: Float[Array, ""] | None = None
+    distance_2d: Float[Array, ""] | None = None
+
+    @property
+    def error_3d(self) -> Array:
+        """Mean distance to the given 3D keypoints or vertices, in metres; NaN without them."""
+        return jnp.asarray(jnp.nan) if self.distance_3d is None else self.distance_3d
+
+    @property
+    def error_2d(self) -> Array:
+        """Mean distance to the given 2D keypoints, in pixels; NaN without them."""
+        return jnp.asarray(jnp.nan) if self.distance_2d is None else self.distance_2d
 
 
 class _Seen(NamedTuple):
@@ -91,11 +99,19 @@ def fit_hand(
     the cheapest of 24 starts is taken, and a left hand may fit as well as a right one. Pure, unbatched: `jax.vmap` it
     over frames.
 
-    Raises HandFitError if there is nothing to fit to, for 2D keypoints without a camera, for wrong shapes and, outside
-    of jit, for values that are not finite.
+    Raises HandFitError if there is nothing to fit to, for 2D keypoints without a camera, for wrong shapes, types and
+    counts and, outside of jit, for values that are not finite and confidences of which none is positive.
     """
-    weight = jnp.ones((21, 1)) if confidence is None else confidence[:, None]
-    _check(model, _Seen(keypoints_3d, keypoints_2d, camera, world_landmarks, vertices, weight))
+    given = {
+        "keypoints_3d": keypoints_3d,
+        "keypoints_2d": keypoints_2d,
+        "world_landmarks": world_landmarks,
+        "vertices": vertices,
+        "confidence": jnp.ones(21) if confidence is None else confidence,
+    }
+    arrays = _checked(model, given, camera, shape_coefficients, steps)
+    keypoints_3d, keypoints_2d, world_landmarks, vertices = (arrays[name] for name in list(given)[:4])
+    weight = arrays["confidence"][:, None]
     keypoints_3d, keypoints_2d, world_landmarks = (
         None if x is None else jnp.where(weight > 0, x, 0.0) for x in (keypoints_3d, keypoints_2d, world_landmarks)
     )
@@ -116,8 +132,7 @@ def fit_hand(
     params = _unpack(solutions.value[best], turns[best])
 
     keypoints = hand_keypoints(model, params, center_wrist=True)
-    error_3d: Any = np.float32(np.nan)  # as numpy's: a NaN of JAX's own would end a program that looks for them
-    error_2d: Any = error_3d
+    error_3d = error_2d = None
     if vertices is not None:
         posed = hand(model, params, center_wrist=True)
         error_3d = _mean_distance(posed.vertices, vertices, jnp.ones((len(vertices), 1)))
@@ -127,7 +142,7 @@ def fit_hand(
         error_2d = _mean_distance(project(camera, keypoints), keypoints_2d, weight)
     translation = params.translation - wrist_at_rest(model, params.betas)
     params = replace(params, rotation=vector_of(params.rotation), translation=translation)
-    return HandFit(params, keypoints, error_3d, error_2d, solutions.cost[best])
+    return HandFit(params, keypoints, solutions.cost[best], error_3d, error_2d)
 
 
 def carry_over(
@@ -137,8 +152,10 @@ def carry_over(
 
     Rotations and scale carry over. Betas mean something else in every model: they are refitted, with the translation,
     to `keypoints_3d`, the keypoints (metres) of the other model in this pose; without these they are dropped. A
-    HandShapeWarning says which. Unbatched.
+    HandShapeWarning says which. Unbatched. Raises HandFitError for keypoints of another shape.
     """
+    if keypoints_3d is not None:
+        keypoints_3d = _keypoints_in_space("keypoints_3d", keypoints_3d)
     directions = model.joint_shapedirs.shape[-1]
     if keypoints_3d is None:
         dropped = f"betas of another model mean nothing to {model.name} and are dropped"
@@ -162,8 +179,9 @@ def side_evidence(model: HandModel, landmarks: Float[Array, "21 3"]) -> Float[Ar
     """How much better 3D keypoints, true up to place and size, fit the model's side than the other one.
 
     The ratio of what two fits cost, of the mirrored keypoints over the given ones: above 1 they speak for the model's
-    side, below 1 against it. Unbatched.
+    side, below 1 against it. Unbatched. Raises HandFitError for another shape.
     """
+    landmarks = _keypoints_in_space("landmarks", landmarks)
 
     def cost(landmarks: Float[Array, "21 3"]) -> Float[Array, ""]:
         seen = _Seen(None, None, None, landmarks, None, jnp.ones((21, 1)))
@@ -183,13 +201,16 @@ def check_side(model: HandModel, landmarks: Float[Array, "21 3"], least: float =
     return evidence
 
 
-def warn_of_side(model: HandModel, evidence: float, least: float = 1.5) -> None:
-    """A HandednessWarning where a hand of the other side costs less than `least` times what this one costs."""
+def warn_of_side(model: HandModel, evidence: float, least: float = 1.5, side: str | None = None) -> None:
+    """A HandednessWarning where a hand of the other side costs less than `least` times what this one costs.
+
+    It names `side`, which is the model's unless given: of a left hand that was mirrored, "left".
+    """
     if evidence < least:
         verdict = "speak against" if evidence < 1 / least else "hardly speak for"
         message = (
-            f"the keypoints {verdict} a {model.side} hand (evidence {evidence:.2f}, expected at least {least}): "
-            "look at the picture, and give the other side if it is the other hand"
+            f"the keypoints {verdict} a {side or model.side} hand (evidence {evidence:.2f}, expected at least "
+            f"{least}): look at the picture, and give the other side if it is the other hand"
         )
         warn(HandednessWarning(message), stacklevel=3)
 
@@ -198,8 +219,10 @@ def clearer_landmarks(model: HandModel, *landmarks: Float[Array | ndarray, "21 3
     """Of several guesses at the same hand's 3D keypoints the one that speaks most clearly for the model's side.
 
     MediaPipe gives two, world landmarks and those of the picture with a relative depth. Where one of them has the depth
-    of the fingers wrong it hardly tells the side, and the other one is usually right.
+    of the fingers wrong it hardly tells the side, and the other one is usually right. Raises HandFitError for none.
     """
+    if not landmarks:
+        raise HandFitError("landmarks: expected one or more guesses at 21 keypoints, got none: give world_landmarks")
     evidence = [float(jax.jit(side_evidence)(model, jnp.asarray(points, jnp.float32))) for points in landmarks]
     return jnp.asarray(landmarks[evidence.index(max(evidence))], jnp.float32)
 
@@ -298,9 +321,8 @@ def _mean_distance(a: Float[Array, "n d"], b: Float[Array, "n d"], weight: Float
 
 def _box_side(points: Float[Array, "n 2"], weight: Float[Array, "n 1"]) -> Float[Array, ""]:
     """The longer side of the box about the points that count."""
-    high = jnp.max(jnp.where(weight > 0, points, -jnp.inf), axis=0)
-    low = jnp.min(jnp.where(weight > 0, points, jnp.inf), axis=0)
-    return jnp.max(high - low)
+    counted = jnp.where(weight > 0, points, _weighted_mean(points, weight)[None])  # the mean lies within the box
+    return jnp.max(jnp.max(counted, axis=0) - jnp.min(counted, axis=0))
 
 
 def _kabsch(
@@ -316,29 +338,61 @@ def _kabsch(
     return rotation, _weighted_mean(target, weight) - moved
 
 
-def _check(model: HandModel, seen: _Seen) -> None:
-    if seen.keypoints_3d is None and seen.keypoints_2d is None and seen.vertices is None:
+def _keypoints_in_space(name: str, keypoints: Any) -> Float[Array, "21 3"]:
+    array = _numbers(name, keypoints)
+    if array.shape != (21, 3):
+        raise HandFitError(f"{name}: expected shape (21, 3), got {array.shape}: for many frames use jax.vmap")
+    return array
+
+
+def _numbers(name: str, value: Any) -> Array:
+    try:
+        return as_numbers(name, value)
+    except HandInputError as error:
+        raise HandFitError(f"{error}: give 21 keypoints as an array") from error
+
+
+def _checked(model: Any, given: dict[str, Any], camera: Any, shape_coefficients: Any, steps: Any) -> dict[str, Any]:
+    """What is given as floating-point arrays; None stays. Raises HandFitError."""
+    if not isinstance(model, HandModel):
+        raise HandFitError(f"model: expected a HandModel, as load_hand_model gives, got {type(model).__name__}")
+    if all(given[name] is None for name in ("keypoints_3d", "keypoints_2d", "vertices")):
         raise HandFitError("nothing to fit to: give keypoints_3d, keypoints_2d with a camera, or vertices")
-    if seen.keypoints_2d is not None and seen.camera is None:
+    if given["keypoints_2d"] is not None and camera is None:
         raise HandFitError("keypoints_2d: expected the camera they were seen by as well, got none: give camera=")
+    if camera is not None and not isinstance(camera, Camera):
+        raise HandFitError(f"camera: expected a Camera, got {type(camera).__name__}: Camera(focal, principal)")
+    most = model.joint_shapedirs.shape[-1]
+    for name, number, greatest in (("shape_coefficients", shape_coefficients, most), ("steps", steps, 10_000)):
+        least = int(name == "steps")
+        if number is not None and not (isinstance(number, (int, integer)) and least <= number <= greatest):
+            raise HandFitError(f"{name}: expected a whole number from {least} to {greatest}, got {number!r:.40}")
     shapes = {
-        "weight": (21, 1),
+        "confidence": (21,),
         "keypoints_3d": (21, 3),
         "keypoints_2d": (21, 2),
         "world_landmarks": (21, 3),
         "vertices": model.v_template.shape,
     }
-    for field, shape in shapes.items():
-        array = getattr(seen, field)
-        if array is None:
+    arrays: dict[str, Any] = {name: None if value is None else _numbers(name, value) for name, value in given.items()}
+    for name, shape in shapes.items():
+        if (array := arrays[name]) is None:
             continue
-        name, given = ("confidence", array[:, 0]) if field == "weight" else (field, array)
         if array.shape != shape:
-            hint = f"{model.name} has {shape[0]} vertices" if field == "vertices" else "for many frames use jax.vmap"
-            raise HandFitError(f"{name}: expected shape {shape[: given.ndim]}, got {given.shape}: {hint}")
-        if isinstance(array, Tracer) or isinstance(seen.weight, Tracer):
-            continue
-        counted = array if field in ("weight", "vertices") else jnp.where(seen.weight > 0, array, 0.0)
-        if not bool(jnp.isfinite(counted).all()):
-            hint = "" if field in ("weight", "vertices") else ": give a keypoint that is missing the confidence 0"
-            raise HandFitError(f"{name}: expected finite numbers, got NaN or infinity{hint}")
+            hint = f"{model.name} has {shape[0]} vertices" if name == "vertices" else "for many frames use jax.vmap"
+            hint = "transpose it" if array.shape == shape[::-1] and array.ndim == 2 else hint
+            raise HandFitError(f"{name}: expected shape {shape}, got {array.shape}: {hint}")
+        if not isinstance(array, Tracer) and not isinstance(arrays["confidence"], Tracer):
+            _check_values(name, array, arrays["confidence"])
+    return arrays
+
+
+def _check_values(name: str, array: Array, confidence: Array) -> None:
+    """Outside of jit: finite numbers wherever they count, confidences that leave something."""
+    whole = name in ("confidence", "vertices")
+    counted = array if whole else jnp.where(confidence[:, None] > 0, array, 0.0)
+    if not bool(jnp.isfinite(counted).all()):
+        hint = "" if whole else ": give a keypoint that is missing the confidence 0"
+        raise HandFitError(f"{name}: expected finite numbers, got NaN or infinity{hint}")
+    if name == "confidence" and (bool((array < 0).any()) or not bool((array > 0).any())):
+        raise HandFitError("confidence: expected numbers from 0 up, and some above it, got others: check the detector")

@@ -22,9 +22,10 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax import metrics
 from fgs_jax.camera import Z_NEAR, silhouette
+from fgs_jax.checks import checked
 from fgs_jax.config import FAST_OPA, OpaConfig, Phase
 from fgs_jax.distance import nearest
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.journal import Entry, Journal, recorded
 from fgs_jax.objects import ObjectMesh, is_balanced, sample_points, simplify
 from fgs_jax.render import depth_map
@@ -82,6 +83,7 @@ class PoseState(NamedTuple):
     log_scale: Float[Array | ndarray, ""] | None
 
 
+@checked
 def L_dist(points_off_mask: Float[Array, "2 n"], targets_off_points: Float[Array, "2 m"]) -> Float[Array, ""]:
     """Eq. 8, as printed: sums of squares, in pixels squared.
 
@@ -91,6 +93,7 @@ def L_dist(points_off_mask: Float[Array, "2 n"], targets_off_points: Float[Array
     return jnp.sum(points_off_mask**2) + jnp.sum(targets_off_points**2)
 
 
+@checked
 def L_dep(depth: Float[Array, "n"], hand_depth: Float[Array, "n"]) -> Float[Array, ""]:
     """Eq. 9 for a camera that looks along +z: sum of relu(D_r - z), metres, over points seen through the hand's pixels.
 
@@ -99,11 +102,13 @@ def L_dep(depth: Float[Array, "n"], hand_depth: Float[Array, "n"]) -> Float[Arra
     return jnp.sum(jax.nn.relu(hand_depth - depth))
 
 
+@checked
 def L_cam(depth: Float[Array, "n"]) -> Float[Array, ""]:
     """Eq. 10 for a camera that looks along +z: mean of relu(z_near - z), metres."""
     return jnp.mean(jax.nn.relu(Z_NEAR - depth))
 
 
+@checked
 def opa_terms(
     problem: PoseProblem, start: Float[Array, "3 3"], state: PoseState, *, paper_form: bool = False
 ) -> dict[str, Float[Array, ""]]:
@@ -307,7 +312,10 @@ def _lanes(phase: Phase, width: int) -> int:
 
 
 def _program(problem: PoseProblem, config: OpaConfig, phase: Phase) -> tuple[Any, "_PhaseSettings", "_PhaseInputs"]:
-    """What `run_blocks` needs besides the starts."""
+    """What `run_blocks` needs besides the starts. Raises ConfigError for a rate that moves nothing."""
+    for name in ("rotation_rate", "translation_rate"):
+        if not min(getattr(phase, name)) > 0:
+            raise ConfigError(f"phase: {name}: expected rates above 0, got {getattr(phase, name)}: change it")
     weights = {"dep": config.lambda_dep, "cam": config.lambda_cam, "size": config.lambda_size}
     settings = _PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form)
     rates = on_device(phase.rotation_rate), on_device(phase.translation_rate)

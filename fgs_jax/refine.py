@@ -29,18 +29,18 @@ from fgs_jax.contact_stage import (
     optimise_contact,
     starts_of,
 )
-from fgs_jax.errors import FgsError, SceneError
+from fgs_jax.errors import FgsError, HandPoseWarning, HandShapeWarning, SceneError
 from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model
+from fgs_jax.hand_files import hand_is_here, hand_of_side, load_hand_model, same_hand
 from fgs_jax.hand_fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.journal import Journal
-from fgs_jax.notes import heard
+from fgs_jax.notes import heard, warn
 from fgs_jax.objects import convex_hull
 from fgs_jax.opa import ObjectPoses, approximate, compile_approximate
 from fgs_jax.render import depth_map, pixels_of, sampled
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.scale import ScaleAlignment, align
-from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored
+from fgs_jax.scene import Scene, check_scene, confidence_of, mask_box, mirrored, scene_notes, without_gaps
 from fgs_jax.solve import least_squares
 from fgs_jax.types import Camera, HandModel, HandParams, on_device
 
@@ -219,19 +219,21 @@ def prepare(
     if threads is None:
         with _threads() as own:
             return prepare(scene, config, key, journal=journal, progress=progress, ahead=ahead, threads=own)
-    opa_key, contact_key = jax.random.split(key)
-    given, seconds, notes = scene, {}, list(scene.object.repairs)
+    opa_key, points_key, contact_key = jax.random.split(key, 3)
+    given, seconds = scene, {}
     clock = time.perf_counter()
     check_scene(scene)
+    notes = scene_notes(scene)
     unknown_size = scene.object.size == "unknown"
     compile_ahead = partial(compile_approximate, config.opa, config.restarts, unknown_size=unknown_size)
     compiling = [threads.submit(compile_ahead)] if ahead else []
-    scene = mirrored(scene) if scene.side == "left" else scene
+    scene = without_gaps(mirrored(scene) if scene.side == "left" else scene)
     model = load_hand_model(config.hand_model)
     with heard(lambda warning: notes.append(str(warning))):
-        params = pose_hand(scene, model)
+        params = pose_hand(scene, model, given.side)
     scene, params, reframed = reframe(scene, model, params, config)
-    fitted = scene.hand_params is None and scene.keypoints_2d is not None
+    has_params = scene.hand_params is not None and hand_is_here(scene.hand_model)
+    fitted = not has_params and scene.keypoints_2d is not None
     params, growth = grow_hand(scene, model, params, config.growth) if fitted else (params, 1.0)
     notes += reframed
     if abs(growth - 1) > 0.005:
@@ -248,7 +250,7 @@ def prepare(
         object=replace(scene.object, vertices=factor * scene.object.vertices),
         keypoints_2d=keypoints_of_grown(scene, growth),
     )
-    making = threads.submit(contact_problem, sized, model, config, contact_key)
+    making = threads.submit(contact_problem, sized, model, config, points_key)
     if ahead:
         compiling.append(
             threads.submit(compile_contact, making, params, contact_key, config, unknown_size=unknown_size)
@@ -303,26 +305,28 @@ def finish(
 # --- stages
 
 
-def pose_hand(scene: Scene, model: HandModel) -> HandParams:
+def pose_hand(scene: Scene, model: HandModel, side: str | None = None) -> HandParams:
     """The scene's hand for `model`: its parameters, else a fit to its keypoints, else one to its mesh.
 
-    Warns where the keypoints hardly speak for the side. Raises SceneError where the scene has none of the three.
+    Warns where the keypoints hardly speak for the side; `side` is the user's word for it, where the scene is a mirror
+    image. Raises SceneError where the scene has none of the three.
     """
+    if isinstance(note := scene.provenance.get("hand_pose"), str):
+        warn(HandPoseWarning(f"hand: {note}"))
+    has_mesh = _has_topology(model, scene)
     if scene.hand_params is not None:
-        params = scene.hand_params
-        if scene.hand_model != model.name:
-            keypoints = None
-            if scene.hand_vertices is not None:
-                other = load_hand_model(scene.hand_model)
-                keypoints = hand(other, params).keypoints
-            params = carry_over(model, params, keypoints)
-        return _axis_angle(params)
+        if hand_is_here(scene.hand_model):
+            return _axis_angle(_carried(scene, scene.hand_params, model))
+        if scene.keypoints_2d is None and not has_mesh:
+            return _axis_angle(carry_over(model, scene.hand_params))
+        given = "its mesh" if scene.keypoints_2d is None else "its keypoints"
+        warn(HandShapeWarning(f"hand: parameters of {scene.hand_model}, which is not here: fitted to {given} instead"))
     if scene.keypoints_2d is not None:
         params, cost = _fitted(scene, model)
         if scene.world_landmarks is not None:
-            warn_of_side(model, float(_fitted(mirrored(scene), model)[1]) / float(cost))
+            warn_of_side(model, float(_fitted(mirrored(scene), model)[1]) / float(cost), side=side or scene.side)
         return params
-    if scene.hand_vertices is not None and scene.hand_vertices.shape == model.v_template.shape:
+    if has_mesh:
         return _fit_to_mesh(model, jnp.asarray(scene.hand_vertices, jnp.float32))
     raise SceneError(
         "hand: expected its parameters, 21 keypoints, or a mesh of the model's own topology, got none of them: "
@@ -354,7 +358,7 @@ def reframe(
     )
     moved = _move_to_keypoints(model, nearer, camera, jnp.asarray(seen, jnp.float32), confidence)
     error = [
-        float(jnp.mean(jnp.linalg.norm(project(c, hand(model, p).keypoints) - seen, axis=1)))
+        float(np.linalg.norm(project(c, hand(model, p).keypoints) - seen, axis=1)[np.asarray(confidence) > 0].mean())
         for c, p in ((scene.camera, params), (camera, moved))
     ]
     note = (
@@ -494,6 +498,29 @@ def mirrored_result(result: Result, width: int) -> Result:
             for candidate in result.candidates
         ],
     )
+
+
+def _carried(scene: Scene, params: HandParams, model: HandModel) -> HandParams:
+    """Parameters of the scene's hand model for this one: as they are where both are one hand, whatever its name."""
+    other = hand_of_side(scene.hand_model)
+    if (count := params.betas.shape[0]) > (most := other.joint_shapedirs.shape[-1]):
+        raise SceneError(
+            f"hand_betas: expected at most {most}, as {scene.hand_model} has, got {count}: leave the rest out"
+        )
+    if same_hand(other, model, params.betas.shape[0]):
+        return params
+    return carry_over(model, params, None if scene.hand_vertices is None else hand(other, params).keypoints)
+
+
+def _has_topology(model: HandModel, scene: Scene) -> bool:
+    """Whether the scene's mesh is one of this model: its vertices, and its faces, wherever each of them begins."""
+    if scene.hand_vertices is None or scene.hand_vertices.shape != model.v_template.shape:
+        return False
+    ours, given = (
+        {tuple(np.roll(face, -np.argmin(face))) for face in np.asarray(faces).tolist()}
+        for faces in (model.faces, scene.posed_hand()[1])
+    )
+    return ours <= given
 
 
 def _axis_angle(params: HandParams) -> HandParams:

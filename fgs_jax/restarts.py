@@ -1,10 +1,10 @@
 """Many starts, of one problem or of many: the one place with vmap over starts, and the one that deals out to devices.
 
 Work runs in blocks of one fixed width, padded where the last one is short, so that a start's result depends on itself
-alone, to the bit: alone, among a thousand, beside a NaN and in any lane. Blocks are sharded over a mesh of all devices,
-one on each, and each shard goes through the program of a single device, so their number changes no bit either. (Of one
-program for all shards that cannot be said: XLA simplifies a program for several partitions in other ways, and the
-contact stage's sums end in other bits.)
+and that width alone, to the bit: alone, among a thousand, beside a NaN and in any lane. Blocks are sharded over a mesh
+of all devices, one on each, and each shard goes through the program of a single device, so their number changes no bit
+either. (Of one program for all shards that cannot be said: XLA simplifies a program for several partitions in other
+ways, and the contact stage's sums end in other bits.)
 """
 
 import math
@@ -21,17 +21,24 @@ from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
+from fgs_jax.checks import check_count, checked
+from fgs_jax.errors import ArgumentError
 from fgs_jax.journal import Journal
 
 CPU_WIDTHS, OTHER_WIDTHS = (64,), (256, 1024, 4096)
 """Starts at once, unless told. On a CPU a block stays in the caches, and wider ones are no faster; on other devices a
 step of a few starts takes as long as one of hundreds, and their memory holds thousands."""
+NARROW_WIDTHS = (1, 4, 16)
+"""On a CPU a block takes time for each of its lanes: where scenes have few starts each, narrower ones."""
 AHEAD = 2
 """Programs on their way before the results of the first are fetched: a device neither waits nor keeps many."""
 
 
+@checked
 def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[ndarray, "{count} 3 3"]:
     """Rotations `first` to `first + count` of an endless list, uniform on SO(3) and the same for any count."""
+    check_count("random_rotations: first", first, 0)
+    check_count("random_rotations: count", count, 0)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     quaternions = rng.standard_normal((first + count, 4))[first:]
     return Rotation.from_quat(quaternions).as_matrix().astype(np.float32)
@@ -41,6 +48,22 @@ def block_width(count: int) -> int:
     """How many of `count` starts run at once unless told: all, but no more than fill the device well."""
     widths = CPU_WIDTHS if jax.default_backend() == "cpu" else OTHER_WIDTHS
     return next((width for width in widths if count <= width), widths[-1])
+
+
+def scenes_width(scene: Int[ndarray, "n"]) -> int:
+    """How many starts of a scene run at once unless told; `scene` says which one each start is of.
+
+    The widest blocks of a few widths that run at most two lanes for each start, whatever the numbers of starts. It
+    depends on these alone, not on their order.
+    """
+    if jax.default_backend() != "cpu":
+        return block_width(int(np.bincount(scene).max()))
+    return max(width for width in NARROW_WIDTHS + CPU_WIDTHS if lanes_run(scene, width) <= 2 * len(scene))
+
+
+def lanes_run(scene: Int[ndarray, "n"], width: int) -> int:
+    """How many lanes `run_blocks` runs: those of the starts, whose scenes are given, and those that pad them."""
+    return int(width * np.sum(-(-np.bincount(scene) // width)))
 
 
 class _Block(NamedTuple):
@@ -73,8 +96,14 @@ def run_blocks(
     """
     devices = jax.devices() if devices is None else devices
     starts = jax.tree.map(np.asarray, starts)
-    count = len(jax.tree.leaves(starts)[0])
+    check_count("run_blocks: width", width)
+    count = check_count("run_blocks: number of starts", count_of(starts))
     scenes, owner = ([shared], np.zeros(count, int)) if scene is None else (shared, np.asarray(scene))
+    if len(owner) != count or owner.min() < 0 or owner.max() >= len(scenes):
+        raise ArgumentError(
+            f"run_blocks: scene: expected for each of {count} starts one from 0 to {len(scenes) - 1}, got {len(owner)} "
+            f"from {min(owner, default='none')} to {max(owner, default='none')}: check scene"
+        )
     blocks, several = _blocks(owner, width), len({device.process_index for device in devices}) > 1
     mesh = Mesh(np.array(devices if several else devices[: len(blocks)]), ("blocks",))
     over_mesh = NamedSharding(mesh, PartitionSpec("blocks"))
@@ -129,6 +158,16 @@ def run_blocks(
     return results
 
 
+def count_of(starts: Any) -> int:
+    """How many there are along the leading axis. Raises ArgumentError where arrays have different ones, or none."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(starts)]
+    counts = {shape[0] if shape else None for shape in shapes}
+    count = counts.pop() if len(counts) == 1 else None
+    if count is None:
+        raise ArgumentError(f"starts: expected arrays with one leading axis, got shapes {shapes}: stack them")
+    return count
+
+
 def _rows(tree: Any, rows: Any) -> Any:
     return jax.tree.map(lambda x: x[rows], tree)
 
@@ -165,12 +204,17 @@ def compile_block(function: Callable[..., Any], settings: Hashable, shared: Any,
     _run_block.lower(function, settings, shared, starts).compile()
 
 
+@checked
 def best_of(energies: Float[ndarray, "n"], count: int) -> Int[ndarray, "k"]:
     """The indices of the `count` lowest energies that are finite, lowest first; ties go to the earlier start."""
+    check_count("best_of: count", count, 0)
     finite = np.flatnonzero(np.isfinite(energies))
     return finite[np.argsort(energies[finite], kind="stable")[:count]]
 
 
 def kept(count: int, share: float, least: int) -> int:
     """How many of `count` starts go on when a `share` of them is kept, but not fewer than `least`."""
+    check_count("kept: count", count, 0)
+    if not 0 <= share <= 1:
+        raise ArgumentError(f"kept: share: expected a number from 0 to 1, got {share}: change it")
     return min(count, max(least, math.ceil(share * count)))

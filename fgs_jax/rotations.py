@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fgs_jax.checks import checked
+
 _CROSS = np.zeros((3, 3, 3))
 _CROSS[[0, 1, 2], [2, 0, 1], [1, 2, 0]] = 1
 _CROSS[[0, 1, 2], [1, 2, 0], [2, 0, 1]] = -1
@@ -25,6 +27,7 @@ for _a in range(3):
             _OUTER[3 * _a + _b, 0, _axis + 1] = _OUTER[3 * _a + _b, _axis + 1, 0] = _CROSS[_axis, _a, _b]
 
 
+@checked
 def matrix_of(vector: Float[Array, "*n 3"]) -> Float[Array, "*n 3 3"]:
     """Rotation matrices of axis-angle vectors, radians (Rodrigues); values and gradients are right at zero, too."""
     squared = jnp.sum(vector * vector, axis=-1)[..., None, None] + 1e-20  # whose root has a gradient at zero
@@ -36,6 +39,7 @@ def matrix_of(vector: Float[Array, "*n 3"]) -> Float[Array, "*n 3 3"]:
     return identity + sinc * jnp.cos(half) * cross + sinc**2 / 2 * (outer - squared * identity)
 
 
+@checked
 def vector_of(matrix: Float[Array, "*n 3 3"]) -> Float[Array, "*n 3"]:
     """Axis-angle vectors of rotation matrices, radians, from 0 to pi long; gradients are finite at both ends."""
     nine = matrix.reshape(*matrix.shape[:-2], 9)

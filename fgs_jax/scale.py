@@ -8,6 +8,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from fgs_jax.checks import checked
+
 
 class ScaleAlignment(NamedTuple):
     """The ratios of hand to object, in the picture and in space, and the factor on the object that makes them equal."""
@@ -17,6 +19,7 @@ class ScaleAlignment(NamedTuple):
     k_scale: Float[Array, ""]
 
 
+@checked
 def align(
     hand_box: Float[Array, "4"],
     object_box: Float[Array, "4"],
@@ -33,16 +36,19 @@ def align(
     return ScaleAlignment(k2D, k3D, k3D / k2D)
 
 
+@checked
 def box_ratio(hand_box: Float[Array, "4"], object_box: Float[Array, "4"]) -> Float[Array, ""]:
     """Eq. 4: k2D = sqrt(S(B_h) / S(B_o))."""
     return jnp.sqrt(_box_area(hand_box) / _box_area(object_box))
 
 
+@checked
 def volume_ratio(hand_volume: Float[Array, ""], object_volume: Float[Array, ""]) -> Float[Array, ""]:
     """Eq. 5: k3D = cbrt(V(C_h) / V(C_o))."""
     return jnp.cbrt(hand_volume / object_volume)
 
 
+@checked
 def hull_volume(vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Float[Array, ""]:
     """Volume within closed faces that are wound outward, in the vertices' unit cubed."""
     # About a vertex of the hull: far from the origin the signed tetrahedra would cancel.

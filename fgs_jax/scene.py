@@ -1,6 +1,5 @@
 """What is known about one picture, the checks it passes before anything is compiled, and its mirror image."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,28 +9,18 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from fgs_jax.camera import Z_NEAR
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import HandFileError, SceneError
+from fgs_jax.hand_files import check_hand_source
+from fgs_jax.keypoints import LEAST_KEYPOINTS, check_landmarks, check_pixels, counted, keypoint_notes
 from fgs_jax.objects import ObjectMesh
+from fgs_jax.scene_arrays import ARRAY_SHAPES, GREATEST, KEYPOINTS, check_arrays, short
 from fgs_jax.types import Camera, HandParams, on_device
 
 LEAST_PIXELS = 30
 """Of a visible object mask; fewer do not tell a pose."""
+VIEWS = (1.5, 150.0)
+"""Degrees along the picture's longer side: HaMeR's camera has 2.9, a wide lens 120."""
 HAND_PARAMETERS = ("betas", "pose", "rotation", "translation", "scale")
-ARRAY_SHAPES: dict[str, tuple[tuple[int | str, ...], ...]] = {
-    "hand_vertices": (("v", 3),),
-    "hand_faces": (("f", 3),),
-    "keypoints_2d": ((21, 2),),
-    "keypoint_confidence": ((21,),),
-    "world_landmarks": ((21, 3),),
-    "hand_box": ((4,),),
-    "object_box": ((4,),),
-    "hand_betas": (("n",),),
-    "hand_pose": ((15, 3), (15, 3, 3)),
-    "hand_rotation": ((3,), (3, 3)),
-    "hand_translation": ((3,),),
-    "hand_scale": ((),),
-}
-"""The arrays that a scene may hold, hand parameters among them, and the shapes that each may have."""
 
 _MIRROR = np.array([-1, 1, 1])
 _TURN = np.array([1, -1, -1])
@@ -56,10 +45,10 @@ class Scene:
     side: str = "right"
     """"right" or "left"."""
     keypoints_2d: Float[ndarray, "21 2"] | None = None
-    """Pixels, OpenPose's order."""
+    """Pixels of the picture, OpenPose's order. One that was not found has the confidence 0, and may then be NaN."""
     keypoint_confidence: Float[ndarray, "21"] | None = None
     world_landmarks: Float[ndarray, "21 3"] | None = None
-    """Metres, about the hand's own middle, along the camera's axes, OpenPose's order."""
+    """Metres, about the hand's own middle, along the camera's axes, OpenPose's order; without confidence as above."""
     hand_params: HandParams | None = None
     """Camera frame."""
     hand_model: str = "open_hand"
@@ -87,9 +76,11 @@ def camera_from_matrix(K: Float[ndarray, "3 3"], *, integer_centres: bool = Fals
     """
     K = np.asarray(K, float)
     if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
-        raise SceneError(f"K: expected a 3x3 matrix with positive focal lengths, got {_short(K)}: check the camera")
+        raise SceneError(f"K: expected a 3x3 matrix with positive focal lengths, got {short(K)}: check the camera")
+    if np.abs(K).max() > GREATEST:
+        raise SceneError(f"K: expected numbers up to {GREATEST:g}, got {short(K)}: K is in pixels")
     if abs(K[0, 1]) > 1e-6 * K[0, 0] or not np.allclose(K[[1, 2, 2], [0, 0, 1]], 0) or not np.isclose(K[2, 2], 1):
-        raise SceneError(f"K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {_short(K)}: undistort the picture")
+        raise SceneError(f"K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {short(K)}: undistort the picture")
     return Camera(on_device([K[0, 0], K[1, 1]]), on_device(K[:2, 2] + (0.5 if integer_centres else 0.0)))
 
 
@@ -114,36 +105,31 @@ def check_scene(scene: Scene) -> None:
     _check_masks(scene)
     check_arrays(arrays_of(scene))
     _check_hand(scene)
+    if scene.keypoints_2d is not None:
+        check_pixels(scene.keypoints_2d, scene.keypoint_confidence, _mask_boxes(scene), _size(scene))
+    if scene.world_landmarks is not None:
+        check_landmarks(scene.world_landmarks, scene.keypoint_confidence)
 
 
-def check_arrays(arrays: Mapping[str, ndarray]) -> None:
-    """Raises SceneError for an array of `ARRAY_SHAPES` that has another shape or cannot be what its name says."""
-    for name, array in arrays.items():
-        kinds = "iu" if name == "hand_faces" else "fiu"
-        if array.dtype.kind not in kinds or not any(_fits(array.shape, shape) for shape in ARRAY_SHAPES[name]):
-            shapes = " or ".join("(" + ", ".join(map(str, shape)) + ")" for shape in ARRAY_SHAPES[name])
-            came = f"{array.dtype} {array.shape}"
-            raise SceneError(f"{name}: expected numbers of shape {shapes}, got {came}: check what wrote them")
-        if not np.isfinite(array).all():
-            raise SceneError(f"{name}: expected finite numbers, got NaN or infinity: check what wrote them")
-    for name in ("hand_rotation", "hand_pose"):
-        if name in arrays and arrays[name].shape[-2:] == (3, 3):
-            _check_rotations(name, np.asarray(arrays[name], float))
-    for name in ("hand_box", "object_box"):
-        if name in arrays and not (arrays[name][:2] < arrays[name][2:]).all():
-            came = _short(arrays[name])
-            raise SceneError(f"{name}: expected left < right and top < bottom, got {came}: give [x0, y0, x1, y1]")
-    if "keypoint_confidence" in arrays and arrays["keypoint_confidence"].min() < 0:
-        raise SceneError("keypoint_confidence: expected numbers from 0 up, got a negative one: check the detector")
-    if "hand_scale" in arrays and arrays["hand_scale"] <= 0:
-        raise SceneError(f"hand_scale: expected a positive number, got {arrays['hand_scale']:.3g}: 1 is life size")
-    if ("hand_vertices" in arrays) != ("hand_faces" in arrays):
-        raise SceneError("hand_vertices, hand_faces: expected both or neither, got one: give the hand's other array")
-    if "hand_faces" in arrays:
-        faces, count = arrays["hand_faces"], len(arrays["hand_vertices"])
-        if not faces.size or faces.min() < 0 or faces.max() >= count:
-            came = f"{faces.min()} to {faces.max()}" if faces.size else "no face"
-            raise SceneError(f"hand_faces: expected faces of vertices 0 to {count - 1}, got {came}: check the mesh")
+def scene_notes(scene: Scene) -> list[str]:
+    """What a user should know of a scene that `check_scene` lets pass: repairs of the mesh, doubtful keypoints."""
+    notes = list(scene.object.repairs)
+    if scene.keypoints_2d is not None:
+        known = scene.keypoints_2d, scene.keypoint_confidence, scene.world_landmarks
+        notes += keypoint_notes(*known, _mask_boxes(scene))
+    return notes
+
+
+def without_gaps(scene: Scene) -> Scene:
+    """The scene with zeros in place of keypoints and landmarks of confidence 0, which may be NaN.
+
+    Where too few were found to tell a hand, and something else tells it, it has none of them.
+    """
+    found = counted(scene.keypoint_confidence)
+    if found.sum() < LEAST_KEYPOINTS and (scene.hand_params is not None or scene.hand_vertices is not None):
+        return replace(scene, keypoints_2d=None, keypoint_confidence=None, world_landmarks=None)
+    given = {name: getattr(scene, name) for name in KEYPOINTS if getattr(scene, name) is not None}
+    return replace(scene, **{name: np.where(found[:, None], points, 0.0) for name, points in given.items()})
 
 
 def mirrored(scene: Scene) -> Scene:
@@ -199,6 +185,15 @@ def mask_box(mask: Bool[ndarray, "h w"]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+def _size(scene: Scene) -> tuple[int, int]:
+    height, width = scene.object_mask.shape
+    return width, height
+
+
+def _mask_boxes(scene: Scene) -> Float[ndarray, "2 4"]:
+    return np.array([mask_box(scene.hand_mask), mask_box(scene.object_mask)], float)
+
+
 def _check_mask_arrays(scene: Scene) -> None:
     size = scene.object_mask.shape if scene.image is None else scene.image.shape[:2]
     for name, mask in (("object_mask", scene.object_mask), ("hand_mask", scene.hand_mask)):
@@ -216,15 +211,25 @@ def _check_mask_arrays(scene: Scene) -> None:
 def _check_camera(scene: Scene) -> None:
     focal, principal = (np.asarray(array, float) for array in (scene.camera.focal, scene.camera.principal))
     if not np.isfinite([*focal, *principal]).all() or (focal <= 0).any():
-        came = f"focal {_short(focal)}, principal {_short(principal)}"
+        came = f"focal {short(focal)}, principal {short(principal)}"
         raise SceneError(f"camera: expected finite numbers and positive focal lengths, got {came}: check K")
-    size = np.array(scene.object_mask.shape[::-1])
+    size = np.array(_size(scene))
+    views = np.degrees(2 * np.arctan(size.max() / 2 / focal))
+    if views.min() < VIEWS[0] or views.max() > VIEWS[1]:
+        came = f"focal lengths of {short(focal)} px, {short(views)} degrees, in a picture of {size[0]} x {size[1]}"
+        raise SceneError(
+            f"camera: expected a view of {VIEWS[0]} to {VIEWS[1]:.0f} degrees along the picture's longer side, "
+            f"got {came}: K is in pixels"
+        )
+    if np.abs(principal).max() <= 1.5:
+        came = f"{short(principal)} in a picture of {size[0]} x {size[1]}"
+        raise SceneError(f"camera: expected a principal point near the middle, got {came}, its corner: K is in pixels")
     place = principal / size
     # A picture's own camera looks near its middle, and a crop's anywhere; that of another resolution looks off the
     # middle by the same factor in both directions.
     factor = 2 * place.mean()
     if abs(factor - 1) > 0.2 and abs(place[0] - place[1]) < 0.04 * abs(factor):
-        came = f"{_short(principal)} in a picture of {size[0]} x {size[1]}"
+        came = f"{short(principal)} in a picture of {size[0]} x {size[1]}"
         raise SceneError(f"camera: expected the principal point near the middle, got {came}: K of another resolution?")
 
 
@@ -243,6 +248,12 @@ def _check_masks(scene: Scene) -> None:
         if border > 0.5:
             came = f"{border:.0%} of the picture's border"
             raise SceneError(f"{name}: expected the border to be background mostly, got {came}: invert the mask")
+    alone = int((scene.object_mask & ~scene.hand_mask).sum())
+    if alone < LEAST_PIXELS:
+        raise SceneError(
+            f"object_mask: expected at least {LEAST_PIXELS} pixels outside of the hand's mask, got {alone} of "
+            f"{pixels}: give masks of the visible parts of each"
+        )
     (left, top, right, bottom), (x0, y0, x1, y1) = mask_box(scene.object_mask), mask_box(scene.hand_mask)
     if left >= x1 or x0 >= right or top >= y1 or y0 >= bottom:
         raise SceneError(
@@ -253,25 +264,22 @@ def _check_masks(scene: Scene) -> None:
 
 def _check_hand(scene: Scene) -> None:
     params = scene.hand_params
+    try:
+        check_hand_source(scene.hand_model)
+    except HandFileError as error:
+        raise SceneError(f"hand: model: {error}") from error
     if scene.hand_vertices is None and scene.keypoints_2d is None and params is None:
         raise SceneError("expected the hand as keypoints_2d, hand_params or hand_vertices, got none: detect the hand")
+    known = int(counted(scene.keypoint_confidence).sum())
+    if scene.hand_vertices is None and params is None and known < LEAST_KEYPOINTS:
+        raise SceneError(
+            f"keypoint_confidence: expected at least {LEAST_KEYPOINTS} keypoints of a confidence above 0 where nothing "
+            f"else tells the hand, got {known}: detect the hand again"
+        )
     if scene.hand_vertices is not None and (depth := float(np.median(scene.hand_vertices[:, 2]))) < Z_NEAR:
         raise SceneError(f"hand_vertices: expected a hand before the camera (z > 0), got z = {depth:.3g} m: check t")
     if params is not None and (depth := float(np.asarray(params.translation)[2])) < Z_NEAR:
         raise SceneError(f"hand_translation: expected a hand before the camera (z > 0), got z = {depth:.3g} m: check t")
-
-
-def _check_rotations(name: str, matrices: Float[ndarray, "*n 3 3"]) -> None:
-    skewed = np.abs(matrices @ np.swapaxes(matrices, -1, -2) - np.eye(3)).max()
-    if skewed > 1e-3 or np.linalg.det(matrices).min() < 0:
-        came = f"R R^T off by {skewed:.2g}" if skewed > 1e-3 else "a mirroring matrix"
-        raise SceneError(f"{name}: expected rotation matrices, got {came}: orthonormalise them, or give axis-angles")
-
-
-def _fits(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:
-    return len(shape) == len(expected) and all(
-        isinstance(e, str) or e == s for s, e in zip(shape, expected, strict=True)
-    )
 
 
 def _mirrored_params(params: HandParams) -> HandParams:
@@ -303,7 +311,3 @@ def _reflected(array: ndarray | None, width: int, ours: list[int], theirs: list[
 
 def _flipped(picture: Any) -> Any:
     return None if picture is None else picture[:, ::-1].copy()
-
-
-def _short(values: ndarray) -> str:
-    return np.array2string(values, precision=4, separator=", ").replace("\n", "")

@@ -3,24 +3,28 @@
 | file                                     | what                                                                      |
 |------------------------------------------|---------------------------------------------------------------------------|
 | `scene.json`                             | format, version, camera, side, object, file names; all that is not below  |
-| `arrays.npz`                             | the arrays of `scene.ARRAY_SHAPES`, each under its name; no pickle        |
-| `object_mask.png`, `hand_mask.png`       | 255 inside, 0 outside; both of the picture's size                         |
-| `image.png`, `object_image.png`          | RGB                                                                       |
+| `arrays.npz`                             | the arrays of `scene_arrays.ARRAY_SHAPES`, each under its name; no pickle |
+| `object_mask.png`, `hand_mask.png`       | 255 inside, 0 outside, or a cut-out's alpha; both of the picture's size   |
+| `image.png`, `object_image.png`          | RGB; what is transparent becomes white                                    |
 | `object.ply`                             | the object's mesh, binary, doubles                                        |
 
 By hand `format`, `version`, `side`, `camera` and `object` are enough, beside the masks, a mesh in any format of
-`load_object`, and the hand: any array may stand in `scene.json` as a list, under its name. `object` has `file` and
+`load_object`, and the hand: any array may stand in `scene.json` as a list, under its name. `hand` has `model`, a name
+or a path from the scene's folder on, and says what `hand_pose` is: `pose`, "angles" or "components", about `pose_zero`,
+the "flat" hand or the "mean" pose; without a word 45 numbers are angles about the flat hand. `object` has `file` and
 `size`, "metric" or "unknown". `camera` has `K`, or `focal` and `principal`, in pixels, with `pixel_centres`: "corner"
 where (0, 0) is the picture's top-left corner, "integer" where it is the centre of the first pixel. Keypoints and boxes
-count from the corner. A picture may have another name or format: `"image": "photo.jpg"`. `files` holds hashes of what a
-program wrote; a name in it has to be there.
+count from the corner. A picture may have another name or format: `"image": "photo.jpg"`; each is turned as its own EXIF
+says, and all that counts pixels means the upright picture (`pictures.py`). A keypoint that was not found has the
+confidence 0, and null (in arrays.npz: NaN) for its place. `files` holds hashes of what a program wrote; a name in it
+has to be there. No key is there twice.
 """
 
 import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,23 +32,20 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
 
 from fgs_jax.errors import SceneError
-from fgs_jax.files import write_whole
+from fgs_jax.files import read_input, read_npz, write_whole
+from fgs_jax.hand_files import located_hand
 from fgs_jax.objects import ObjectMesh, load_object
+from fgs_jax.pictures import NotAMaskError, read_mask, read_picture
+from fgs_jax.pose_words import read_scene_pose
 from fgs_jax.safe_pickle import first_line
-from fgs_jax.scene import (
-    ARRAY_SHAPES,
-    HAND_PARAMETERS,
-    Scene,
-    arrays_of,
-    camera_from_matrix,
-    check_arrays,
-    check_scene,
-)
+from fgs_jax.scene import HAND_PARAMETERS, Scene, arrays_of, camera_from_matrix, check_scene
+from fgs_jax.scene_arrays import ARRAY_SHAPES, check_arrays
+from fgs_jax.strict import read_json
 from fgs_jax.types import Camera, HandParams
 
 FORMAT, VERSION = "fgs-scene", 1
@@ -72,7 +73,11 @@ _KEYS: dict[str, Any] = {
     "hand_scale": _NUMBER,
 }
 _CAMERA_KEYS = {"K": list, "K_source": str, "focal": list, "principal": list, "pixel_centres": str, "convention": str}
+_HAND_KEYS = {"model": str, "pose": str, "pose_zero": str}
+_ANGLES = {"pose": "angles", "pose_zero": "flat"}
 _OBJECT_KEYS = {"file": str, "size": str, "name": str, "repairs": list}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+"""What a name in an error must not bring: ends of lines, a terminal's commands."""
 _TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object {...}", _NUMBER: "a number"}
 
 
@@ -92,6 +97,9 @@ def save_scene(scene: Scene, folder: str | Path, overwrite: bool = False) -> Non
         _check_target(folder, overwrite)
     except SceneError as error:
         raise SceneError(f"{folder}: {error}") from error
+    except OSError as error:
+        came = error.strerror
+        raise SceneError(f"{str(folder)[:200]}: cannot be written ({came}): choose another place") from error
 
     def write_files(temporary: Path) -> None:
         for name, data in files.items():
@@ -111,11 +119,15 @@ def load_scene(folder: str | Path) -> Scene:
     Raises SceneError, in one line, for a folder or file that is missing, damaged, changed since it was written, of a
     newer version or outside of the folder, and for a scene that `check_scene` refuses; MeshError for its mesh.
     """
-    folder = Path(folder).expanduser()
+    given = str(folder)[:200]
+    try:
+        folder = Path(folder).expanduser()
+    except RuntimeError as error:
+        raise SceneError(f"{given}: expected a scene's folder, there is no such home: check the path") from error
     try:
         return _load(folder)
     except SceneError as error:
-        raise SceneError(f"{folder}: {error}") from error
+        raise SceneError(_CONTROL.sub(" ", f"{str(folder)[:200]}: {error}")) from error
 
 
 def _encoded(scene: Scene) -> dict[str, bytes]:
@@ -143,7 +155,7 @@ def _encoded(scene: Scene) -> dict[str, bytes]:
         },
         "side": scene.side,
         "prompt": scene.prompt,
-        "hand": {"model": scene.hand_model},
+        "hand": {"model": located_hand(scene.hand_model, Path())} | (_ANGLES if scene.hand_params is not None else {}),
         "object": {"file": "object.ply", "size": mesh.size, "name": mesh.name, "repairs": list(mesh.repairs)},
         **boxes,
         "provenance": scene.provenance,
@@ -209,11 +221,14 @@ def _load(folder: Path) -> Scene:
                 "write the scene again, or take the line out if the change is meant"
             )
     pictures = _read_pictures(folder, meta)
+    hand = _with_keys(meta.get("hand", {}), _HAND_KEYS, (), "hand")
     arrays = _read_arrays(folder, meta)
     camera, source = _read_camera(meta["camera"])
     thing = _with_keys(meta["object"], _OBJECT_KEYS, ("file", "size"), "object")
-    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"))
-    hand = _with_keys(meta.get("hand", {}), {"model": str}, (), "hand")
+    if not all(isinstance(repair, str) for repair in thing.get("repairs", ())):
+        raise SceneError('object: expected texts as "repairs", came others: correct it')
+    advice = 'give object "size": "unknown" in scene.json'
+    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"), advice=advice)
     scene = Scene(
         camera=camera,
         object_mask=pictures["object_mask"],
@@ -227,7 +242,7 @@ def _load(folder: Path) -> Scene:
         keypoint_confidence=arrays.get("keypoint_confidence"),
         world_landmarks=arrays.get("world_landmarks"),
         hand_params=_hand_params(arrays),
-        hand_model=hand.get("model", "open_hand"),
+        hand_model=located_hand(hand.get("model", "open_hand"), folder),
         object_image=pictures.get("object_image"),
         hand_box=arrays.get("hand_box"),
         object_box=arrays.get("object_box"),
@@ -241,8 +256,8 @@ def _load(folder: Path) -> Scene:
 def _read_meta(folder: Path) -> dict[str, Any]:
     data = _read(folder, "scene.json")
     try:
-        meta = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        meta = read_json(data)
+    except ValueError as error:
         raise SceneError(f"scene.json: expected JSON, came none ({first_line(error)}): mend that line") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise SceneError(f'scene.json: expected "format": "{FORMAT}", came another: is this a scene?')
@@ -255,10 +270,6 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if meta.get("units", "m") != "m":
         raise SceneError(f'scene.json: expected units "m", came "{meta["units"]}": scale the lengths to metres')
     return meta
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not a number")
 
 
 def _with_keys(values: dict[str, Any], known: Mapping[str, Any], required: tuple[str, ...], where: str) -> dict:
@@ -285,11 +296,11 @@ def _within(folder: Path, name: str) -> Path:
 
 def _read(folder: Path, name: str) -> bytes:
     try:
-        return _within(folder, name).read_bytes()
-    except FileNotFoundError as error:
-        raise SceneError(f"{name}: expected this file, there is none: check the folder") from error
-    except OSError as error:
-        raise SceneError(f"{name}: cannot be read ({error.strerror}): check the file") from error
+        return read_input(_within(folder, name), "this file", SceneError)
+    except SceneError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise SceneError(f"{name}: expected this file, there is none: check the folder") from error
+        raise SceneError(str(error).removeprefix(f"{folder}/")) from error
 
 
 def _read_pictures(folder: Path, meta: dict[str, Any]) -> dict[str, ndarray]:
@@ -298,9 +309,9 @@ def _read_pictures(folder: Path, meta: dict[str, Any]) -> dict[str, ndarray]:
     for key in ("object_mask", "hand_mask", "image", "object_image"):
         name = meta.get(key, f"{key}.png")
         if "mask" in key:
-            pictures[key] = _read_mask(folder, name)
+            pictures[key] = _read_picture(folder, name, read_mask)
         elif key in meta or _within(folder, name).exists():
-            pictures[key] = _read_picture(folder, name, "RGB")
+            pictures[key] = _read_picture(folder, name, read_picture)
         if key in pictures and key != "object_image":
             size = tuple(meta.get("image_size", pictures["object_mask"].shape[::-1]))
             if (came := pictures[key].shape[1::-1]) != size:
@@ -309,22 +320,14 @@ def _read_pictures(folder: Path, meta: dict[str, Any]) -> dict[str, ndarray]:
     return pictures
 
 
-def _read_mask(folder: Path, name: str) -> Bool[ndarray, "h w"]:
-    grey = _read_picture(folder, name, "L")
-    if 0 < grey.max() < 128:
-        raise SceneError(f"{name}: expected 255 inside and 0 outside, came values up to {grey.max()}: make them 255")
-    return grey > 127
-
-
-def _read_picture(folder: Path, name: str, mode: str) -> UInt8[ndarray, "h w *c"]:
+def _read_picture(folder: Path, name: str, reader: Callable[[bytes], ndarray]) -> ndarray:
     data = _read(folder, name)
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return np.array(picture.convert(mode))
-    except Exception as error:  # every format has its own for a damaged file
-        raise SceneError(
-            f"{name}: expected a picture, it is damaged or none ({first_line(error)}): write it again"
-        ) from (error)
+        return reader(data)
+    except NotAMaskError as error:
+        raise SceneError(f"{name}: {error}") from error
+    except ValueError as error:
+        raise SceneError(f"{name}: expected a picture, it is damaged or none ({error}): write it again") from error
 
 
 def _read_arrays(folder: Path, meta: dict[str, Any]) -> dict[str, ndarray]:
@@ -333,8 +336,7 @@ def _read_arrays(folder: Path, meta: dict[str, Any]) -> dict[str, ndarray]:
     if _within(folder, "arrays.npz").exists():
         data = _read(folder, "arrays.npz")
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = read_npz(data)
         except Exception as error:  # zipfile, zlib and numpy each have their own for a damaged file
             came = first_line(error)
             raise SceneError(f"arrays.npz: expected plain arrays, came none ({came}): write the scene again") from error
@@ -345,14 +347,22 @@ def _read_arrays(folder: Path, meta: dict[str, Any]) -> dict[str, ndarray]:
             raise SceneError(f"{name}: expected it once, came in scene.json and in arrays.npz: take one out")
         if name in meta:
             try:
-                arrays[name] = np.asarray(meta[name])
+                arrays[name] = _with_gaps(np.asarray(meta[name]))
             except ValueError as error:
                 raise SceneError(f"{name}: expected rows of one length, came others: check the list") from error
+    arrays = read_scene_pose(arrays, meta, folder)
     check_arrays(arrays)
     return {
         name: array if array.dtype.kind == "f" or name == "hand_faces" else array.astype(float)
         for name, array in arrays.items()
     }
+
+
+def _with_gaps(array: ndarray) -> ndarray:
+    """Numbers with NaN for each null; anything else as it is."""
+    with suppress(TypeError, ValueError):
+        return array.astype(float) if array.dtype == object else array
+    return array
 
 
 def _read_camera(values: dict[str, Any]) -> tuple[Camera, dict[str, Any]]:

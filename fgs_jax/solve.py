@@ -9,6 +9,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from fgs_jax.checks import check_count, checked
+from fgs_jax.errors import ArgumentError
+
 
 class LeastSquares(NamedTuple):
     """What `least_squares` found."""
@@ -20,6 +23,7 @@ class LeastSquares(NamedTuple):
     """The cost after each step; it never rises."""
 
 
+@checked
 def least_squares(
     residuals: Callable[[Float[Array, "p"]], Float[Array, "r"]],
     start: Float[Array, "p"],
@@ -32,10 +36,15 @@ def least_squares(
     residuals themselves, so that they are traced once. A step to residuals that are not finite is refused;
     a start with such residuals comes back with an infinite cost.
     """
+    check_count("least_squares: steps", steps)
     linearised = jax.jacfwd(lambda x: (residuals(x),) * 2, has_aux=True)
 
     def at(value: Float[Array, "p"]) -> tuple[Array, Array, Array, Array]:
         jacobian, residual = linearised(value)
+        if jnp.ndim(residual) != 1:
+            raise ArgumentError(
+                f"least_squares: residuals: expected an array of one axis, got shape {jnp.shape(residual)}: ravel it"
+            )
         normal = jnp.matmul(jacobian.T, jacobian, precision="highest")
         gradient = jnp.matmul(jacobian.T, residual, precision="highest")
         return value, 0.5 * jnp.sum(residual**2), normal, gradient
@@ -98,12 +107,14 @@ Energy = Callable[[Any], tuple[Float[Array, ""], Any]]
 """`energy(state) -> (scalar, unweighted terms)`."""
 
 
+@checked
 def minimise(energy: Energy, optimizer: optax.GradientTransformation, start: Any, steps: int) -> Solution:
     """`steps` iterates of any optax optimizer on `energy(state) -> (scalar, terms)`; the best one is kept.
 
     An iterate whose energy is NaN is never the best; if all are, the start is returned with an infinite energy and
     terms of NaN.
     """
+    check_count("minimise: steps", steps)
     search, (history, _) = advance(energy, optimizer, begin(energy, optimizer, start), steps)
     value, least, terms = search.best
     return Solution(value, least, nan_where_lost(least, terms), history)
@@ -123,7 +134,15 @@ def nan_where_lost(energy: Float[Array, ""], evaluated: Any) -> Any:
 
 def begin(energy: Energy, optimizer: optax.GradientTransformation, start: Any) -> Search:
     """A search at its start, where nothing has been evaluated yet."""
-    value, terms = jax.eval_shape(energy, start)
+    if wrong := [leaf for leaf in jax.tree.leaves(start) if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]:
+        raise ArgumentError(f"start: expected floats, got {jnp.result_type(wrong[0])}: convert it")
+    found = jax.eval_shape(energy, start)
+    if not isinstance(found, tuple) or len(found) != 2 or jnp.shape(found[0]) != ():
+        came = jax.tree.map(jnp.shape, found)
+        raise ArgumentError(
+            f"energy: expected (scalar, terms), got arrays of shapes {came}: sum its terms and return both"
+        )
+    value, terms = found
     unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), terms)
     nothing = (start, jnp.full(value.shape, jnp.inf, value.dtype), unknown)
     return Search(start, optimizer.init(start), nothing, unknown)

@@ -35,7 +35,7 @@ def test_points_behind_the_camera_are_projected_from_the_near_plane():
 def posed_hand():
     model = load_hand_model("open_hand")
     params = HandParams(rotation=jnp.array([0.3, 1.0, 0.2]), translation=jnp.array([-0.05, 0.0, 0.6]))
-    return hand(model, params).vertices, model.faces
+    return jax.jit(hand)(model, params).vertices, model.faces
 
 
 PICTURE = Camera(focal=jnp.array([300.0, 310.0]), principal=jnp.array([64.0, 60.0]))
@@ -73,10 +73,11 @@ def test_what_is_too_near_or_flat_is_not_drawn():
     square = jnp.array([[-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
     faces = jnp.array([[0, 1, 2], [0, 2, 3], [0, 0, 1]])
     pixels = jnp.asarray(CENTRES, jnp.float32)
-    assert silhouette(PICTURE, square, faces, pixels).all()
-    np.testing.assert_allclose(inverse_depth(PICTURE, square, faces, pixels), 1.0, rtol=1e-5)
-    assert not silhouette(PICTURE, square - jnp.array([[0.0, 0.0, 2.0]]), faces, pixels).any()
-    assert not silhouette(PICTURE, square * jnp.array([[1.0, 0.0, 1.0]]), faces, pixels).any()
+    drawn = jax.jit(silhouette)
+    assert drawn(PICTURE, square, faces, pixels).all()
+    np.testing.assert_allclose(jax.jit(inverse_depth)(PICTURE, square, faces, pixels), 1.0, rtol=1e-5)
+    assert not drawn(PICTURE, square - jnp.array([[0.0, 0.0, 2.0]]), faces, pixels).any()
+    assert not drawn(PICTURE, square * jnp.array([[1.0, 0.0, 1.0]]), faces, pixels).any()
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -90,6 +91,25 @@ def test_half_of_a_closed_mesh_covers_all_of_it(inverted):
     assert 0.02 < np.mean(half) < 0.9
     fewer = silhouette(*arguments, count=len(faces) // 2, closed=jnp.asarray(True))
     assert np.mean(fewer) < np.mean(half) and not np.any(fewer & ~half)
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["in turn", "at once"])
+def test_the_first_so_many_faces_are_drawn_and_no_other(monkeypatch, at_once):
+    """20 triangles side by side, of which every second one looks the other way."""
+    if at_once:
+        monkeypatch.setattr(camera, "_greatest_in_turn", camera._greatest_at_once)
+    left = np.linspace(-0.2, 0.18, 20)
+    vertices = np.concatenate([[[x, 0.0, 1.0], [x + 0.015, 0.0, 1.0], [x, 0.1, 1.0]] for x in left])
+    faces = np.arange(60).reshape(20, 3)
+    faces[1::2] = faces[1::2, ::-1]
+    pixels = PICTURE.principal[None] + PICTURE.focal[None] * np.stack([left + 0.002, np.full(20, 0.01)], axis=1)
+    draw = jax.jit(partial(silhouette, PICTURE, jnp.asarray(vertices, jnp.float32), jnp.asarray(faces)))
+    for count in (0, 8, 16, 20):
+        np.testing.assert_array_equal(draw(jnp.asarray(pixels), count=count), np.arange(20) < count)
+    if at_once:  # a CPU fills up its last turn with faces that are not needed, where they change nothing
+        np.testing.assert_array_equal(draw(jnp.asarray(pixels), count=9), np.arange(20) < 9)
+        half = draw(jnp.asarray(pixels), count=9, closed=True)
+        np.testing.assert_array_equal(half, (np.arange(20) < 9) & (np.arange(20) % 2 == 0))
 
 
 @pytest.mark.parametrize("function", [inverse_depth, inverse_depths, silhouette])

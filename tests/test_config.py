@@ -139,7 +139,14 @@ WRONG = {
     "a word for a count": ("restarts: many", "restarts: expected int, got 'many'"),
     "a part of a count": ("restarts: 2.5", "restarts: expected int, got 2.5"),
     "a truth for a count": ("restarts: true", "restarts: expected int, got True"),
-    "a truth for a number": ("contact: {w_pen: yes}", "contact: w_pen: expected float, got True"),
+    "a truth for a number": ("contact: {w_pen: true}", "contact: w_pen: expected float, got True"),
+    "a word for a truth": ("opa: {hand_hides: no}", "opa: hand_hides: expected bool, got 'no'"),
+    "minutes for a number": ("restarts: 1:30", "restarts: expected int, got '1:30'"),
+    "a key twice": ("restarts: 3\nseed: 1\nrestarts: 4", "the key 'restarts' is there twice, again in line 3; mend"),
+    "a key twice inside": ("contact: {w_pen: 1, w_pen: 2}", "expected YAML, got the key 'w_pen' is there twice"),
+    "nested without end": ("[" * 5000, "expected YAML, got values nested deeper than 64 in line 1; mend the file"),
+    "two documents": ("restarts: 3\n---\nseed: 1", "expected YAML, got expected a single document"),
+    "a number without end": ("restarts: " + "9" * 5000, "expected YAML, got 9{40} is too large a whole number"),
     "a word for a number": ("contact: {w_pen: heavy}", "contact: w_pen: expected float, got 'heavy'"),
     "nothing for a number": ("contact: {w_pen: }", "contact: w_pen: expected float, got None"),
     "a list for a number": ("contact: {w_pen: [1]}", r"contact: w_pen: expected float, got \[1\]"),
@@ -200,8 +207,11 @@ def test_a_file_that_is_not_there(tmp_path):
         load_config(tmp_path / "nix.yaml")
     with pytest.raises(ConfigError, match=r"^fats: expected fast, paper or a YAML file, there is none"):
         load_config("fats")
-    with pytest.raises(ConfigError, match=r"expected YAML, got .*directory"):
+    with pytest.raises(ConfigError, match=r"expected fast, paper or a YAML file, came a folder; name the file in it"):
         load_config(tmp_path)
+    (tmp_path / "large.yaml").write_bytes(b"#" * 1_100_000)
+    with pytest.raises(ConfigError, match=r"expected fast, paper or a YAML file of at most 1 MiB"):
+        load_config(tmp_path / "large.yaml")
     (tmp_path / "latin.yaml").write_bytes("# größer".encode("latin1"))
     with pytest.raises(ConfigError, match=r"expected YAML, got .*utf-8"):
         load_config(tmp_path / "latin.yaml")

@@ -13,11 +13,12 @@ from jax.test_util import check_grads
 
 from benchmarks import grasps, shapes
 from examples import energies_on_your_own_hand
-from fgs_jax import contact
+from fgs_jax import contact, contact_stage
 from fgs_jax.camera import project
 from fgs_jax.config import FAST_CONTACT, PAPER_CONTACT
 from fgs_jax.contact import (
     DEEPEST,
+    LEAST_KEYPOINT_DISTANCE,
     TERMS,
     ContactProblem,
     E_dis,
@@ -45,8 +46,10 @@ from fgs_jax.contact import (
     placed_points,
     random_contacts,
     resized,
+    scanned,
     weighted_sum,
 )
+from fgs_jax.contact_stage import _begin
 from fgs_jax.errors import ConfigError
 from fgs_jax.hand import hand, joint_angles
 from fgs_jax.hand_files import load_hand_model
@@ -176,6 +179,9 @@ def test_the_prior_is_zero_at_the_mean_and_within_the_limits():
     np.testing.assert_allclose(E_prior(mean + std * jnp.array([3.0, 4.0]), mean, std), 5.0, rtol=1e-5)
     beyond = E_prior(mean, mean, std, jnp.array([1.5, -0.5]), limits)
     np.testing.assert_allclose(beyond, 0.5 + 0.3, rtol=1e-5)
+    for one in ({"limited": mean}, {"limits": limits}):
+        with pytest.raises(ValueError, match="expected limited and limits, or neither, got one of them"):
+            E_prior(mean, mean, std, **one)
 
 
 def test_self_penetration_equals_its_twin(rng):
@@ -204,6 +210,15 @@ def test_self_penetration_is_lowest_where_fingers_are_apart():
     )
     assert (np.diff(energies[:5]) < 0).all() and (energies[4:] < 1e-8).all()
     assert jax.grad(of_distance)(jnp.asarray(0.01)) < 0, "the way down is apart"
+
+
+def test_self_penetration_of_a_similar_hand_is_as_much_larger(rng):
+    keypoints = jnp.asarray(rng.normal(size=(21, 3)) * 0.012, jnp.float32)
+    whole = self_penetration(keypoints, jnp.asarray(FINGER), LEAST_KEYPOINT_DISTANCE)
+    for k in (0.4, 1.7):
+        similar = self_penetration(k * keypoints, jnp.asarray(FINGER), k * LEAST_KEYPOINT_DISTANCE)
+        np.testing.assert_allclose(similar, k * whole, rtol=1e-4)
+        assert abs(self_penetration(k * keypoints, jnp.asarray(FINGER)) - k * whole) > 0.1 * whole
 
 
 def test_self_penetration_is_symmetric(rng):
@@ -235,6 +250,11 @@ def test_the_keypoint_term_equals_its_twin(rng):
     np.testing.assert_allclose(
         E_keypoint(jnp.asarray(pixels), jnp.asarray(seen)), twin.E_keypoint(pixels, seen, all_seen), rtol=1e-4
     )
+    # A box of less than a pixel counts as one, one of a pixel and a half as it is.
+    for shrink in (0.005, 0.001):
+        small, small_seen = ((shrink * array).astype(np.float32) for array in (pixels, seen))
+        ours = E_keypoint(jnp.asarray(small), jnp.asarray(small_seen))
+        np.testing.assert_allclose(ours, twin.E_keypoint(small, small_seen, all_seen), rtol=1e-4)
     # A keypoint that was not seen may be anywhere, and is not in the box.
     unseen = seen.copy()
     unseen[some == 0] = np.nan
@@ -267,15 +287,28 @@ def test_the_order_equals_its_twin(rng):
 
 def test_the_energy_is_the_weighted_sum():
     terms = {"dis": jnp.asarray(2.0), "pen": jnp.asarray(3.0), "prior": jnp.asarray(5.0)}
-    assert weighted_sum(terms, {"dis": 10.0, "pen": jnp.asarray(100.0)}) == 320.0
-    assert weighted_sum(terms, {}) == 0.0
-    assert jax.grad(lambda w: weighted_sum(terms, {"pen": w}))(jnp.asarray(1.0)) == 3.0
+    assert weighted_sum(terms, {"dis": 10.0, "pen": jnp.asarray(100.0), "prior": 1}) == 325.0
+    assert weighted_sum(terms, {"dis": 10.0, "pen": 100.0, "prior": 0.0}) == 320.0
+    assert weighted_sum({}, {}) == 0.0
+    assert jax.grad(lambda w: weighted_sum(terms, {"dis": 1.0, "pen": w, "prior": 0.0}))(jnp.asarray(1.0)) == 3.0
 
 
 def test_an_unknown_weight_is_an_error_that_names_both():
-    with pytest.raises(ConfigError, match=r"expected names among dis, pen, got penn, size: rename") as error:
-        weighted_sum({"pen": jnp.zeros(()), "dis": jnp.zeros(())}, {"penn": 1.0, "dis": 1.0, "size": 2.0})
-    assert "\n" not in str(error.value)
+    terms = {"pen": jnp.zeros(()), "dis": jnp.zeros(())}
+    for weights, message in (
+        (
+            {"penn": 1.0, "dis": 1.0, "size": 2.0},
+            "got dis, penn, size: rename or remove penn, size; add pen, 0 to leave",
+        ),
+        ({"pen": 1.0, "dis": 1.0, "size": 2.0}, "got dis, pen, size: rename or remove size$"),
+        ({"pen": 1.0}, "got pen: add dis, 0 to leave a term out$"),
+        ({}, "got none: add dis, pen, 0 to leave a term out$"),
+    ):
+        with pytest.raises(
+            ConfigError, match=f"weights: expected names among dis, pen, and all of them, {message}"
+        ) as error:
+            weighted_sum(terms, weights)
+        assert "\n" not in str(error.value)
 
 
 def test_gradients_are_finite_anywhere(grid):
@@ -442,6 +475,29 @@ def test_random_contacts_lie_in_contact_regions(rng):
     assert (counts[likely] > 0).all(), "each of them is drawn"
 
 
+def test_random_contacts_are_all_there_are_where_there_are_fewer():
+    regions, distance = jnp.array([-1, -1, 3, -1, 0, -1]), jnp.arange(6) - 2.5
+    for seed in range(20):
+        contacts = random_contacts(jax.random.key(seed), distance, regions, 4)
+        assert set(np.asarray(contacts.vertex).tolist()) == {2, 4}, "nor do the others stand for a vertex of no region"
+        np.testing.assert_array_equal(contacts.weight, [1, 1, 0, 0])
+        np.testing.assert_array_equal(contacts.distance, [*np.abs(distance)[contacts.vertex[:2]], np.inf, np.inf])
+    nowhere = random_contacts(jax.random.key(0), distance, jnp.full(6, -1), 4)
+    assert (nowhere.weight == 0).all() and np.isinf(nowhere.distance).all()
+
+
+def test_a_vertex_that_is_lost_takes_the_place_of_no_contact():
+    distance = jnp.array([jnp.nan, 0.02, 0.01, -jnp.nan, 0.01, jnp.nan])
+    contacts = nearest_contacts(distance, jnp.array([0, 0, 0, 1, 1, 2]), 2, 0.03)
+    vertex, weight, far = (np.asarray(x).reshape(6, 2) for x in contacts)
+    np.testing.assert_array_equal(vertex[0], [2, 1])
+    np.testing.assert_array_equal(weight, [[1, 1], [1, 0], *4 * [[0, 0]]])
+    assert vertex[1, 0] == 4 and not np.isnan(far).any() and np.isinf(far[weight == 0]).all()
+    # Of equal distances the first vertices are taken, either sign alike.
+    same = nearest_contacts(jnp.array([0.01, -0.01, 0.01]), jnp.zeros(3, int), 2, 0.03)
+    np.testing.assert_array_equal(same.vertex[:2], [0, 1])
+
+
 # --- a hand and an object
 
 
@@ -538,6 +594,11 @@ def test_the_order_of_a_picture_equals_rays_against_each_triangle(scene, model, 
     np.testing.assert_allclose(ours.front, front, atol=1e-4)
     np.testing.assert_allclose(ours.back, back, atol=1e-4)
     assert (front > 0).sum() > 3 and (back > 0).sum() > 3 and ((front == 0) & (back == 0)).sum() > 3
+    # Four times as large and as far, beyond a metre, everything is as it was but for the unit.
+    far = replace(start, translation=4 * start.translation, scale=4 * start.scale)
+    again = find_order(problem, far, some._replace(vertices=4 * some.vertices))
+    np.testing.assert_allclose(again.front, 4 * front, atol=4e-4)
+    np.testing.assert_allclose(again.back, 4 * back, atol=4e-4)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-6, 2.0, np.pi, 2 * np.pi])
@@ -595,6 +656,20 @@ def behind_the_ball(problem, found, k):
     return float((depth - placed.translation[2]) / placed.scale)
 
 
+def energy_of_step_one(problem, placed, factor, unknown_size):
+    """What was scanned, of the grasp that comes back."""
+    model, posed = problem.model, posed_hand(problem.model, placed.hand)
+    sigma = FAST_CONTACT.object_sigma if unknown_size else FAST_CONTACT.hand_sigma
+    distance = np.asarray(object_distance(problem, placed, posed.vertices), float)
+    chosen = twin.nearest_contacts(distance, np.asarray(model.regions), FAST_CONTACT.per_region, np.inf)
+    order = (np.asarray(x, float) for x in find_order(problem, placed, posed))
+    wrong = twin.E_order(np.asarray(posed.vertices[:, 2], float), *order)
+    energy = FAST_CONTACT.w_dis_one * sum(abs(distance[v]) for group in chosen.values() for v in group)
+    energy += FAST_CONTACT.w_pen_one * np.maximum(-distance, 0).sum() * 778 / len(distance)
+    energy += FAST_CONTACT.w_order_one * wrong * 778 / len(distance)
+    return energy + FAST_CONTACT.w_size * (np.log(factor) / sigma) ** 2
+
+
 @pytest.mark.parametrize("unknown_size", [False, True], ids=["metric", "unknown"])
 def test_step_one_finds_both_valleys_and_puts_the_better_first(model, unknown_size):
     for palm in (1, -1):
@@ -609,13 +684,7 @@ def test_step_one_finds_both_valleys_and_puts_the_better_first(model, unknown_si
             again = resized(problem, start, found.factor[k], unknown_size=unknown_size)
             for ours, expected in zip(jax.tree.leaves(placed), jax.tree.leaves(again), strict=True):
                 np.testing.assert_allclose(ours, expected, rtol=1e-6)
-            # What was scanned is the energy of the grasp that comes back.
-            sigma = FAST_CONTACT.object_sigma if unknown_size else FAST_CONTACT.hand_sigma
-            distance = np.asarray(object_distance(problem, placed, posed_hand(model, placed.hand).vertices), float)
-            chosen = twin.nearest_contacts(distance, np.asarray(model.regions), FAST_CONTACT.per_region, np.inf)
-            expected = FAST_CONTACT.w_dis_one * sum(abs(distance[v]) for group in chosen.values() for v in group)
-            expected += FAST_CONTACT.w_pen_one * np.maximum(-distance, 0).sum() * 778 / len(distance)
-            expected += FAST_CONTACT.w_size * (np.log(found.factor[k]) / sigma) ** 2
+            expected = energy_of_step_one(problem, placed, found.factor[k], unknown_size)
             np.testing.assert_allclose(found.energy[k], expected, rtol=1e-3)
 
 
@@ -627,6 +696,37 @@ def test_step_one_heeds_the_order_that_the_picture_shows(model, unknown_size):
             found = run_approach(problem, start, jax.random.key(0), FAST_CONTACT, unknown_size=unknown_size)
             place = behind_the_ball(problem, found, 0)
             assert 0.03 < -seen * place < 0.07, "before the ball where the picture shows the hand, else behind it"
+            for k in range(2):
+                placed = jax.tree.map(lambda x: x[k], found.grasp)  # noqa: B023
+                expected = energy_of_step_one(problem, placed, found.factor[k], unknown_size)
+                np.testing.assert_allclose(found.energy[k], expected, rtol=2e-3)
+
+
+def test_the_scan_holds_no_change_at_any_count():
+    for count in (1, 2, 3, 4, 7, 24, 25, 240, 241):
+        tried = np.asarray(scanned(count), float)
+        half = count // 2
+        assert len(tried) == 2 * half + 1 and tried[half] == 0
+        np.testing.assert_allclose(tried, [3 * k / max(half, 1) for k in range(-half, half + 1)], atol=1e-6)
+
+
+@pytest.mark.parametrize("unknown_size", [False, True], ids=["metric", "unknown"])
+def test_a_scan_of_one_size_changes_none(model, unknown_size):
+    problem, start = ball_scene(model, 1, 0)
+    found = run_approach(problem, start, jax.random.key(0), replace(FAST_CONTACT, scan=1), unknown_size=unknown_size)
+    np.testing.assert_array_equal(found.factor, 1.0)
+    assert not found.distinct and found.contacts is None and np.isfinite(found.energy).all()
+    for ours, given in zip(jax.tree.leaves(found.grasp), jax.tree.leaves(start), strict=True):
+        np.testing.assert_array_equal(ours, [given, given])
+
+
+def test_of_equal_sizes_the_least_change_is_taken(model):
+    """Whatever the count: without a weight all energies are zero."""
+    problem, start = ball_scene(model, 1, 0)
+    flat = replace(FAST_CONTACT, scan=2, w_dis_one=0.0, w_pen_one=0.0, w_order_one=0.0, w_size=0.0)
+    found = run_approach(problem, start, jax.random.key(0), flat, unknown_size=False)
+    assert found.factor[0] == 1.0
+    np.testing.assert_array_equal(found.grasp.hand.translation[0], start.hand.translation)
 
 
 def test_step_one_leaves_alone_what_is_lost(model):
@@ -657,12 +757,38 @@ def test_the_paper_s_step_one_moves_the_object_in_depth_alone(model):
     none = replace(still, steps_one=1)
     at_start = run_approach(problem, start, jax.random.key(3), none, unknown_size=False)
     assert found.energy[0] < 0.7 * at_start.energy[0]
+    # What is drawn where there are fewer vertices than points does not count.
+    few = jnp.full_like(model.regions, -1).at[jnp.array([200, 300])].set(0)
+    of_few = run_approach(
+        replace(problem, model=replace(model, regions=few)), start, jax.random.key(3), none, unknown_size=False
+    )
+    np.testing.assert_array_equal(of_few.contacts.weight, [[1, 1, 0, 0]] * 2)
+    distance = np.asarray(object_distance(problem, start, posed_hand(model, start.hand).vertices), float)
+    expected = np.abs(distance[[200, 300]]).sum() + 5 * np.maximum(-distance, 0).sum() * 778 / len(distance)
+    np.testing.assert_allclose(of_few.energy, expected, rtol=1e-4)
     noisy = replace(none, depth_noise=0.01)
     depths = [
         float(run_approach(problem, start, jax.random.key(k), noisy, unknown_size=False).grasp.translation[0, 2]) - 0.5
         for k in range(60)
     ]
     assert 0.007 < np.std(depths) < 0.013 and abs(np.mean(depths)) < 0.005
+
+
+def test_a_second_lane_is_the_other_valley_or_starts_half_open(model):
+    """Of a ball far beside the hand, where there is one valley only, and of one that the hand passes through."""
+    problem, start = ball_scene(model, 1, 0)
+    start = replace(start, hand=replace(start.hand, pose=jnp.full((15, 3), 0.1)))
+    starts = jax.tree.map(lambda x: jnp.stack([x, x]), start)
+    starts = replace(starts, translation=starts.translation.at[0, 0].add(1.0))
+    first, searching = contact_stage._begin(problem, starts, jax.random.key(0), FAST_CONTACT, False)
+    np.testing.assert_array_equal(first.distinct, [False, True])
+    np.testing.assert_allclose(
+        searching.search.state.pose, np.array([0.1, 0.05, 0.1, 0.1])[:, None, None] * np.ones((15, 3))
+    )
+    # The hand that E_h holds on to is as it was seen in all of them.
+    np.testing.assert_array_equal(searching.start.hand.pose, np.full((4, 15, 3), np.float32(0.1)))
+    np.testing.assert_array_equal(searching.start.hand.scale, np.asarray(first.factor).ravel())
+    assert first.factor[0, 0] == first.factor[0, 1] and first.factor[1, 0] != first.factor[1, 1]
 
 
 # --- step two
@@ -742,6 +868,19 @@ def test_the_paper_s_form(scene, model):
     assert np.abs(after.hand.pose - 0.5 * start.hand.pose).max() < 0.004
     assert np.abs(after.hand.translation - start.hand.translation).max() < 0.004
     np.testing.assert_allclose(solution.terms["theta"], 0.25 * (start.hand.pose**2).sum(), rtol=0.02)
+
+
+def test_both_steps_of_the_paper_s_form_pull_the_same_points_and_no_key_is_used_twice(model):
+    problem, start = ball_scene(model, 1, 0)
+    starts = jax.tree.map(lambda x: jnp.stack([x] * 2), start)
+    config = replace(PAPER_CONTACT, steps_one=2).without_weights()
+    with jax.debug_key_reuse(True):
+        first, searching = _begin(problem, starts, jax.random.key(0), config, False)
+    drawn = np.asarray(first.contacts.vertex)
+    assert drawn.shape == (2, 2, 4) and (np.asarray(model.regions)[drawn] >= 0).all()
+    np.testing.assert_array_equal(searching.contacts.vertex, drawn.reshape(4, 4))
+    np.testing.assert_array_equal(drawn[:, 0], drawn[:, 1])
+    assert not np.array_equal(drawn[0, 0], drawn[1, 0]), "each pose draws its own"
 
 
 def test_a_lost_start_loses_alone(scene):
@@ -912,6 +1051,25 @@ def test_terms_equal_their_twins_and_are_named_as_the_weights(x64, scene, closed
     twice = held._replace(**of_points)
     again = terms(double, start, given, contacts, order=order, posed=posed, held=twice)
     np.testing.assert_allclose(again["pen"], ours["pen"], rtol=1e-9)
+
+
+def test_the_terms_of_a_similar_scene_are_as_much_larger(scene, closed_faces):
+    """x -> k x about the camera: metres grow by k, squares of them by k^2, angles and pixels not at all."""
+    problem, start = turned(scene)
+    start = replace(start, hand=replace(start.hand, pose=1.6 * start.hand.pose))  # fingers that meet
+    terms, contacts = jax.jit(contact_terms), None
+    found = []
+    for k in (1.0, 1.7):
+        both = resized(problem, start, jnp.asarray(k), unknown_size=True)
+        both = resized(problem, both, jnp.asarray(k), unknown_size=False)
+        given = resized(problem, replace(both, hand=given_hand(start)), jnp.asarray(k), unknown_size=False).hand
+        posed, nearest, order, held = prepared(problem, both, jnp.asarray(closed_faces))
+        contacts = contacts or nearest
+        found.append(terms(problem, both, given, contacts, order=order, posed=posed, held=held))
+    power = {"dis": 1, "pen": 1, "spen": 1, "order": 1, "t": 2, "prior": 0, "theta": 0, "keypoint": 0}
+    for name, once in found[0].items():
+        assert once > 0, name
+        np.testing.assert_allclose(found[1][name], 1.7 ** power[name] * once, rtol=2e-3, err_msg=name)
 
 
 def test_hundreds_of_lanes_have_the_terms_of_a_few(scene, closed_faces):

@@ -40,6 +40,19 @@ def test_nearest_is_the_least_distance(rng, queries, targets, dimensions):
     np.testing.assert_array_less(chosen, least * (1 + 4 * targets / 2**23) + 1e-12)
 
 
+@pytest.mark.parametrize("targets", [2, 3, 4, 5, 9, 17, 65])
+def test_nearest_has_room_for_the_last_index(rng, targets):
+    """2^k targets fill k bits, and one more needs another."""
+    points = jnp.asarray(rng.normal(size=(targets, 3)), jnp.float32)
+    np.testing.assert_array_equal(nearest(points, points), np.arange(targets))
+
+
+def test_nearest_tells_apart_what_differs_by_a_share_of_the_targets():
+    """Of 64 targets one whose square is 64 / 2^23 of itself less, by a third more, and not the first of the two."""
+    targets = jnp.full((64, 1), 9.0).at[3].set(np.sqrt(1 + 1e-5)).at[5].set(1.0)
+    assert nearest(jnp.zeros((1, 1)), targets)[0] == 5
+
+
 def test_nearest_takes_one_of_duplicates_and_finds_itself(rng):
     points = jnp.asarray(rng.normal(size=(300, 3)), jnp.float32)
     np.testing.assert_array_equal(nearest(points, points), np.arange(300))

@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -6,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from fgs_jax import grasps as module
 from fgs_jax import restarts
 from fgs_jax.config import FAST_CONTACT
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import ArgumentError, SceneError
 from fgs_jax.grasps import Grasps, _refined, _Settings, refine_grasps
 from tests.lowered import loops, lowered
 from tests.test_devices import grasp_starts
@@ -38,6 +40,48 @@ def test_a_grasp_has_the_same_bits_alone_and_in_company(found):
     shuffled = jax.tree.map(lambda x: x[order], starts)
     ours = refine_grasps(problems, shuffled, KEY, CONFIG, scene=np.array(scene)[order], width=WIDTH)
     assert_same(ours, found, order)
+
+
+def test_blocks_are_as_wide_as_the_starts_of_a_scene(found, monkeypatch):
+    problems, starts, scene = grasp_starts()
+    widths = []
+
+    def seen(*arguments: Any, **more: Any) -> Any:
+        widths.append(arguments[4])
+        return restarts.run_blocks(*arguments, **more)
+
+    monkeypatch.setattr(module, "run_blocks", seen)
+    ours = refine_grasps(problems, starts, KEY, CONFIG, scene=scene)
+    assert widths == [4], "four starts of one scene, five of the other"
+    # Another width rounds differently, and no more.
+    np.testing.assert_allclose(ours.energy, found.energy, rtol=1e-4)
+
+
+def test_what_is_no_start_is_said_in_one_line():
+    run: Any = inspect.unwrap(refine_grasps)  # as people have it, without the tests' type checker
+    problems, starts, _ = grasp_starts()
+    bad: dict[str, Any] = {
+        "one leading axis, got shapes": replace(starts, scale=starts.scale[:3]),
+        r"one of the starts.translation: expected floats of shape \(3,\)": replace(starts, translation=starts.rotation),
+        "one of the starts: expected a Grasp, got a HandParams": starts.hand,
+        "one of the starts.rotation: .* got int32": replace(starts, rotation=starts.rotation.astype(int)),
+    }
+    for message, wrong in bad.items():
+        with pytest.raises(ArgumentError, match=message) as error:
+            run(problems[0], wrong, KEY, CONFIG)
+        assert "\n" not in str(error.value)
+    other = replace(problems[0], camera=None)
+    with pytest.raises(ArgumentError, match=r"problems.camera: expected a Camera, got None"):
+        run(other, starts, KEY, CONFIG)
+    with pytest.raises(ArgumentError, match=r"problems\[1\].camera: expected a Camera, got None"):
+        run([problems[0], other], starts, KEY, CONFIG)
+    with pytest.raises(ArgumentError, match="key: expected a random key"):
+        run(problems[0], starts, 0, CONFIG)
+    for width in (0, -2, 1.5):
+        with pytest.raises(ArgumentError, match=f"width: expected a whole number of at least 1, got {width}"):
+            run(problems[0], starts, KEY, CONFIG, width=width)
+    with pytest.raises(SceneError, match="expected for each start a scene from 0 to 0"):
+        run(problems[0], starts, KEY, CONFIG, scene=np.zeros(9) + 0.5)
 
 
 def test_a_program_that_looks_for_nans_finds_none(found):

@@ -1,9 +1,14 @@
 """Hand model files: what is read is what was written, nothing is run, and every mistake is named in one line."""
 
+import codecs
 import os
 import pickle
 import re
-from collections import OrderedDict
+import resource
+import shlex
+import socket
+import struct
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.sparse import csc_matrix
 
-from fgs_jax import hand_anatomy
+from fgs_jax import hand_anatomy, hand_files, pickle_records
 from fgs_jax.cli import main
 from fgs_jax.errors import HandFileError, HandFileWarning
 from fgs_jax.hand import hand
@@ -26,6 +32,7 @@ from fgs_jax.hand_files import (
     read_hand_file,
     write_hand_file,
 )
+from fgs_jax.safe_pickle import read_pickled_arrays
 from fgs_jax.types import HandModel, HandParams
 from tests.synthetic_mano import mirrored, synthetic_mano, write_npz, write_pickle
 
@@ -494,7 +501,189 @@ def test_a_pickle_that_holds_itself_is_refused(tmp_path: Path) -> None:
         read_hand_file(tmp_path / "hand.pkl")
 
 
+@pytest.mark.parametrize("protocol", [0, 2, pickle.HIGHEST_PROTOCOL])
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "bsr", "dia", "dok"])
+def test_sparse_arrays_of_all_kinds_are_read(form: str, protocol: int) -> None:
+    random = np.random.default_rng(0)
+    full = np.where(random.random((4, 6)) < 0.4, random.normal(size=(4, 6)), 0.0)
+    for kind in ("matrix", "array"):
+        made = getattr(scipy.sparse, f"{form}_{kind}")
+        saved = made(full, blocksize=(2, 3)) if form == "bsr" else made(full)
+        data = pickle.dumps({"weights": saved}, protocol)
+        for module in (b"", b"_"):  # as older versions of scipy call it
+            old = data.replace(f"scipy.sparse._{form}".encode(), b"scipy.sparse." + module + form.encode())
+            old = old if protocol == 0 or module else data
+            read = read_pickled_arrays(old, ["weights"], Path("hand.pkl"))["weights"]
+            np.testing.assert_array_equal(read, full)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_numbers_are_read_however_they_were_saved(protocol: int) -> None:
+    values = np.random.default_rng(0).normal(size=(4, 6))
+    kinds = [values.view(np.matrix), values.tolist(), list(values), [tuple(row) for row in values], values[::2]]
+    kinds += [np.asfortranarray(values), values.astype(">f4"), np.float64(3), values.astype(np.int16)]
+    for saved in kinds:
+        for mapping in (dict, OrderedDict, lambda content: defaultdict(list, content)):
+            content = {
+                "weights": saved,
+                "place": Path("/home"),
+                "counts": Counter("ab"),
+                7: {(1, 2): 3},
+                "names": {"a"},
+            }
+            data = pickle.dumps(mapping(content), protocol)
+            read = read_pickled_arrays(data, ["weights"], Path("hand.pkl"))
+            np.testing.assert_array_equal(read["weights"], np.asarray(saved))
+            assert read.keys() == {"weights"}
+
+
+def test_a_pickle_of_numpy_1_and_of_2_is_the_same(right: Arrays, tmp_path: Path) -> None:
+    data = pickle.dumps({"f": right["f"]}, 2)
+    one, two = b"cnumpy.core.multiarray\n", b"cnumpy._core.multiarray\n"
+    for former in (data.replace(two, one), data.replace(one, two)):
+        np.testing.assert_array_equal(read_pickled_arrays(former, ["f"], tmp_path)["f"], right["f"])
+
+
+def test_texts_of_python_2_are_read() -> None:
+    data = b"(dp0\nS'f'\np1\ncnumpy.core.multiarray\n_reconstruct\np2\n(cnumpy\nndarray\np3\n(I0\ntp4\nS'b'\np5\ntp6\n"
+    data += b"Rp7\n(I1\n(I2\ntp8\ncnumpy\ndtype\np9\n(S'u1'\np10\nI0\nI1\ntp11\nRp12\n(I3\nS'|'\np13\nNNNI-1\nI-1\n"
+    data += b"I0\ntp14\nbI00\nS'\\xff\\x01'\np15\ntp16\nbs."
+    np.testing.assert_array_equal(read_pickled_arrays(data, ["f"], Path("hand.pkl"))["f"], [255, 1])
+
+
+def test_what_is_not_needed_does_not_refuse_a_file_and_is_not_run(right: Arrays, tmp_path: Path) -> None:
+    """And what is needed gets the line that converts a file one trusts, which does."""
+    marker, path = tmp_path / "marker", tmp_path / "my hand.pkl"
+    path.write_bytes(pickle.dumps(right | {"extra": Calls(os.mkdir, str(marker))}, 4))
+    np.testing.assert_array_equal(read_hand_file(path)["weights"], right["weights"])
+    path.write_bytes(pickle.dumps(right | {"hands_mean": Calls(np.ravel, right["hands_mean"])}, 4))
+    with pytest.raises(
+        HandFileError, match=r"asks for 'numpy\.ravel'; nothing was run; .* convert it: fgs hand"
+    ) as caught:
+        read_hand_file(path)
+    assert not marker.exists()
+    words = shlex.split(str(caught.value).partition("convert it: fgs ")[2])
+    assert words[:3] == ["hand", "convert", str(path)] and words[-1] == "--trust-pickle"
+    out = tmp_path / words[3]
+    assert main([*words[:3], str(out), *words[4:]]) == 0
+    np.testing.assert_array_equal(read_hand_file(out)["hands_mean"], right["hands_mean"])
+
+
+def test_a_trusted_pickle_that_cannot_be_run_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "hand.pkl"
+    path.write_bytes(b"\x80\x02cno_such_package\nThing\n)R.")
+    with pytest.raises(HandFileError, match=r"^[^\n]*cannot be unpickled \(No module named 'no_such_package'\)[^\n]*$"):
+        read_hand_file(path, trust_pickle=True)
+
+
+DOUBLED = b"".join(b"]\x94(h" + bytes([k, ord("h"), k]) + b"e" for k in range(60))
+DOUBLED_KEY = b"".join(b"h" + bytes([k]) + b"\x86\x94" for k in range(60))
+BOMBS = {
+    "bytes that are not there": b"}\x8c\x01f\x8e" + struct.pack("<Q", 10**12) + b"abc",
+    "room that is not needed": b"}\x8c\x01f\x96" + struct.pack("<Q", 10**11) + b"abc",
+    "a huge place in the memo": b"}r\xff\xff\xff\xff\x8c\x01f]s.",
+    "a deep key": b"})" + b"\x85" * 10_000 + b"K\x01s\x8c\x01f]s.",
+    "a deep list": b"}\x8c\x01f)" + b"\x85" * 10_000 + b"s.",
+    "a list of itself twice, sixty times": b"}\x8c\x01f]\x94" + DOUBLED + b"s.",
+    "a key of itself twice, sixty times": b"})\x94" + DOUBLED_KEY + b"K\x01s\x8c\x01f]s.",
+    "a call for room": pickle.dumps({"f": Calls(bytearray, 10**12)}, 2)[2:],
+    "a number of many digits": b"}\x8c\x01fL" + b"9" * 10**6 + b"L\ns.",
+    "a codec": pickle.dumps({"f": Calls(codecs.encode, "abc", "idna")}, 2)[2:],
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_one_line(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "hand.pkl"
+    path.write_bytes(b"\x80\x04" + BOMBS[name])
+    limit, before = 2**30, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(HandFileError, match=r"^[^\n]*hand\.pkl: expected [^\n]*$"):
+        read_hand_file(path)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < limit
+
+
+def test_opcodes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickle_records, "MOST_OPCODES", 1000)
+    for count in (997, 1000):
+        (tmp_path / "hand.pkl").write_bytes(b"\x80\x04" + b"}" * count + b".")
+        line = "expected MANO's keys, missing" if count < 998 else r"cut short \(more than 1000 opcodes\)"
+        with pytest.raises(HandFileError, match=line):
+            read_hand_file(tmp_path / "hand.pkl")
+
+
+@pytest.mark.parametrize("size", [10**6, 10**12])
+def test_a_sparse_array_of_a_huge_shape_is_one_line(size: int, tmp_path: Path) -> None:
+    sparse = csc_matrix(np.eye(3))
+    sparse._shape = (size, size)  # pyright: ignore[reportAttributeAccessIssue]
+    (tmp_path / "hand.pkl").write_bytes(pickle.dumps({"J_regressor": sparse}))
+    with pytest.raises(HandFileError, match=rf"expected numbers in J_regressor, .*{size**2} numbers, 33554432 at most"):
+        read_hand_file(tmp_path / "hand.pkl")
+
+
 # Mistakes
+
+
+def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pkl")
+    with socket.socket(socket.AF_UNIX) as made:
+        os.chdir(folder := Path.cwd())
+        made.bind(str(tmp_path / "s"))
+        for place, line in {
+            "pipe.pkl": "expected a hand model file, came a pipe",
+            "s": "expected a hand model file, came a socket",
+            "/dev/zero": "expected a hand model file, came a device",
+            "x" * 300 + ".npz": "cannot be read (File name too long)",
+            "x" * 251 + "left": "there is none",
+            "~no_such_user/hand.pkl": "there is no such home folder",
+            "nu\0ll.npz": "a name that no file can have",
+        }.items():
+            path = place if place.startswith("~") else tmp_path / place
+            for read in (read_hand_file, load_hand_model):
+                with pytest.raises(HandFileError, match=r"^[^\n]*$") as caught:
+                    read(path)
+                assert line in str(caught.value)
+    assert Path.cwd() == folder
+    with pytest.raises(HandFileError, match="cannot be written"):
+        write_hand_file(tmp_path / ("x" * 300 + ".npz"), {})
+
+
+def test_an_npz_may_hold_other_things_and_no_bomb(
+    right: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_npz(tmp_path / "hand.npz", right | {"notes": np.array([{"a": 1}], dtype=object)})
+    np.testing.assert_array_equal(read_hand_file(tmp_path / "hand.npz")["weights"], right["weights"])
+    monkeypatch.setattr(hand_files, "_MOST_BYTES", 2**20)
+    np.savez_compressed(tmp_path / "bomb.npz", v_template=np.zeros((2**18, 3), np.float32))
+    with pytest.raises(HandFileError, match=r"arrays of 3 MiB, 1 at most are read"):
+        read_hand_file(tmp_path / "bomb.npz")
+
+
+def test_faces_wound_inward_are_turned_and_said(right: Arrays, tmp_path: Path) -> None:
+    write_npz(tmp_path / "right.npz", right)
+    expected = load_hand_model(tmp_path / "right.npz")
+    write_npz(tmp_path / "hand.npz", right | {"f": right["f"][:, ::-1]})
+    with pytest.warns(HandFileWarning, match=r"^[^\n]*hand\.npz: turned the faces, which were wound inward$"):
+        model = load_hand_model(tmp_path / "hand.npz")
+    np.testing.assert_array_equal(model.faces, expected.faces)
+    np.testing.assert_array_equal(model.regions, expected.regions)
+    assert float(signed_volume(model)) == pytest.approx(float(signed_volume(expected)), rel=1e-2)
+
+
+def test_weights_that_rounding_has_spoilt_are_mended_and_said(right: Arrays, tmp_path: Path) -> None:
+    for name, weights in (("half", right["weights"].astype(np.float16)), ("below", right["weights"] - 1e-6)):
+        write_npz(tmp_path / f"{name}.npz", right | {"weights": weights})
+        with pytest.warns(HandFileWarning, match=rf"{name}\.npz: weights: .* that sum to 1$"):
+            mended = read_hand_file(tmp_path / f"{name}.npz")["weights"]
+        np.testing.assert_allclose(mended, right["weights"], atol=1e-3)
+        np.testing.assert_allclose(mended.sum(axis=1), 1, atol=1e-12)
+        assert mended.min() >= 0
+
+
+def test_joints_that_never_move_borrow_their_spread(right: Arrays, tmp_path: Path) -> None:
+    write_npz(tmp_path / "hand.npz", right | {"hands_coeffs": right["hands_coeffs"][:1]})
+    with pytest.warns(HandFileWarning, match="45 of 45 joint angles do not vary in hands_coeffs"):
+        arrays = read_hand_file(tmp_path / "hand.npz")
+    np.testing.assert_array_equal(arrays["pose_std"], read_hand_file(locate_hand_file("open_hand")[1])["pose_std"])
 
 
 def test_a_path_says_what_is_wrong(tmp_path: Path) -> None:
@@ -603,6 +792,45 @@ MISTAKES: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
         changed(f=lambda x: np.concatenate([x[:1, ::-1], x[1:]])),
         r"expected a hand that is open at the wrist, .*; (its open edges form no loop|expected one opening)",
     ),
+    "negative weights": (
+        changed(weights=lambda x: x + np.eye(16)[0] * 0.2 - np.eye(16)[1] * 0.2),
+        r"expected no negative number in weights, came -0\.2",
+    ),
+    "regressor's sums": (changed(J_regressor=lambda x: 2 * x), r"rows of J_regressor that sum to 1, came 2 in row"),
+    "no spread": (
+        lambda arrays: arrays | {"pose_std": np.eye(15, 3)},
+        r"expected positive numbers in pose_std, came 0; check",
+    ),
+    "spread in degrees": (
+        lambda arrays: arrays | {"pose_std": np.full((15, 3), 20.0)},
+        r"expected radians in pose_std, came 20; are they degrees\?",
+    ),
+    "mean in degrees": (changed(hands_mean=np.rad2deg), r"expected radians in hands_mean, came"),
+    "negative deviations": (
+        lambda arrays: arrays | {"hands_components_std": -np.ones(45)},
+        r"expected no negative number in hands_components_std, came -1",
+    ),
+    "limits": (
+        lambda arrays: arrays | {"joint_limits": hand_anatomy.joint_limits()[..., ::-1]},
+        r"expected least < greatest in joint_limits, came 0\.3491 and -0\.3491 for twist of index1; swap them",
+    ),
+    "tips in another order": (
+        lambda arrays: arrays | {"tip_vertex_ids": np.array([350, 700, 450, 550, 650])},
+        r"expected tip_vertex_ids from thumb to pinky, came a vertex of index2 for the thumb; reorder them",
+    ),
+    "tips twice": (
+        lambda arrays: arrays | {"tip_vertex_ids": np.array([700, 350, 350, 550, 650])},
+        r"expected different vertices in tip_vertex_ids, came one twice",
+    ),
+    "a cap wound inward": (
+        lambda arrays: arrays | {"f_cap": closed(arrays["f"])[len(arrays["f"]) :, ::-1]},
+        r"expected f and f_cap to close the hand, each edge once in either direction",
+    ),
+    "millimetres": (
+        changed(v_template=lambda x: 1000 * x),
+        r"expected a hand of 0\.05 to 0\.4 m, wrist to middle fingertip, came 1\d\d; scale",
+    ),
+    "huge": (changed(shapedirs=put((5, 1, 2), 1e30)), r"expected numbers of a hand in shapedirs, came 1e\+30"),
     "no fingertip": (
         changed(weights=lambda x: x[:, [*range(15), 0]] * ([1.0] * 15 + [0]) + np.eye(16)[0] * x[:, 15:]),
         r"with skin at each last joint; no vertex is bound to joint thumb3",
@@ -635,7 +863,7 @@ def test_arrays_of_objects_are_refused(right: Arrays, tmp_path: Path) -> None:
     with pytest.raises(HandFileError, match=r"expected numbers in v_template, came the numpy type object"):
         read_hand_file(tmp_path / "list.pkl")
     write_npz(tmp_path / "hand.npz", objects)
-    with pytest.raises(HandFileError, match=r"holds pickled objects \(Object arrays cannot be loaded"):
+    with pytest.raises(HandFileError, match=r"holds pickled objects \(objects in place of numbers"):
         read_hand_file(tmp_path / "hand.npz")
 
 

@@ -3,18 +3,21 @@
 import inspect
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
+from fgs_jax import hand_fit
 from fgs_jax.camera import project
 from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
 from fgs_jax.hand import hand, hand_keypoints, joint_angles, pose_from_joint_angles
 from fgs_jax.hand_files import load_hand_model, mirror_hand_model
-from fgs_jax.hand_fit import carry_over, check_side, fit_hand, side_evidence
+from fgs_jax.hand_fit import _box_side, carry_over, check_side, clearer_landmarks, fit_hand, side_evidence
 from fgs_jax.types import Camera, HandParams
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -103,6 +106,81 @@ def test_pixels_alone_find_a_hand_that_looks_right(model, natural):
     assert (np.asarray(fits.error_2d) < 0.02 * box).all()
 
 
+def expected_residuals(model, x, turn, *, keypoints_3d=None, pixels=None, landmarks=None, vertices=None, weight):
+    """Sum of squares of each part, in the standard deviations that `fgs_jax.hand_fit` names."""
+    array = partial(np.asarray, dtype=float)
+    rotation = array(turn) @ Rotation.from_rotvec(x[:3]).as_matrix()
+    params = HandParams(
+        betas=jnp.asarray(x[51:]), pose=jnp.asarray(x[6:51].reshape(15, 3)), rotation=jnp.asarray(rotation)
+    )
+    params = replace(params, translation=jnp.asarray(x[3:6]))
+    posed = hand(model, params, center_wrist=True)
+    keypoints, counted = array(posed.keypoints), weight > 0
+
+    def centred(points):
+        return points - np.average(points, axis=0, weights=weight)
+
+    parts = {}
+    if vertices is not None:
+        parts["vertices"] = (((array(posed.vertices) - vertices) / 0.001) ** 2).sum()
+    if keypoints_3d is not None:
+        parts["3d"] = ((weight[:, None] * (keypoints - keypoints_3d) / 0.002)[counted] ** 2).sum()
+    if pixels is not None:
+        side = max(np.ptp(pixels[counted], axis=0).max(), 1.0)
+        offset = keypoints[:, :2] / keypoints[:, 2:] * array(CAMERA.focal) + array(CAMERA.principal) - pixels
+        parts["2d"] = ((weight[:, None] * offset / (0.018 * side))[counted] ** 2).sum()
+    if landmarks is not None:
+        shape, guess = centred(keypoints), centred(landmarks)
+        size = (weight[:, None] * shape * guess).sum() / (weight[:, None] * guess**2).sum()
+        parts["landmarks"] = ((weight[:, None] * (shape - size * guess) / 0.012) ** 2).sum()
+    offset = x[6:51] - array(model.pose_mean).ravel()
+    in_components = array(model.pose_components) @ offset
+    parts["pose"] = (0.35**2 * in_components**2 / (array(model.pose_component_std) ** 2 + 0.05**2)).sum()
+    angles, limits = array(joint_angles(model, params.pose)), array(model.joint_limits)
+    beyond = np.maximum(angles - limits[..., 1], 0) + np.maximum(limits[..., 0] - angles, 0)
+    parts["limits"] = ((beyond / 0.1) ** 2).sum()
+    parts["shape"] = (0.35**2 * x[51:] ** 2).sum()
+    return parts
+
+
+@pytest.mark.parametrize("scale", [100.0, 1.3], ids=["a hand", "a speck"])
+def test_what_is_minimised_equals_its_twin(model, natural, rng, scale):
+    """Data in its noise and priors in their spread, with a keypoint that counts for half and one for nothing."""
+    x = np.concatenate([[0.1, -0.2, 0.1], [0.02, 0.01, 0.6], rng.normal(size=45) * 0.5, rng.normal(size=10)])
+    turn = Rotation.from_rotvec([0.4, 0.2, -0.3]).as_matrix()
+    weight = np.ones(21)
+    weight[3], weight[8] = 0.5, 0.0
+    keypoints = np.asarray(hand_keypoints(model, jax.tree.map(lambda a: a[0], natural)), float)
+    pixels = 320 + scale * rng.random((21, 2))
+    pixels[8] = 0  # as `fit_hand` leaves out what does not count
+    given = {"keypoints_3d": keypoints, "pixels": pixels, "landmarks": 1.3 * keypoints + 0.1 * rng.normal(size=(21, 3))}
+    expected = expected_residuals(model, x, turn, **given, weight=weight)
+    assert min(expected.values()) > 0.1
+
+    @jax.jit
+    def ours(x, pixels):
+        arrays = [jnp.asarray(a, jnp.float32) for a in (keypoints, given["landmarks"], weight[:, None])]
+        seen = hand_fit._Seen(arrays[0], pixels, CAMERA, arrays[1], None, arrays[2])
+        return hand_fit._residuals(x, jnp.asarray(turn, jnp.float32), model, seen)
+
+    found = np.asarray(ours(jnp.asarray(x, jnp.float32), jnp.asarray(pixels, jnp.float32)), float)
+    sizes = {"3d": 63, "2d": 42, "landmarks": 63, "pose": len(model.pose_components), "limits": 45, "shape": 10}
+    ends = np.cumsum(list(sizes.values()))
+    for name, part in zip(sizes, np.split(found, ends[:-1]), strict=True):
+        np.testing.assert_allclose((part**2).sum(), expected[name], rtol=2e-3, err_msg=name)
+    assert len(found) == ends[-1]
+
+
+def test_the_first_place_is_right_for_a_hand_at_one_depth(rng):
+    flat = np.append(rng.normal(size=(21, 2)) * 0.05, np.zeros((21, 1)), axis=1)
+    place, weight = np.array([0.03, -0.02, 0.7]), np.ones((21, 1))
+    weight[8] = 0
+    pixels = np.asarray(project(CAMERA, jnp.asarray(flat + place, jnp.float32))).copy()
+    pixels[8] = 0
+    seen = hand_fit._Seen(None, jnp.asarray(pixels), CAMERA, None, None, jnp.asarray(weight, jnp.float32))
+    np.testing.assert_allclose(hand_fit._weak_perspective(jnp.asarray(flat, jnp.float32), seen), place, rtol=1e-4)
+
+
 def test_alone_and_among_others_are_the_same_fit(model, natural):
     keypoints = jax.vmap(hand_keypoints, (None, 0))(model, natural)
     together = fit_in_space(model, keypoints)
@@ -169,6 +247,18 @@ def test_the_side_shows_in_landmarks(model, natural):
         check_side(model, flat)
 
 
+@pytest.mark.filterwarnings("error")
+def test_evidence_is_enough_from_the_least_on(model):
+    hand_fit.warn_of_side(model, 1.5)
+    for evidence, least, verdict in (
+        (1.49, 1.5, "hardly speak for"),
+        (0.5, 2.0, "hardly"),
+        (0.49, 2.0, "speak against"),
+    ):
+        with pytest.raises(HandednessWarning, match=verdict):
+            hand_fit.warn_of_side(model, evidence, least)
+
+
 @needs_data
 def test_real_keypoints_in_space():
     """621 frames of MediaPipe's world landmarks of one right hand, in one call."""
@@ -220,6 +310,14 @@ def test_real_detections_in_pictures():
         ({"keypoints_3d": jnp.full((21, 3), jnp.nan)}, "keypoints_3d: expected finite numbers.*confidence 0"),
         ({"vertices": jnp.full((782, 3), jnp.inf)}, "vertices: expected finite numbers, got NaN or infinity$"),
         ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": jnp.ones(20)}, r"confidence: expected shape \(21,\), got"),
+        ({"keypoints_3d": jnp.zeros((3, 21))}, r"expected shape \(21, 3\), got \(3, 21\): transpose it"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": jnp.ones((21, 1))}, r"confidence: .* got \(21, 1\)"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": jnp.zeros(21)}, "confidence: expected numbers from 0 up"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": -jnp.ones(21)}, "confidence: expected numbers from 0 up"),
+        ({"keypoints_3d": "points"}, "keypoints_3d: expected an array of numbers, got str"),
+        ({"keypoints_2d": jnp.zeros((21, 2)), "camera": 600.0}, "camera: expected a Camera, got float"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "shape_coefficients": 11}, "shape_coefficients: .* from 0 to 10, got 11"),
+        ({"keypoints_3d": jnp.zeros((21, 3)), "steps": 0}, "steps: expected a whole number from 1 to 10000, got 0"),
     ],
 )
 def test_what_cannot_be_fitted_says_why(model, given, message):
@@ -227,3 +325,37 @@ def test_what_cannot_be_fitted_says_why(model, given, message):
     with pytest.raises(HandFitError, match=message) as caught:
         unchecked(model, **given)
     assert "\n" not in str(caught.value)
+
+
+def test_other_functions_say_what_they_take(model):
+    for call, message in (
+        (lambda: inspect.unwrap(side_evidence)(model, jnp.zeros((21, 2))), r"landmarks: expected shape \(21, 3\), got"),
+        (lambda: inspect.unwrap(carry_over)(model, HandParams(), jnp.zeros((3, 21))), r"keypoints_3d: expected shape"),
+        (lambda: clearer_landmarks(model), "landmarks: expected one or more guesses"),
+        (lambda: inspect.unwrap(fit_hand)("mano", vertices=jnp.zeros((778, 3))), "model: expected a HandModel"),
+    ):
+        with pytest.raises(HandFitError, match=message):
+            call()
+
+
+@jax.jit
+def _fit_twice(model, pixels, landmarks, confidence):
+    seen = {"keypoints_2d": pixels, "camera": CAMERA, "world_landmarks": landmarks, "confidence": confidence}
+    return fit_hand(model, **seen, steps=2)
+
+
+@pytest.mark.parametrize("count", [21, 4])
+def test_no_nan_stands_for_what_is_not_yet_known(model, natural, count):
+    """With `jax_debug_nans` each array that a program gives is looked at."""
+    params = jax.tree.map(lambda x: x[0], replace(natural, betas=jnp.zeros((64, 10))))
+    points = hand_keypoints(model, params)
+    confidence = jnp.asarray(np.arange(21) < count, jnp.float32)
+    with jax.debug_nans(True):
+        found = _fit_twice(model, project(CAMERA, points), points - points[:1], confidence)
+        assert np.isfinite(jax.tree.leaves(found)[0]).all() and found.distance_3d is None
+    assert np.isnan(found.error_3d) and np.isfinite(found.error_2d)
+
+
+def test_the_box_is_of_the_points_that_count():
+    points = jnp.array([[1.0, 2.0], [4.0, 3.0], [900.0, -900.0]])
+    assert float(_box_side(points, jnp.array([[1.0], [0.5], [0.0]]))) == 3.0

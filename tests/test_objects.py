@@ -1,6 +1,8 @@
 """Object meshes: every format comes in, every flaw is mended and reported or refused in one line, geometry is exact."""
 
+import copy
 import json
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -549,6 +551,85 @@ def test_no_samples_within_another_part(crumbs):
     hollow = np.asarray(sample_points(load_object(together(OUTER, flipped(INNER))), 500, KEY))
     share = np.mean(np.linalg.norm(hollow, axis=1) < 0.045)
     assert share == pytest.approx(0.64 / 1.64, abs=0.04)
+
+
+# --- large and dirty ones
+
+
+def test_crumbs_are_left_out_and_named():
+    crumb: Any = trimesh.creation.icosphere(subdivisions=2, radius=5e-4)
+    aside = [(crumb.vertices + [0.06, 0.002 * k, 0], crumb.faces) for k in range(9)]
+    ball = trimesh.creation.icosphere(subdivisions=4, radius=0.05)
+    small = simplify(load_object(together((ball.vertices, ball.faces), *aside)), 500)
+    assert len(small.faces) == 500 and small.watertight
+    assert small.repairs[-2:][0] == "left out 2880 faces of crumbs"
+    assert np.linalg.norm(small.vertices, axis=1).max() < 0.051
+
+
+@pytest.mark.parametrize("count", [100, 500, 2000])
+def test_loose_triangles_and_many_parts_are_simplified_to_what_was_asked(count):
+    corners = trimesh.creation.icosphere(subdivisions=4, radius=0.05).triangles
+    middle = corners.mean(axis=1, keepdims=True)
+    loose = load_object(((middle + 0.98 * (corners - middle)).reshape(-1, 3), np.arange(15360).reshape(-1, 3)))
+    balls = load_object(together(*((BALL.vertices * 0.03 + place, BALL.faces) for place in PLACES)))
+    for mesh in (loose, balls):
+        small = simplify(mesh, count)
+        assert 0.3 * count < len(small.faces) <= 1.5 * count
+        assert small.repairs[-1].startswith(("simplified from", "it is no longer watertight"))
+        away = KDTree(mesh.vertices).query(small.vertices)[0].max()
+        assert away < 0.15 * np.ptp(mesh.vertices, axis=0).max()
+
+
+PLACES = np.random.default_rng(1).uniform(-0.05, 0.05, (40, 3))
+
+
+def test_the_fast_side_of_a_point_is_the_exact_one(monkeypatch, rng):
+    points = rng.uniform(-0.08, 0.08, (400, 3))
+    points[:100] = BALL.vertices[:100] * (1 + rng.normal(size=(100, 1)) * 1e-4)
+    for source in (OUTER, HOLED, HALF, together(OUTER, ACROSS), together(OUTER, flipped(INNER))):
+        mesh = load_object((np.asarray(source[0]) + 3, source[1]))
+        exact = exact_signed_distance(mesh, points + 3)
+        grid = distance_grid(mesh, 16)
+        monkeypatch.setattr(objects, "exact_is_quick", lambda *_: False)
+        assert_allclose(exact_signed_distance(mesh, points + 3), exact, atol=1e-9)
+        assert_allclose(distance_grid(mesh, 16).values, grid.values, atol=1e-6)
+        again = load_object((mesh.vertices, mesh.faces[:, ::-1]))
+        assert again.repairs[0] == f"turned {len(mesh.faces)} faces of parts that were inside out"
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: simplify("mug.obj"), "expected a mesh that load_object has read, came str; read it first"),
+        (lambda m: simplify(m, 0), "faces: expected a whole number from 1 to"),
+        (lambda m: simplify(m, 2.5), "faces: expected a whole number from 1 to"),
+        (lambda m: distance_grid(BALL), "expected a mesh that load_object has read, came Trimesh"),
+        (lambda m: distance_grid(m, 100_000), "resolution: expected a whole number from 2 to 512, came 100000"),
+        (lambda m: distance_grid(m, 64, np.nan), "margin: expected a number of voxels, came nan"),
+        (lambda m: distance_grid(m, 64.5), "resolution: expected a whole number from 2 to 512, came 64.5"),
+        (
+            lambda m: exact_signed_distance(m, np.zeros((3, 8))),
+            "points: expected an array of shape (p, 3), came (3, 8)",
+        ),
+        (lambda m: exact_signed_distance(m, [[0, 1], [2]]), "points: expected an array of shape (p, 3), came rows"),
+        (lambda m: convex_hull(np.zeros(3)), "vertices: expected an array of shape (v, 3), came (3,)"),
+        (lambda m: farthest_points(np.zeros((4, 3)), 0), "count: expected a whole number from 1 to 100000, came 0"),
+        (lambda m: farthest_points(np.zeros(4), 2), "points: expected an array of floats of shape (m, d), came (4,)"),
+        (lambda m: replace(m, vertices=m.vertices.T), "object: expected vertices of shape (n, 3), came (3, 642)"),
+    ],
+)
+def test_what_functions_of_meshes_need_is_said_in_a_line(call, message):
+    with pytest.raises(MeshError) as raised:
+        call(load_object(BALL))
+    assert str(raised.value).startswith(message) and "\n" not in str(raised.value)
+
+
+def test_copies_of_a_mesh_cannot_be_changed_either():
+    mesh = load_object(BALL)
+    for copied in (copy.copy(mesh), copy.deepcopy(mesh), pickle.loads(pickle.dumps(mesh))):
+        assert_array_equal(copied.vertices, mesh.vertices)
+        assert not copied.vertices.flags.writeable and not copied.faces.flags.writeable
 
 
 # --- convex hull

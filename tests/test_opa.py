@@ -16,7 +16,7 @@ from benchmarks.scenes import add_s, diameter, make_scene
 from fgs_jax import metrics, opa
 from fgs_jax.camera import project
 from fgs_jax.config import FAST_OPA, PAPER_OPA
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.objects import load_object
 from fgs_jax.opa import (
     L_cam,
@@ -80,7 +80,7 @@ def test_terms_equal_their_twin(x64, scene, rng):
         ours = opa_terms(problem, jnp.asarray(start), state, paper_form=True)
         rotation = start @ Rotation.from_rotvec([0.1, 0.2, -0.1]).as_matrix()
         targets = np.asarray(problem.targets)
-        dist, dep, cam = twin.terms(
+        off_mask, off_points, dep, cam = twin.terms(
             {"f": np.asarray(problem.camera.focal), "c": np.asarray(problem.camera.principal)},
             np.asarray(problem.points),
             targets,
@@ -90,18 +90,81 @@ def test_terms_equal_their_twin(x64, scene, rng):
             hand_depth=image,
         )
         if depth_change > -1:  # behind the camera points leave the grid, where the nearest pixel is of the last cell
-            squares = targets_squared(problem, rotation, translation)
             share = float(problem.mask_area) / len(targets)
             # The nearest point is one of those within 6e-5 of the least squared distance.
-            np.testing.assert_allclose(ours["dist"], dist + (share - 1) * squares, rtol=6e-5)
+            np.testing.assert_allclose(ours["dist"], off_mask + share * off_points, rtol=6e-5)
             np.testing.assert_allclose(ours["dep"], dep, rtol=1e-6)
         np.testing.assert_allclose(ours["cam"], cam, rtol=1e-6, atol=1e-12)
 
 
-def targets_squared(problem, rotation, translation):
-    pixels = np.asarray(project(problem.camera, jnp.asarray(np.asarray(problem.points) @ rotation.T + translation)))
-    differences = np.asarray(problem.targets)[:, None] - pixels[None]
-    return (differences**2).sum(axis=-1).min(axis=1).sum()
+def test_the_default_form_is_the_twin_s_means_where_cells_are_larger_than_pixels(x64, scene):
+    """In a picture of five times the size: means over points and targets, over the mask's area, and over 10 cm."""
+    camera = Camera(5 * scene.camera.focal, 5 * scene.camera.principal)
+    finer = {name: np.kron(getattr(scene, name), np.ones((5, 5), bool)) for name in ("object_mask", "hand_mask")}
+    config = replace(FAST_OPA, hand_hides=False, phases=(replace(FAST_OPA.phases[0], points=40, targets=50),))
+    problem, _ = pose_problem(replace(scene, camera=camera, **finer), jax.random.key(2), config)
+    problem = jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), problem)
+    assert float(problem.cell) > 1.5 and float(problem.mask_area) == 25 * scene.object_mask.sum()
+    # The hand's depth stands where the picture shows it: as drawn in the picture itself, but for its edges.
+    height, width = finer["hand_mask"].shape
+    drawn = depth_map(camera, (width, height), *scene.posed_hand())
+    steps = (np.arange(opa.GRID) + 0.5) * float(problem.cell)
+    column, row = (np.floor(origin + steps).astype(int) for origin in np.asarray(problem.grid_origin))
+    row, column = np.meshgrid(row, column, indexing="ij")
+    within = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    row, column = np.where(within, row, 0), np.where(within, column, 0)
+    expected = np.where(
+        within & finer["hand_mask"][row, column] & np.isfinite(drawn[row, column]), drawn[row, column], 0
+    )
+    assert (expected > 0).sum() > 1000
+    assert (np.abs(problem.hand_depth - expected) < 0.003)[expected > 0].mean() > 0.95
+    assert ((expected > 0) != (problem.hand_depth > 0)).mean() < 0.01
+    start = Rotation.from_rotvec([0.3, -0.8, 0.5])
+    # Between the middle of its mask and that of the hand's, before the hand.
+    middle = np.mean([np.argwhere(mask).mean(axis=0)[::-1] for mask in finer.values()], axis=0)
+    ray = np.append((middle - np.asarray(camera.principal)) / np.asarray(camera.focal), 1.0)
+    translation = ray * (float(problem.depth) - 0.05)
+    size, turn = 1.2, np.array([0.1, 0.2, -0.1])
+    state = PoseState(jnp.asarray(turn), jnp.asarray(translation), jnp.log(jnp.asarray(size)))
+    ours = jax.jit(opa_terms)(problem, jnp.asarray(start.as_matrix()), state)
+    off_mask, off_points, dep, cam = twin.terms(
+        {"f": np.asarray(camera.focal), "c": np.asarray(camera.principal)},
+        size * np.asarray(problem.points),
+        np.asarray(problem.targets),
+        start.as_matrix() @ Rotation.from_rotvec(turn).as_matrix(),
+        translation,
+        mask_pixels=np.argwhere(finer["object_mask"]),
+        hand_depth=np.asarray(problem.hand_depth),
+        origin=np.asarray(problem.grid_origin),
+        cell=float(problem.cell),
+    )
+    assert off_mask > 0 and dep > 0
+    np.testing.assert_allclose(ours["dist"], (off_mask / 40 + off_points / 50) / problem.mask_area, rtol=6e-5)
+    np.testing.assert_allclose(ours["dep"], dep / 40 / 0.1, rtol=1e-6)
+    np.testing.assert_allclose(ours["cam"], cam, atol=1e-12)
+
+
+def test_an_unknown_size_is_held_to_the_hand_s_depth_by_5_cm(problem):
+    terms = jax.jit(opa_terms)
+    translation = start_translation(problem)
+    for off, expected in ((0.0, 0.0), (0.05, 1.0), (-0.1, 4.0)):
+        translation[2] = problem.depth + np.float32(off)
+        found = terms(problem, jnp.eye(3), PoseState(jnp.zeros(3), jnp.asarray(translation), jnp.zeros(())))
+        np.testing.assert_allclose(found["size"], expected, rtol=1e-4, atol=1e-9)
+    assert "size" not in terms(problem, jnp.eye(3), PoseState(jnp.zeros(3), jnp.asarray(translation), None))
+
+
+def test_rates_go_from_the_first_to_the_last_as_in_table_2(problem):
+    """Behind the camera the depth's gradient is constant, and a step of Adam is the rate itself."""
+    run, steps, still = jax.jit(_run_phase, static_argnums=0), 20, jnp.full(2, 1e-9)
+    rotation, translation = PAPER_OPA.phases[0].rotation_rate, PAPER_OPA.phases[0].translation_rate
+    start = jnp.eye(3), PoseState(jnp.zeros(3), jnp.array([0.0, 0.0, -2.0]), None)
+    inputs = _PhaseInputs(problem, {"dep": 0.0, "cam": 1e9}, still, jnp.asarray(translation))
+    done = -np.diff(run(_PhaseSettings(steps, 32, 32, False), inputs, start).history) / 1e9
+    np.testing.assert_allclose(done, 1e-2 * 0.1 ** (np.arange(steps - 1) / steps), rtol=1e-3)
+    inputs = inputs._replace(rotation_rate=jnp.asarray(rotation))
+    turned = run(_PhaseSettings(2, 32, 32, False), inputs, start).value.rotation
+    np.testing.assert_allclose(np.abs(turned), 1e-2, rtol=1e-3)
 
 
 def test_terms_by_hand():
@@ -282,6 +345,92 @@ def test_the_view_samples_the_masks(scene):
     np.testing.assert_array_equal(view.counted, ~scene.hand_mask[row, column] & inside)
 
 
+def test_the_view_is_half_as_large_again_as_the_object(scene):
+    """In steps of whole pixels, about the middle of its mask's box."""
+    left, top, right, bottom = mask_box(scene.object_mask)
+    for side in (opa.ROUGH_VIEW, opa.VIEW):
+        pixels = np.asarray(picture_view(scene, side=side).pixels).reshape(side, side, 2)
+        across, down = pixels[-1, -1] - pixels[0, 0]
+        stride = pixels[0, 1, 0] - pixels[0, 0, 0]
+        assert across == down == (side - 1) * stride and stride == round(stride)
+        wanted = 1.5 * max(right - left, bottom - top)
+        assert wanted - 1 <= side * stride < max(wanted + side, side + 1)
+        np.testing.assert_allclose(pixels.mean(axis=(0, 1)), [(left + right) / 2, (top + bottom) / 2], atol=1.5)
+
+
+def test_the_polish_begins_with_a_turn_a_shift_and_a_size_of_the_reach(rendered, scene, monkeypatch):
+    """About the object's middle: three degrees, 1.5 pixels, and 1.5 percent of its distance, times the reach."""
+    view, drawn, given = picture_view(scene), [], opa._silhouette
+
+    def spy(view, pose):
+        drawn.append(pose)
+        return given(view, pose)
+
+    monkeypatch.setattr(opa, "_silhouette", spy)
+    truth = rendered.T_camera_object
+    start = opa._Poses(truth[:3, :3], truth[:3, 3], 0.0)
+    opa._nelder_mead(start, view, scene, 4.0, 7)
+    first, *others = drawn[:7]
+    middle = scene.object.vertices.mean(axis=0)
+    placed = [pose.rotation @ middle + pose.translation for pose in drawn[:7]]
+    np.testing.assert_allclose(first.rotation, start.rotation)
+    np.testing.assert_allclose(first.translation, start.translation, atol=1e-12)
+    for axis, pose in enumerate(others[:3]):
+        turn = Rotation.from_matrix(start.rotation.T @ pose.rotation).as_rotvec()
+        np.testing.assert_allclose(turn, 0.2 * np.eye(3)[axis], atol=1e-9)
+        np.testing.assert_allclose(placed[1 + axis], placed[0], atol=1e-12)
+    pixels = np.asarray(project(scene.camera, jnp.asarray(np.array(placed), jnp.float32)), float)
+    # A pixel is one at the depth of the object's origin, which is not quite that of its middle.
+    nearer = float(start.translation[2]) / placed[0][2]
+    np.testing.assert_allclose(pixels[4:6] - pixels[0], 6.0 * nearer * np.eye(2), atol=1e-3)
+    np.testing.assert_allclose(placed[6], np.exp(0.06) * placed[0], rtol=1e-9)
+    for pose in others[3:]:
+        np.testing.assert_allclose(pose.rotation, start.rotation)
+
+
+def test_the_polish_brings_a_shifted_pose_back(rendered, scene):
+    view, truth = picture_view(scene), rendered.T_camera_object
+    shifted = opa._Poses(truth[None, :3, :3], truth[None, :3, 3] + [0.004, -0.003, 0.0], np.zeros(1))
+    settings = {"scene": scene, "reaches": (3.0, -2.0), "journal": None}
+    before = opa._ious(view, shifted)["iou"][0]
+    after = opa._ious(view, opa._polished(shifted, view, evaluations=60, **settings))["iou"][0]
+    assert after > before + 0.3 * (1 - before)
+    assert opa._polished(shifted, view, evaluations=0, **settings) is shifted
+
+
+def test_programs_are_compiled_ahead_for_the_shapes_that_come(scene):
+    def shapes(tree):
+        return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+    for side in (opa.ROUGH_VIEW, opa.VIEW):
+        assert shapes(opa.view_shapes(side)) == shapes(picture_view(scene, side=side))
+    assert shapes(opa.problem_shapes(FAST_OPA)) == shapes(pose_problem(scene, jax.random.key(0))[0])
+
+
+@pytest.mark.parametrize("edge", ["left", "top", "right", "bottom"])
+def test_beyond_the_picture_s_edge_an_object_that_is_cut_costs_nothing(scene, edge):
+    """Where its mask meets the edge, and there alone; and nowhere where nothing hides."""
+    left, top, right, bottom = mask_box(scene.object_mask)
+    cut = {"left": np.s_[:, left + 5 :], "right": np.s_[:, : right - 5]}
+    cut |= {"top": np.s_[top + 5 :], "bottom": np.s_[: bottom - 5]}
+    masks = {name: getattr(scene, name)[cut[edge]] for name in ("object_mask", "hand_mask")}
+    shift = {"left": [left + 5, 0], "top": [0, top + 5]}.get(edge, [0, 0])
+    camera = replace(scene.camera, principal=scene.camera.principal - jnp.asarray(shift, jnp.float32))
+    moved = replace(scene, camera=camera, **masks)
+    problem, _ = pose_problem(moved, jax.random.key(0))
+    height, width = masks["object_mask"].shape
+    steps = (np.arange(opa.GRID) + 0.5) * float(problem.cell)
+    x, y = np.meshgrid(*(origin + steps for origin in np.asarray(problem.grid_origin)))
+    beyond = {"left": x < 0, "right": x >= width, "top": y < 0, "bottom": y >= height}[edge]
+    off = np.linalg.norm(np.asarray(problem.nearest_pixel) - np.stack([x, y], axis=-1), axis=-1)
+    assert beyond.sum() > 1000 and (off[beyond] < 1e-3).all()
+    elsewhere = {"left": x > width, "right": x < 0, "top": y > height, "bottom": y < 0}[edge] & ~beyond
+    assert (off[elsewhere] >= 0.5).all()
+    without, _ = pose_problem(moved, jax.random.key(0), replace(FAST_OPA, hand_hides=False))
+    off = np.linalg.norm(np.asarray(without.nearest_pixel) - np.stack([x, y], axis=-1), axis=-1)
+    assert (off[beyond] >= 0.49).all()
+
+
 def test_camera_from_matrix():
     camera = camera_from_matrix(np.array([[500.0, 0, 64], [0, 510, 48], [0, 0, 1]]), integer_centres=True)
     np.testing.assert_allclose(camera.focal, [500, 510])
@@ -346,6 +495,15 @@ def test_a_matrix_that_is_no_camera_is_refused(K, message):
     with pytest.raises(SceneError, match=message) as caught:
         camera_from_matrix(K)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rotation_rate", "translation_rate"])
+@pytest.mark.parametrize("rates", [(0.0, 1e-3), (1e-3, 0.0), (0.0, 0.0)])
+def test_a_phase_that_would_move_nothing_is_an_error(problem, name, rates):
+    phase = replace(FAST_OPA.phases[0], **{name: rates})
+    state = PoseState(np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32), None)
+    with pytest.raises(ConfigError, match=f"{name}: expected rates above 0, got"):
+        opa.run_phase(problem, FAST_OPA, phase, np.stack([np.eye(3)] * 2), state)
 
 
 def test_a_start_turns_about_the_centre_of_the_points(problem):

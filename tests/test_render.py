@@ -7,7 +7,7 @@ import trimesh
 
 from fgs_jax import render as module
 from fgs_jax.camera import Z_NEAR, project
-from fgs_jax.render import AMBIENT, BACK_TONE, depth_map, render
+from fgs_jax.render import AMBIENT, BACK_TONE, depth_map, depths_at, render
 from fgs_jax.types import Camera
 
 SIZE = (32, 24)
@@ -77,6 +77,29 @@ def test_depth_of_a_slanted_plane_is_exact():
     column, row = np.meshgrid(np.arange(64) + 0.5, np.arange(48) + 0.5)
     rays = np.stack([(column - 32) / 300, (row - 24) / 250, np.ones_like(row)], axis=-1)
     np.testing.assert_allclose(depth_map(camera, (64, 48), vertices, FRONT), 1 / (rays @ normal), atol=1e-12)
+
+
+def test_depths_at_places_are_those_of_the_map(monkeypatch):
+    """At the centres of all pixels, between them against rays, and in parts."""
+    slanted = square(half=0.5) + np.array([[0, 0, -0.5], [0, 0, 0.3], [0, 0, 0.3], [0, 0, -0.5]])
+    behind, flat, through = square() * [1, 1, -1], np.zeros((4, 3)) + [0, 0, 1], square(0.3)
+    through[:, 2] -= [0.0, 0.4, 0.4, 0.0]
+    vertices = np.concatenate([square(1.2), slanted, behind, flat, through])
+    faces = np.concatenate([FRONT + 4 * k for k in range(5)])
+    camera = Camera(focal=jnp.array([40.0, 35.0]), principal=jnp.array([30.0, 24.0]))
+    centres = np.stack(np.meshgrid(np.arange(64) + 0.5, np.arange(48) + 0.5), axis=-1).reshape(-1, 2)
+    expected = depth_map(camera, (64, 48), vertices, faces).ravel()
+    assert np.isinf(expected).any() and len(np.unique(expected)) > 10
+    np.testing.assert_allclose(depths_at(camera, centres, vertices, faces), expected, rtol=1e-12)
+    monkeypatch.setattr(module, "_BLOCK", 50)
+    np.testing.assert_allclose(depths_at(camera, centres, vertices, faces), expected, rtol=1e-12)
+    # The plane z = 0.9 + 0.8 x along a ray (x, y, 1) z; x grows to the right of the principal point.
+    places = np.array([[31.3, 23.9], [25.2, 30.7]])
+    rays = (places - [30, 24]) / [40, 35]
+    np.testing.assert_allclose(depths_at(camera, places, slanted, FRONT), 0.9 / (1 - 0.8 * rays[:, 0]), rtol=1e-6)
+    assert np.isinf(depths_at(camera, np.array([[1e4, 1.0], [30.0, -9.0]]), slanted, FRONT)).all()
+    assert depths_at(camera, np.zeros((0, 2)), slanted, FRONT).shape == (0,)
+    assert np.isinf(depths_at(camera, places, behind, FRONT)).all()
 
 
 def test_colours_are_interpolated_in_space():

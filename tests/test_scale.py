@@ -19,6 +19,8 @@ def clouds(rng):
 
 def test_boxes_and_volumes_by_hand():
     assert box_ratio(jnp.array([0.0, 0.0, 20.0, 10.0]), jnp.array([5.0, 5.0, 10.0, 15.0])) == pytest.approx(2.0)
+    # A box's place does not matter: 20 by 10 and 5 by 10 again, far from the corner of the picture.
+    assert box_ratio(jnp.array([3.0, 7.0, 23.0, 17.0]), jnp.array([40.0, 30.0, 45.0, 40.0])) == pytest.approx(2.0)
     assert volume_ratio(jnp.asarray(8.0), jnp.asarray(1.0)) == pytest.approx(2.0)
 
 

@@ -1,10 +1,13 @@
 """Scenes: to disk and back to the bit, written by hand, mirrored, and each bad input in one line."""
 
 import dataclasses
+import io
 import json
-import resource
+import os
 import shutil
+import socket
 import subprocess
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from fgs_jax.hand import hand
 from fgs_jax.hand_files import load_hand_model, mirror_hand_model
 from fgs_jax.objects import load_object
 from fgs_jax.render import depth_map
-from fgs_jax.scene import Scene, camera_from_matrix, mirrored
+from fgs_jax.scene import Scene, camera_from_matrix, check_scene, mirrored, without_gaps
 from fgs_jax.scene_files import load_scene, save_scene
 from fgs_jax.types import Camera, HandParams
 
@@ -69,9 +72,9 @@ def scene(rng) -> Scene:
         object=blob(rng),
         image=rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8),
         side="right",
-        keypoints_2d=dyadic(rng, 21, 2),
+        keypoints_2d=[38, 13] + dyadic(rng, 21, 2) / 2,
         keypoint_confidence=rng.random(21),
-        world_landmarks=rng.normal(size=(21, 3)),
+        world_landmarks=rng.normal(size=(21, 3)) / 20,
         hand_params=params,
         hand_model="open_hand_full",
         object_image=rng.integers(0, 256, (20, 10, 3)).astype(np.uint8),
@@ -120,7 +123,15 @@ def unknown_size(scene: Scene) -> Scene:
     return replace(scene, object=mesh, hand_params=None)
 
 
-@pytest.mark.parametrize("variant", [replace, bare, with_matrices, single, unknown_size, mirrored])
+def with_gaps(scene: Scene) -> Scene:
+    """Of keypoints that were not found, whose confidence is 0, neither pixels nor landmarks are known."""
+    assert scene.keypoint_confidence is not None
+    found = np.arange(21) % 4 > 0
+    gaps = {name: np.where(found[:, None], getattr(scene, name), NAN) for name in ("keypoints_2d", "world_landmarks")}
+    return replace(scene, keypoint_confidence=scene.keypoint_confidence * found, **gaps)
+
+
+@pytest.mark.parametrize("variant", [replace, bare, with_matrices, single, unknown_size, mirrored, with_gaps])
 def test_a_scene_comes_back_to_the_bit(scene, tmp_path, variant):
     given = variant(scene)
     save_scene(given, tmp_path / "new" / "scene")
@@ -256,7 +267,29 @@ def stored(**arrays: Any):
     return lambda folder, meta: np.savez(folder / "arrays.npz", **arrays)
 
 
+def promising() -> bytes:
+    """An npz file with a header for 48 TB, and nothing behind it."""
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (2**41, 3)})
+        archive.writestr("keypoints_2d.npy", header.getvalue())
+    return buffer.getvalue()
+
+
+def bound(path: Path) -> None:
+    """A socket; its path must be short, and so is relative."""
+    here = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+BOMB = promising()
 GREY = np.zeros((HEIGHT, WIDTH), np.uint8)
+COVERED = np.where(rectangle(34, 18, 50, 28), np.uint8(255), np.uint8(0))
 INVERTED = np.where(rectangle(10, 10, 30, 30), 0, 255).astype(np.uint8)
 UNIT = np.tile(np.eye(3), (15, 1, 1))
 POSED = {"hand_pose": UNIT, "hand_rotation": np.eye(3), "hand_translation": np.array([0, 0, 0.5])}
@@ -284,6 +317,31 @@ BAD_FILES: list[tuple[Any, str]] = [
         edited("camera", K=[[70, 0, 127], [0, 70, 96], [0, 0, 1]]),
         r"camera: .*got \[127.5,  96.5\] in a picture of 64 x 48",
     ),
+    (
+        edited("camera", K=[[0.9, 0, 0.5], [0, 1.2, 0.5], [0, 0, 1]]),
+        "view of 1.5 to 150 degrees .*64 x 48: K is in pixels",
+    ),
+    (
+        edited("camera", K=[[4.25, 0, 31], [0, 4.25, 24], [0, 0, 1]]),
+        r"got focal lengths of \[4.25, 4.25\] px, .*in pixels",
+    ),
+    (edited("camera", K=[[1.75, 0, 0.5], [0, 2.33, 0.5], [0, 0, 1]]), "a view of 1.5 to 150 degrees.*K is in pixels"),
+    (edited("camera", K=[[70, 0, 31], [0, 1.2, 24], [0, 0, 1]]), "a view of 1.5 to 150 degrees.*K is in pixels"),
+    (
+        edited("camera", K=[[1e30, 0, 31], [0, 1e30, 24], [0, 0, 1]]),
+        "K: expected numbers up to 1e.09, .*K is in pixels",
+    ),
+    (edited("camera", K=[[1e5, 0, 31], [0, 1e5, 24], [0, 0, 1]]), r"\[0.0367, 0.0367\] degrees.*K is in pixels"),
+    (
+        edited("camera", K=[[70, 0, 0.5], [0, 71, 0.5], [0, 0, 1]]),
+        "near the middle, got .*1.* its corner: K is in pixels",
+    ),
+    (edited("camera", K=[[70, 0, 0], [0, 71, 0], [0, 0, 1]]), "near the middle, got .* its corner: K is in pixels"),
+    (
+        edited("camera", K=[[70, 0, -0.4], [0, 71, 0.3], [0, 0, 1]]),
+        "near the middle, got .* its corner: K is in pixels",
+    ),
+    (edited("camera", K=[[70, None, 31], [0, 71, 24], [0, 0, 1]]), "K: expected a 3x3 matrix with positive focal"),
     (edited("camera", K=[[70, 0], [0, 71, 3]]), "camera: expected K as 3 rows of 3 numbers"),
     (edited("camera", K=[[70, 5, 31], [0, 71, 24], [0, 0, 1]]), "K: expected .*undistort the picture"),
     (edited("camera", K=...), "camera: expected either K, or focal and principal"),
@@ -303,6 +361,28 @@ BAD_FILES: list[tuple[Any, str]] = [
     (edited(keypoints_2d=[[1, NAN]] * 21), r"scene.json: expected JSON, came none \(NaN is not a number\)"),
     (stored(world_landmarks=np.full((21, 3), NAN)), "world_landmarks: expected finite numbers, got NaN or infinity"),
     (stored(keypoint_confidence=np.full(21, -1.0)), "keypoint_confidence: expected numbers from 0 up"),
+    (
+        stored(keypoint_confidence=np.full(21, 97.0)),
+        "expected numbers from 0 to 1, got 97: are they per cent. divide them",
+    ),
+    (stored(keypoint_confidence=np.full(21, NAN)), "keypoint_confidence: expected finite numbers"),
+    (stored(keypoint_confidence=np.zeros(21)), "expected at least 4 keypoints of a confidence above 0 .*got 0: detect"),
+    (stored(keypoint_confidence=np.arange(21) > 17.0), "keypoint_confidence: expected numbers of shape .*got bool"),
+    (stored(keypoint_confidence=1.0 * (np.arange(21) > 17)), "expected at least 4 keypoints of a confidence .*got 3"),
+    (
+        edited(keypoints_2d=[[None, None], *[[20 + k, 17] for k in range(20)]]),
+        r"what was not found \(wrist\) the confid",
+    ),
+    (
+        edited(keypoints_2d=[[0.3 + k / 99, 0.4] for k in range(21)]),
+        "keypoints_2d: expected pixels of this picture of 64",
+    ),
+    (edited(keypoints_2d=[[1e300, 17]] * 21), "keypoints_2d: expected numbers up to 1e.09, got 1e.300"),
+    (stored(world_landmarks=180.0 * np.eye(21, 3)), "world_landmarks: expected a hand in metres.*in millimetres"),
+    (
+        drawn("object_mask.png", COVERED),
+        "object_mask: expected at least 30 pixels outside of the hand's mask, got 0 of 160",
+    ),
     (edited(hand_box=[10, 10, 5, 20]), r"hand_box: expected left < right .*got \[10, 10,  5, 20\]"),
     (stored(**POSED | {"hand_pose": UNIT * NAN}), "hand_pose: expected finite numbers, got NaN or infinity"),
     (stored(**POSED | {"hand_pose": UNIT * 1.01}), r"hand_pose: expected rotation matrices, got R R\^T off by 0.02"),
@@ -333,6 +413,22 @@ BAD_FILES: list[tuple[Any, str]] = [
     (edited(files={"ball.obj": "00"}), "ball.obj: expected the file that `files` in scene.json has the hash of"),
     (edited(files={"gone.png": "00"}), "gone.png: expected this file, there is none"),
     (edited("object", size=...), 'object: expected a value for "size", came none'),
+    (edited("object", repairs=[{}]), 'object: expected texts as "repairs", came others'),
+    (edited(image="x" * 300 + ".png"), r"cannot be read \(File name too long\)"),
+    (edited(image="of two\nlines\x1b[31m.png"), r"of two lines \[31m.png: expected this file, there is none"),
+    (edited(image="."), "expected this file, came a folder"),
+    (replaced("arrays.npz", BOMB), "arrays.npz: expected plain arrays, came none .a header of shape"),
+    (
+        lambda folder, meta: os.mkfifo(folder / "image.png") or meta.pop("image"),
+        "image.png: expected this file, came a pipe",
+    ),
+    (lambda folder, meta: os.mkfifo(folder / "arrays.npz"), "arrays.npz: expected this file, came a pipe"),
+    (
+        lambda folder, meta: (folder / "hand.png").unlink() or os.mkfifo(folder / "hand.png"),
+        "hand.png: expected .*a pipe",
+    ),
+    (lambda folder, meta: bound(folder / "arrays.npz"), "arrays.npz: expected this file, came a socket"),
+    (drawn("hand.png", 2 * GREY + np.where(INVERTED, 0, 2).astype(np.uint8)), "came values up to 2: make them 255"),
 ]
 
 
@@ -344,6 +440,63 @@ def test_a_bad_file_is_one_line(by_hand, change, message):
         load_scene(written(folder, meta))
     assert str(caught.value).startswith(f"{folder}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_twice_in_scene_json(by_hand):
+    folder, meta = by_hand
+    text = json.dumps(meta)
+    for more, name in (
+        (', "side": "right"}', "side"),
+        (', "camera": {}}', "camera"),
+        (', "s\\u0069de": "right"}', "side"),
+    ):
+        (folder / "scene.json").write_text(text[:-1] + more)
+        with pytest.raises(SceneError, match=f"scene.json: expected JSON, came none .the key '{name}' is there twice"):
+            load_scene(folder)
+    (folder / "scene.json").write_text(text.replace('"pixel_centres"', '"K": 0, "K": 1, "pixel_centres"'))
+    with pytest.raises(SceneError, match="the key 'K' is there twice"):
+        load_scene(folder)
+    (folder / "scene.json").write_text("[" * 100_000)
+    with pytest.raises(SceneError, match=r"scene.json: expected JSON, came none .values nested deeper than 64"):
+        load_scene(folder)
+    (folder / "scene.json").write_bytes(b"\xef\xbb\xbf" + text.encode())  # as some editors write it
+    assert load_scene(folder).side == "left"
+
+
+def test_a_keypoint_that_was_not_found_is_null(by_hand):
+    folder, meta = by_hand
+    meta["keypoints_2d"][3] = [None, None]
+    meta["keypoint_confidence"] = [0.0 if k == 3 else 1.0 for k in range(21)]
+    found = load_scene(written(folder, meta))
+    assert found.keypoints_2d is not None
+    np.testing.assert_array_equal(np.isnan(found.keypoints_2d).any(axis=1), np.arange(21) == 3)
+    meta["keypoint_confidence"][3] = 0.1
+    with pytest.raises(SceneError, match=r"keypoints_2d: expected finite numbers, .*not found \(thumb second joint\)"):
+        load_scene(written(folder, meta))
+
+
+def test_a_photo_is_turned_as_its_exif_says(scene, by_hand):
+    folder, meta = by_hand
+    photo = np.asarray(load_scene(written(folder, meta)).image).astype(int)
+    for orientation, turn in ((6, Image.Transpose.ROTATE_90), (3, Image.Transpose.ROTATE_180)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(photo.astype(np.uint8)).transpose(turn).save(folder / "photo.jpg", exif=exif, quality=95)
+        Image.fromarray(scene.hand_mask).transpose(turn).save(folder / "hand.png", exif=exif)
+        found = load_scene(folder)
+        np.testing.assert_array_equal(found.hand_mask, scene.hand_mask)
+        assert np.abs(np.asarray(found.image) - photo).mean() < 12  # of noise, that JPEG blurs
+        assert np.abs(np.asarray(found.image)[::-1, ::-1] - photo).mean() > 50
+
+
+def test_a_folder_s_name_that_none_can_have(tmp_path):
+    for name, message in (("x" * 300, "File name too long"), ("a\0b", "a name that no file can have|scene's folder")):
+        with pytest.raises(SceneError, match=message) as caught:
+            load_scene(tmp_path / name)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 1000
+    with pytest.raises(SceneError, match="expected a scene's folder, there is no such home"):
+        load_scene("~nobody-of-this-name/scene")
 
 
 BAD_MESHES: list[tuple[Any, str]] = [
@@ -409,6 +562,10 @@ BAD_SCENES: list[tuple[Any, str]] = [
     (lambda s: {"hand_mask": ~s.hand_mask}, "hand_mask: expected the border to be background mostly"),
     (lambda s: {"image": s.image[..., :1]}, "image: expected bytes of shape"),
     (lambda s: {"keypoints_2d": s.keypoints_2d * NAN}, "keypoints_2d: expected finite numbers"),
+    (lambda s: {"keypoints_2d": s.keypoints_2d / [WIDTH, HEIGHT]}, "are they shares of its width and height"),
+    (lambda s: {"world_landmarks": s.world_landmarks * 1000}, "world_landmarks: expected a hand in metres"),
+    (lambda s: {"object_mask": s.hand_mask & rectangle(0, 0, 50, 30)}, "at least 30 pixels outside of the hand's mask"),
+    (lambda s: {"camera": Camera(s.camera.focal / 64, s.camera.principal)}, "a view of 1.5 to 150 degrees"),
     (lambda s: {"hand_vertices": s.hand_vertices[:, :2]}, "hand_vertices: expected numbers of shape"),
     (lambda s: {"hand_params": replace(s.hand_params, pose=jnp.zeros(45))}, r"hand_pose: .*\(15, 3\) or \(15, 3, 3\)"),
     (lambda s: {"hand_params": replace(s.hand_params, rotation=jnp.ones((3, 3)))}, "hand_rotation: expected rotation"),
@@ -446,9 +603,15 @@ def test_a_folder_that_is_there_is_overwritten_only_if_asked(scene, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "scene"]
 
 
+def test_a_name_that_no_folder_can_have_is_one_line(scene, tmp_path):
+    with pytest.raises(SceneError, match=r"cannot be written .File name too long.: choose another place"):
+        save_scene(bare(scene), tmp_path / ("x" * 300))
+
+
 def test_a_failed_write_leaves_nothing_and_the_old_scene(scene, tmp_path):
     folder = tmp_path / "scene"
     save_scene(bare(scene), folder)
+    resource = pytest.importorskip("resource", reason="this system has no limits of files' sizes")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))  # the picture is larger, other files are smaller
     try:
@@ -480,7 +643,7 @@ def test_a_full_disk_leaves_nothing_and_the_old_scene(scene, rng, tmp_path):
 # --- The mirror -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", [replace, bare, with_matrices, single])
+@pytest.mark.parametrize("variant", [replace, bare, with_matrices, single, with_gaps])
 def test_mirrored_twice_is_the_same_scene_to_the_bit(scene, variant):
     given = variant(scene)
     once = mirrored(given)
@@ -516,6 +679,19 @@ def test_mirrored_parameters_pose_the_mirrored_hand(scene, variant):
     other = jax.jit(hand)(mirror_hand_model(model), turned)
     np.testing.assert_allclose(other.vertices, np.asarray(posed.vertices) * M, atol=1e-6)
     np.testing.assert_allclose(other.keypoints, np.asarray(posed.keypoints) * M, atol=1e-6)
+
+
+def test_gaps_are_filled_and_too_few_keypoints_are_none(scene):
+    given = with_gaps(scene)
+    filled = without_gaps(given)
+    for name in ("keypoints_2d", "world_landmarks"):
+        found = np.asarray(given.keypoint_confidence)[:, None] > 0
+        np.testing.assert_array_equal(getattr(filled, name), np.where(found, getattr(scene, name), 0.0))
+    nothing = replace(given, keypoint_confidence=np.zeros(21))
+    for lone in (nothing, replace(nothing, hand_params=None), replace(nothing, hand_vertices=None, hand_faces=None)):
+        check_scene(lone)  # the mesh or the parameters tell the hand
+        assert without_gaps(lone).keypoints_2d is None
+        assert without_gaps(lone).world_landmarks is None
 
 
 def seen(scene: Scene, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

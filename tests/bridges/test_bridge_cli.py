@@ -75,6 +75,34 @@ def test_a_scene_is_replaced_only_when_asked(words, tmp_path, capsys):
     assert load_scene(tmp_path / "scene").side == "left"
 
 
+def test_names_that_are_too_long_are_one_line(words, tmp_path, capsys):
+    at, long = words.index("--out"), "x" * 300
+    for said in (
+        [*words[: at + 1], long],
+        [*words[:2], long, *words[3:]],
+        ["scene", "check", long],
+        ["scene", "show", long],
+    ):
+        status, _, errors = run(said, capsys)
+        assert status == 2 and len(errors) == 1 and len(errors[0]) < 500
+
+
+def test_notes_of_a_scene_are_said(words, tmp_path, capsys):
+    run(words, capsys)
+    status, out, _ = run(["scene", "check", tmp_path / "scene"], capsys)
+    assert status == 0 and "keypoints lie" not in out
+    folder = tmp_path / "scene"
+    meta = json.loads((folder / "scene.json").read_text())
+    del meta["files"]
+    (folder / "scene.json").write_text(json.dumps(meta))
+    with np.load(folder / "arrays.npz") as file:
+        kept = dict(file)
+    kept["keypoints_2d"][8] = 10, 10
+    np.savez(folder / "arrays.npz", **kept)
+    status, out, _ = run(["scene", "check", folder], capsys)
+    assert status == 0 and "\n1 of 21 keypoints lie outside of the boxes" in out and "(index tip)" in out
+
+
 def test_cameras_on_the_command_line(words, tmp_path, capsys):
     at = words.index("--focal")
     camera = [*words[:at], *words[at + 2 :], "--camera", "500", "510", "300", "250"]

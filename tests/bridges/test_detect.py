@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -323,6 +324,16 @@ def test_doh100_wrong_files(tmp_path):
         create("detector", "doh100", path="hands.pkl")(PHOTO, "mug")
 
 
+@pytest.mark.parametrize(("name", "detector"), [("a.npz", "doh100"), ("a.json", "doh100"), ("a.json", "manual")])
+def test_a_pipe_and_a_folder_are_no_detections(tmp_path, name, detector):
+    for make, came in ((os.mkfifo, "a pipe"), (Path.mkdir, "a folder")):
+        make(tmp_path / name)
+        with pytest.raises(BridgeError, match=f"{name}: cannot be read .expected .*, came {came}") as caught:
+            create("detector", detector, path=str(tmp_path / name))(PHOTO, "mug")
+        assert "\n" not in str(caught.value)
+        (tmp_path / name).rmdir() if (tmp_path / name).is_dir() else (tmp_path / name).unlink()
+
+
 def test_manual_gives_what_was_written(tmp_path):
     file = tmp_path / "boxes.json"
     hands = [{"box": [1.5, 2, 30, 40], "side": "left", "score": 0.5}, {"box": [50, 2, 400, 300]}]
@@ -339,6 +350,10 @@ def test_manual_gives_what_was_written(tmp_path):
     ("content", "message"),
     [
         ("[", "expected JSON"),
+        ("[" * 100_000, "expected JSON, got values nested deeper than 64"),
+        ('{"hands": [], "hands": []}', "expected JSON, got the key 'hands' is there twice"),
+        ('{"hands": [{"box": [1, 2, 3, Infinity]}]}', "expected JSON, got Infinity is not a number"),
+        ('{"hands": [{"box": [1, 2, 3, 1' + "0" * 5000 + "]}]}", "is too large a whole number"),
         ("[]", r'expected {"hands": \[...\], "objects": \[...\]}, got list'),
         ('{"hand": []}', "got keys hand"),
         ('{"hands": {}}', "hands: expected a list"),

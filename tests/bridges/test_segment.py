@@ -1,5 +1,6 @@
+import io
 import json
-from importlib.util import find_spec
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -240,15 +241,19 @@ def test_sam3_sees_the_documented_picture(folders):
     np.testing.assert_allclose(model.inputs["pixel_values"], expected, atol=1e-6)
 
 
-def test_sam3_takes_no_points_and_a_box_needs_torchvision(folders):
+def test_sam3_takes_no_points_and_a_box_needs_torchvision(folders, without):
     with pytest.raises(BridgeError, match="points: expected none, got 2"):
         create("segmenter", "sam3", model=folders["sam3"], text="mug")(picture(), box=BOX, points=POINTS)
+    without("torchvision")
     made = create("segmenter", "sam3", model=folders["sam3"], threshold=0.0)
-    if find_spec("torchvision") is None:
-        with pytest.raises(BridgeUnavailable, match="needs torchvision, not installed here: pip install torchvision"):
-            made(picture(), box=BOX)
-    else:
-        assert made(picture(), box=BOX).shape == (48, 64)
+    with pytest.raises(BridgeUnavailable, match="needs torchvision, not installed here: pip install torchvision"):
+        made(picture(), box=BOX)
+
+
+def test_sam3_takes_a_box_where_torchvision_is(folders):
+    pytest.importorskip("torchvision", reason="a box as prompt of SAM 3 needs torchvision: pip install torchvision")
+    made = create("segmenter", "sam3", model=folders["sam3"], threshold=0.0)
+    assert made(picture(), box=BOX).shape == (48, 64)
 
 
 @pytest.mark.parametrize(("name", "least"), [("005", 0.92), ("072", 0.87), ("199", 0.88)])
@@ -336,7 +341,7 @@ def test_wrong_mask_files(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     for name, message in {
         "empty.png": "expected a mask, got an empty one",
-        "ones.png": "expected more than 127 inside the mask, got at most 1: use 255",
+        "ones.png": "expected 255 inside and 0 outside, came values up to 1: make them 255",
         "small.png": r"expected the picture's size, \(48, 64\), got \(40, 64\)",
         "bytes.npy": r"expected booleans of shape \(h, w\), got uint8 \(48, 64\)",
         "pickled.npy": "expected a picture or a .npy file",
@@ -350,6 +355,42 @@ def test_wrong_mask_files(tmp_path):
     Image.fromarray(mask * 255).save(tmp_path / "elsewhere.png")
     with pytest.raises(BridgeError, match=r"expected pixels in the box \[40.0, 30.0, 60.0, 45.0\], got none"):
         create("segmenter", "file", path=str(tmp_path / "elsewhere.png"))(picture(), box=np.array([40.0, 30, 60, 45]))
+
+
+def test_a_mask_file_is_read_as_a_scene_s(tmp_path):
+    """By the same reader: cut-outs, pictures that a camera has turned, and no picture in a mask's place."""
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:20, 10:30] = 255
+    colours = picture() * np.uint8(1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.dstack([colours, mask])).save(tmp_path / "cutout.png")
+    Image.fromarray(mask).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    for name in ("cutout.png", "turned.png"):
+        made = create("segmenter", "file", path=str(tmp_path / name))
+        np.testing.assert_array_equal(made(picture(), box=BOX), mask > 0)
+    labels = np.where(mask > 0, np.arange(64, dtype=np.uint8)[None] // 20 + 1, 0).astype(np.uint8)
+    pictured = Image.fromarray(labels).convert("P")
+    pictured.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    pictured.save(tmp_path / "labels.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "folder.png").mkdir()
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|b1", "fortran_order": False, "shape": (2**30, 2**20)})
+    (tmp_path / "bomb.npy").write_bytes(b"\x93NUMPY\x01\x00" + header.getvalue()[8:])
+    for name, message in {
+        "labels.png": "expected 255 inside and 0 outside, came (labels|values)",
+        "pipe.png": "expected a picture or a .npy file, came a pipe",
+        "pipe.npy": "expected a picture or a .npy file, came a pipe",
+        "folder.png": "expected a picture or a .npy file, came a folder",
+        "bomb.npy": "expected a picture or a .npy file, got none .a header of shape",
+        "x" * 300 + ".png": "File name too long",
+    }.items():
+        with pytest.raises(BridgeError, match=message) as caught:
+            create("segmenter", "file", path=str(tmp_path / name))(picture(), box=BOX)
+        assert str(caught.value).startswith("file: ")
+        assert "\n" not in str(caught.value)
 
 
 def test_common_pixels_are_the_hands():

@@ -53,6 +53,16 @@ def test_pages_hold_picture_meshes_and_words(name):
         assert 0.1 < blue.mean() < 0.9
 
 
+def test_a_keypoint_that_was_not_found_is_not_drawn(tumbler, shown):
+    found = np.arange(21) != 8
+    gap = np.where(found[:, None], tumbler.keypoints_2d, np.nan)
+    page = overlay(replace(tumbler, keypoints_2d=gap, keypoint_confidence=1.0 * found))
+    changed = np.argwhere((drawn(page, tumbler) != drawn(shown, tumbler)).any(axis=2))[:, ::-1]
+    tip = tumbler.keypoints_2d[8] * WIDEST / max(tumbler.object_mask.shape)
+    assert np.linalg.norm(changed - tip, axis=1).min() < 6
+    assert (changed.min(axis=0) > np.minimum(tip, tumbler.keypoints_2d[7] * WIDEST / 640) - 12).all()
+
+
 def test_masks_are_tinted_where_they_are_and_the_rest_is_the_photo(tumbler, shown):
     height, width = tumbler.object_mask.shape
     picture = drawn(shown, tumbler).astype(float)

@@ -1,6 +1,7 @@
 """The diffusers back end on tiny random pipelines of the real classes, and the user's own pictures."""
 
 import json
+import os
 import shutil
 from importlib import import_module
 from pathlib import Path
@@ -258,6 +259,22 @@ def test_reading_pictures(tmp_path: Path) -> None:
     with pytest.raises(BridgeError, match=r"text\.png: expected a picture, cannot be read") as caught:
         read_picture(tmp_path / "text.png")
     assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_pictures(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    frames = [Pictures.new("L", (4, 4), grey) for grey in (0, 200)]
+    frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:])
+    for name, message in {
+        "pipe.png": "expected a picture, came a pipe; save what it brings as a file first",
+        "folder.png": "expected a picture, came a folder",
+        "moves.gif": "cannot be read .several pictures in one file",
+        "x" * 300 + ".png": "cannot be read .File name too long",
+    }.items():
+        with pytest.raises(BridgeError, match=message) as caught:
+            read_picture(tmp_path / name)
+        assert "\n" not in str(caught.value)
 
 
 def test_generate(tiny: str, tmp_path: Path) -> None:
