@@ -504,6 +504,7 @@ def test_what_was_found_is_kept_where_the_result_has_no_room(fgs, out, capsys, m
         entry(journals)
         return [result]
 
+    resource = pytest.importorskip("resource", reason="this system has no limits of files' sizes")
     monkeypatch.setattr(cli, "refine_many", found)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
