@@ -538,8 +538,8 @@ def _last_checkpoint(output: Path) -> int:
 
 def _steps_of(result: Path) -> int:
     """Of a result that is there, or 0."""
-    with contextlib.suppress(OSError):
-        return json.loads((result / "provenance.json").read_text(encoding="utf-8"))["options"]["steps"]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return read_json((result / "provenance.json").read_bytes())["options"]["steps"]
     return 0
 
 

@@ -416,6 +416,7 @@ def test_what_was_not_found_may_be_nan_and_a_doubt_names_the_side_that_was_said(
 def test_keypoints_that_were_not_found_have_no_part_in_another_camera():
     far = as_scene(rendered(hamer_focal=True))
     found, model = 1.0 * (np.arange(21) != 8), load_hand_model("open_hand")
+    assert far.keypoints_2d is not None
     outcomes = []
     for elsewhere in (0.0, 1e4):
         seen = np.where(found[:, None] > 0, far.keypoints_2d, elsewhere)
