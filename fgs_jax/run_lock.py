@@ -185,7 +185,8 @@ def _named(holder: Holder) -> str:
 def _machine() -> str:
     words = [platform.node() or "?"]
     with suppress(OSError):
-        words += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]  # noqa: PTH115
+        words.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        words.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115
     return " ".join(words)
 
 
@@ -206,7 +207,7 @@ def _gone(holder: Holder) -> bool:
 def _started(process: int) -> str | None:
     """When a process began, in ticks of the machine; "" for one that has ended, None where it cannot be told."""
     try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return None
