@@ -94,7 +94,7 @@ def standard_streams() -> Iterator[Stream]:
     """Standard output and standard error are `Stream`s within the block; gives the former."""
     with contextlib.ExitStack() as opened:
         output, errors = (
-            Stream(opened.enter_context(open(os.devnull, "w")) if stream is None else stream)  # noqa: PTH123
+            Stream(opened.enter_context(open(os.devnull, "w", encoding="utf-8")) if stream is None else stream)  # noqa: PTH123
             for stream in (sys.stdout, sys.stderr)
         )
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):  # pyright: ignore
