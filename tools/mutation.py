@@ -80,6 +80,8 @@ class Mutation(NamedTuple):
 
 
 class Mutant(NamedTuple):
+    key: str
+    """Of the change and the definition that it is in, whatever else is in the module."""
     text: str
     """Of the whole module."""
     diff: str
@@ -108,8 +110,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
         todo = [
             mutant
             for mutant in drawn
-            if (was := results.get(digest(mutant.text))) is None
-            or (was["outcome"] == "survived" and was["tests"] != of_tests)
+            if (was := results.get(mutant.key)) is None or (was["outcome"] == "survived" and was["tests"] != of_tests)
         ]
         if todo:
             outcome, seconds = run_tests(tree, module)
@@ -120,7 +121,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
             write(path, mutant.text)
             outcome, seconds = run_tests(tree, module)
             write(path, text)
-            results[digest(mutant.text)] = {"outcome": outcome, "tests": of_tests, "seconds": round(seconds)}
+            results[mutant.key] = {"outcome": outcome, "tests": of_tests, "seconds": round(seconds)}
             known.write_text(json.dumps(results, indent=1))
             print(f"{module}: {outcome}, {seconds:.0f} s\n{mutant.diff}", flush=True)
     TABLE.write_text(report(results, seed, mutants), encoding="utf-8")
@@ -148,15 +149,18 @@ def draw(module: str, text: str, seed: int, count: int) -> list[Mutant]:
         for place, several in at.items()
         for turn, mutation in enumerate(sorted(several, key=lambda x: order(x.place, x.name, at[x.place].index(x))))
     ]
+    definitions = [(node.lineno, node.end_lineno or node.lineno) for node in ast.parse(text).body]
     found: list[Mutant] = []
-    for _, _, (_, operator, occurrence, _) in sorted(turns, key=lambda x: x[:2]):
+    for _, _, (name, operator, occurrence, place) in sorted(turns, key=lambda x: x[:2]):
         mutated = mutate_code(text, operator, occurrence)
         try:
             ast.parse(mutated)
         except SyntaxError:  # the star before keywords, taken for an operator
             continue
         diff = list(difflib.unified_diff(lines, mutated.split("\n"), n=0, lineterm=""))[2:]
-        found.append(Mutant(mutated, "\n".join(line for line in diff if not line.startswith("@@"))))
+        around = [lines[first - 1 : last] for first, last in definitions if first <= place[0] <= last]
+        key = digest(module, name, str(place[1]), *diff[1:], *(line for part in around for line in part))
+        found.append(Mutant(key, mutated, "\n".join(line for line in diff if not line.startswith("@@"))))
         if len(found) == count:
             break
     return found
@@ -287,7 +291,7 @@ def report(results: dict[str, dict], seed: int, count: int) -> str:
     rows, survivors = [], []
     for module in TESTS:
         drawn = draw(module, (ROOT / "fgs_jax" / f"{module}.py").read_text(encoding="utf-8"), seed, count)
-        outcomes = [results.get(digest(mutant.text), {}).get("outcome") for mutant in drawn]
+        outcomes = [results.get(mutant.key, {}).get("outcome") for mutant in drawn]
         if None in outcomes:
             continue
         why = {entry["diff"].rstrip("\n"): entry["why"] for entry in reasons.get(module, [])}
