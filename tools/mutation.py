@@ -50,14 +50,16 @@ SLOW = (
     "second_scene or many_scenes or batch_goes_on or rounded_up or few_programs or has_grown or hamers or cannot_touch"
 )
 """Tests that refine scenes which no other test needs."""
+CHECKS = "tests/test_checks.py"
+"""Tests of the checks of arguments of several modules."""
 TESTS: dict[str, tuple[str, ...]] = {
-    "scale": ("tests/test_scale.py",),
-    "distance": ("tests/test_distance.py",),
-    "opa": ("tests/test_opa.py",),
-    "contact": ("tests/test_contact.py",),
+    "scale": ("tests/test_scale.py", CHECKS),
+    "distance": ("tests/test_distance.py", CHECKS),
+    "opa": ("tests/test_opa.py", CHECKS),
+    "contact": ("tests/test_contact.py", CHECKS),
     "refine": ("tests/test_refine.py", "-k", f"not ({SLOW})"),
-    "restarts": ("tests/test_restarts.py",),
-    "camera": ("tests/test_camera.py",),
+    "restarts": ("tests/test_restarts.py", CHECKS),
+    "camera": ("tests/test_camera.py", CHECKS),
     "hand_fit": ("tests/test_hand_fit.py",),
     "metrics": ("tests/test_metrics.py",),
 }
