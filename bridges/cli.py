@@ -39,6 +39,7 @@ Photo = Annotated[Path, tyro.conf.arg(metavar="PHOTO")]
 SceneFolder = Annotated[Path, tyro.conf.arg(metavar="SCENE")]
 Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 Data = Annotated[Path, tyro.conf.arg(metavar="DATA.yaml")]
+Stack = Annotated[str | None, tyro.conf.arg(metavar="NAME|FILE")]
 Numbers4 = tuple[float, float, float, float]
 Assignments = Annotated[
     tuple[str, ...], tyro.conf.arg(name="set", metavar="KIND.OPTION=VALUE"), tyro.conf.UseAppendAction
@@ -68,7 +69,7 @@ def scene_from_photo(
     hand: str | None = None,
     object_from: str | None = None,
     hand_mask_from: Literal["segmenter", "silhouette"] | None = None,
-    config: Path | None = None,
+    config: Stack = None,
     set_: Assignments = (),
     prompt: str = "",
     seed: int | None = None,
@@ -88,7 +89,7 @@ def scene_from_photo(
         object_box: The same of the object.
         hand_mask: Picture of the photo's size, 255 where the hand is visible, 0 elsewhere; or a cut-out with its alpha.
         object_mask: The same of the object.
-        hand_estimate: A hand in a file (docs/bridges/hands.md), in place of a back end's.
+        hand_estimate: A hand in a file, in place of a back end's: see hands.md in the folder that fgs doctor names.
         focal: Focal length, pixels.
         camera: fx fy cx cy, pixels, (0, 0) being the picture's top-left corner.
         detector: Back end for boxes.
@@ -96,7 +97,7 @@ def scene_from_photo(
         hand: Back end for the hand.
         object_from: Back end for the object's mesh.
         hand_mask_from: segmenter, or silhouette: of the posed hand.
-        config: YAML file with back ends and their options, such as configs/generate/open.yaml.
+        config: Stack of back ends and their options: open, paper, or a YAML file.
         set_: An option of a back end, such as hand.checkpoint=hamer.ckpt; may be given several times.
         prompt: What the picture shows, for the record.
         seed: Of what is random.
@@ -183,7 +184,7 @@ def generate(
     object: str,
     out: Path,
     backend: str | None = None,
-    config: Path | None = None,
+    config: Stack = None,
     set_: Assignments = (),
     seed: int | None = None,
     overwrite: Flag = False,
@@ -195,7 +196,7 @@ def generate(
         object: The object's name, such as mug.
         out: Folder to write: interaction.png, object.png, provenance.json.
         backend: Back end, such as diffusers.
-        config: YAML file with back ends and their options, such as configs/generate/paper.yaml.
+        config: Stack of back ends and their options: open, paper, or a YAML file.
         set_: An option, such as text_to_image.model=out/dreambooth/model; may be given several times.
         seed: Of what is random.
         overwrite: Replace OUT if it holds such pictures.
@@ -220,7 +221,7 @@ def dreambooth(data: Positional[Data], resume: Flag = False) -> None:
     """Tune a text-to-image model on pictures and their functional texts.
 
     Args:
-        data: YAML file with pictures, texts and options (docs/bridges/text_to_image.md).
+        data: YAML file with pictures, texts and options: see text_to_image.md in the folder that fgs doctor names.
         resume: Go on with a run that was killed.
     """
     from bridges.dreambooth import train
@@ -242,7 +243,7 @@ def run_text_to_grasp(
     object: str | None = None,
     prompts: Path | None = None,
     side: Side | None = None,
-    config: Path | None = None,
+    config: Stack = None,
     set_: Assignments = (),
     refine: str | None = None,
     focal: float | None = None,
@@ -259,7 +260,7 @@ def run_text_to_grasp(
         prompts: File with "TEXT | OBJECT" on each line, in place of TEXT and --object.
         out: Folder of the run; of several prompts, a folder for each run.
         side: right or left, the hand's; needed where no back end tells it: look at the pictures first (--until images).
-        config: YAML file with back ends and their options, such as configs/generate/open.yaml.
+        config: Stack of back ends and their options: open, paper, or a YAML file.
         set_: An option of a back end, such as hand.checkpoint=hamer.ckpt; may be given several times.
         refine: Configuration of the refinement: fast, paper, or a YAML file.
         focal: Focal length in pixels, where the hand's back end gives no camera.
@@ -325,7 +326,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _stack(
-    config: Path | None, names: dict[str, str | None], assignments: Sequence[str], trust_pickle: bool = False
+    config: str | None, names: dict[str, str | None], assignments: Sequence[str], trust_pickle: bool = False
 ) -> GenerateConfig:
     """The configuration of a file, with back ends named and options set on the command line."""
     stack = GenerateConfig() if config is None else load_generate_config(config)

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from string import Formatter
 from types import FrameType
 
+from bridges.process import end_with_children, ended_as
 from fgs_jax.errors import BridgeError, ConfigError
 
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -106,13 +107,9 @@ def _run(argv: list[str], cwd: Path, env: dict[str, str], timeout: float, log: P
                 f"{program}: expected an end within {timeout:g} s, it was stopped: raise the time-out{_end_of(log)}"
             ) from error
         finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end_with_children(process)
     if status:
-        came = f"status {status}" if status > 0 else signal.Signals(-status).name
-        advice = ": out of memory?" if status in (-signal.SIGKILL, 128 + signal.SIGKILL) else ""
-        raise BridgeError(f"{program}: expected it to end with status 0, got {came}{advice}{_end_of(log)}")
+        raise BridgeError(f"{program}: expected it to end with status 0, got {ended_as(status)}{_end_of(log)}")
 
 
 @contextmanager
@@ -124,7 +121,8 @@ def _terminated_by_exception() -> Iterator[None]:
 
     changed = []
     if threading.current_thread() is threading.main_thread():  # others may not set handlers
-        changed = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+        numbers = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))  # Windows has no SIGHUP
+        changed = [number for number in numbers if number and signal.getsignal(number) is signal.SIG_DFL]
     for number in changed:
         signal.signal(number, leave)
     try:

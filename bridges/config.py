@@ -1,4 +1,4 @@
-"""Which back end makes what, and its options: one YAML file for a whole stack (`configs/generate`)."""
+"""Which back end makes what, and its options: one YAML file for a whole stack (`configs/generate` has two)."""
 
 import difflib
 import math
@@ -12,12 +12,16 @@ from fgs_jax import strict
 from fgs_jax.config import MOST_CONFIG
 from fgs_jax.errors import ConfigError
 from fgs_jax.files import read_input
+from fgs_jax.shipped import shipped, shipped_path
 
 KINDS = tuple(registry.BACKENDS)
 """text_to_image, detector, segmenter, hand, object."""
 KEYS = {kind: kind for kind in KINDS} | {"object_picture": "text_to_image", "object_segmenter": "segmenter"}
 """What chooses a back end, and of which kind; the last two are for the object alone, where another shall serve it."""
 HAND_MASKS = ("segmenter", "silhouette")
+STACKS = ("open", "paper")
+"""Those that are shipped, by name."""
+_EXAMPLES = shipped("configs/generate")
 
 
 @dataclass(frozen=True)
@@ -82,19 +86,20 @@ class Backends(Mapping[str, Any]):
         return len(self._choices)
 
 
-def load_generate_config(path: str | Path) -> GenerateConfig:
-    """A stack from a YAML file; a kind that it leaves out is chosen by `auto`.
+def load_generate_config(source: str | Path) -> GenerateConfig:
+    """A stack by its name ("open", "paper") or from a YAML file; a kind that it leaves out is chosen by `auto`.
 
     Raises ConfigError for a file that is missing or no YAML, for an unknown key, and for a value that means nothing.
     """
-    values = read_yaml(path, ", see configs/generate for two to copy")
+    path = shipped_path(f"configs/generate/{source}.yaml") if str(source) in STACKS else Path(source).expanduser()
+    values = read_yaml(path, f", see {_EXAMPLES} for two to copy, or name one of them: {', '.join(STACKS)}")
     return generate_config(values or {}, str(path))
 
 
 def generate_config(values: Any, where: str = "configuration") -> GenerateConfig:
     """A stack from plain values: a back end's name, or its name and options, under each kind."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected names and values, got {values!r:.40}; see configs/generate")
+        raise ConfigError(f"{where}: expected names and values, got {values!r:.40}; see {_EXAMPLES}")
     chosen, others = {kind: Choice() for kind in KINDS}, {}
     for name, value in values.items():
         if name in KEYS:

@@ -12,6 +12,7 @@ from bridges import registry
 from bridges.provenance import versions
 from bridges.registry import BACKENDS, Entry
 from fgs_jax.errors import FgsError
+from fgs_jax.shipped import shipped_path
 
 PACKAGES = ("fgs-jax", "jax", "jaxlib", "torch", "torchvision", "transformers", "diffusers", "accelerate", "peft")
 PLACES = {
@@ -78,6 +79,7 @@ def machine() -> list[str]:
         place = os.environ.get(name, "")
         there = f"{place}{'' if Path(place).expanduser().exists() else ', where there is nothing'}"
         lines.append(f"${name}: {there if place else f'not set; {what}'}")
+    lines.append(f"a page for each stage: {shipped_path('docs/bridges')}")
     return lines
 
 

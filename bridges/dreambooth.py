@@ -219,7 +219,9 @@ class Trainer:
             weights = {name: weight.detach().cpu().contiguous() for name, weight in self.trained.items()}
             safetensors.save_file(weights, str(temporary / "weights.safetensors"))
             torch.save(state, temporary / "optimizer.pt")
-            (temporary / "state.json").write_text(json.dumps({"step": self.step, "seed": self.config.seed}))
+            (temporary / "state.json").write_text(
+                json.dumps({"step": self.step, "seed": self.config.seed}), encoding="utf-8"
+            )
 
         write_whole(folder, write_files)
 
@@ -230,7 +232,7 @@ class Trainer:
         try:
             weights = safetensors.load_file(str(folder / "weights.safetensors"))
             state = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
-            step = json.loads((folder / "state.json").read_text())["step"]
+            step = json.loads((folder / "state.json").read_text(encoding="utf-8"))["step"]
             with torch.no_grad():
                 for name, weight in self.trained.items():
                     weight.copy_(weights[name])
@@ -501,7 +503,7 @@ def _claim(config: Dreambooth, output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         temporary = output / "config.json.new"
         temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
-        temporary.rename(record)
+        temporary.replace(record)
     except ValueError as error:
         raise ConfigError(f"{record}: expected JSON, came none ({error}); delete it, or give another output") from error
     except OSError as error:
@@ -536,8 +538,8 @@ def _last_checkpoint(output: Path) -> int:
 
 def _steps_of(result: Path) -> int:
     """Of a result that is there, or 0."""
-    with contextlib.suppress(OSError):
-        return json.loads((result / "provenance.json").read_text(encoding="utf-8"))["options"]["steps"]
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return read_json((result / "provenance.json").read_bytes())["options"]["steps"]
     return 0
 
 
@@ -550,7 +552,7 @@ def _write_png(picture: Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
     Pictures.fromarray(picture).save(temporary, format="png")
-    temporary.rename(path)
+    temporary.replace(path)
 
 
 class _Progress:

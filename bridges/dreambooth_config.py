@@ -11,6 +11,9 @@ from bridges.registry import MOST_NUMBER
 from bridges.text_to_image import SD15
 from fgs_jax.config import plain_value
 from fgs_jax.errors import ConfigError
+from fgs_jax.shipped import shipped
+
+EXAMPLE = shipped("configs/dreambooth.yaml")
 
 
 @dataclass(frozen=True)
@@ -143,12 +146,12 @@ def _from_values(kind: type, values: Any, where: str, separator: str = ": ") -> 
     types = get_type_hints(kind)
     if not isinstance(values, dict):
         came = "nothing" if values is None else f"{values!r}"[:80]
-        raise ConfigError(f"{where}: expected {', '.join(known)}, got {came}; see configs/dreambooth.yaml")
+        raise ConfigError(f"{where}: expected {', '.join(known)}, got {came}; see {EXAMPLE}")
     for name in values:
         if name not in known:
             raise ConfigError(f"{where}: unknown key {name}; {hint(name, list(known))}")
     if missing := [name for name, item in known.items() if item.default is MISSING and name not in values]:
-        raise ConfigError(f"{where}: expected {', '.join(missing)}, got none; see configs/dreambooth.yaml")
+        raise ConfigError(f"{where}: expected {', '.join(missing)}, got none; see {EXAMPLE}")
     return kind(**{name: _typed(types[name], value, where + separator + name) for name, value in values.items()})
 
 

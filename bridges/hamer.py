@@ -32,9 +32,10 @@ from bridges.pretrained import check_picture, first_line, options_of, torch_devi
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable
+from fgs_jax.shipped import shipped
 
 LICENCE = "HaMeR: MIT; MANO: its own, non-commercial"
-INSTALL = "see docs/bridges/hands.md"
+INSTALL = f"see {shipped('docs/bridges/hands.md')}"
 
 
 class _Discarded:

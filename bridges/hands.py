@@ -300,7 +300,7 @@ class HandCommand:
             (folder / "out").mkdir()
             Pictures.fromarray(image).save(folder / "picture" / "image.png")
             boxes = [{"box": np.asarray(hand.box).tolist(), "side": hand.side, "score": hand.score} for hand in hands]
-            (folder / "boxes.json").write_text(json.dumps(boxes))
+            (folder / "boxes.json").write_text(json.dumps(boxes), encoding="utf-8")
             values = {
                 "image": str(folder / "picture" / "image.png"),
                 "folder": str(folder / "picture"),
@@ -419,7 +419,7 @@ def write_hands(path: Path, estimates: list[HandEstimate]) -> None:
         keywords: dict[str, Any] = hands[0]
         np.savez_compressed(path, **keywords)
     else:
-        path.write_text(json.dumps({"hands": hands}, default=lambda array: array.tolist()))
+        path.write_text(json.dumps({"hands": hands}, default=lambda array: array.tolist()), encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:

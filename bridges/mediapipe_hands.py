@@ -165,11 +165,11 @@ def read_landmarks(path: Path, entry: str, image: Image) -> dict[str, Any]:
 
     Raises BridgeError for a file that is none, lacks the entry, or was made for a picture of another size.
     """
-    data = read_input(path, "MediaPipe's landmarks", BridgeError)
     try:
-        content = read_json(data)
-    except ValueError as error:
-        raise BridgeError(f"{path}: expected MediaPipe's landmarks as JSON, got none ({error}): record them") from error
+        content = read_json(read_input(path, "a record", BridgeError))
+    except (BridgeError, ValueError) as error:
+        came = str(error).removeprefix(f"{path}: ")
+        raise BridgeError(f"{path}: expected MediaPipe's landmarks as JSON, got none ({came}): record them") from error
     if entry:
         if not isinstance(content, dict) or entry not in content:
             known = ", ".join(list(content)[:5]) if isinstance(content, dict) else "none"

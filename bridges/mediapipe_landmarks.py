@@ -53,7 +53,7 @@ def main() -> None:
             result = hands.process(np.ascontiguousarray(image[top:bottom, left:right]))
         found.append(_as_lists(result, crop, mediapipe.__version__))
     content = {"size": [width, height], "mediapipe": found[0], "crops": found[1:]}
-    arguments.out.write_text(json.dumps(content))
+    arguments.out.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _square(box: list[float], width: int, height: int) -> tuple[int, int, int, int]:

@@ -16,8 +16,9 @@ from bridges.pretrained import check_picture, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Image, Mask, Mesh, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
+from fgs_jax.shipped import shipped
 
-DOCS = "docs/bridges/objects.md"
+DOCS = shipped("docs/bridges/objects.md")
 
 
 @dataclass

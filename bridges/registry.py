@@ -19,11 +19,14 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from fgs_jax.errors import BridgeUnavailable, ConfigError
+from fgs_jax.shipped import shipped
 
 GROUP = "fgs_jax.bridges"
 MOST_NUMBER = 2**32
 """In an option of any back end."""
 EXTRA = 'pip install "fgs-jax[bridges]"'
+HANDS = f"see {shipped('docs/bridges/hands.md')}"
+OBJECTS = f"see {shipped('docs/bridges/objects.md')}"
 
 
 @dataclass(frozen=True)
@@ -64,25 +67,21 @@ BACKENDS: dict[str, dict[str, Entry]] = {
         "file": Entry("bridges.segment:MaskFile", automatic=False),
     },
     "hand": {
-        "hamer": Entry("bridges.hamer:Hamer", ("torch", "hamer"), "see docs/bridges/hands.md", "MIT; MANO's own"),
+        "hamer": Entry("bridges.hamer:Hamer", ("torch", "hamer"), HANDS, "MIT; MANO's own"),
         "wilor": Entry(
             "bridges.wilor:Wilor",
             ("torch", "wilor_mini"),
-            "see docs/bridges/hands.md",
+            HANDS,
             "CC BY-NC-ND 4.0",
             automatic=False,
         ),
-        "mediapipe": Entry(
-            "bridges.mediapipe_hands:MediaPipe", (), "see docs/bridges/hands.md", "Apache-2.0", automatic=False
-        ),
+        "mediapipe": Entry("bridges.mediapipe_hands:MediaPipe", (), HANDS, "Apache-2.0", automatic=False),
         "command": Entry("bridges.hands:HandCommand", automatic=False),
         "file": Entry("bridges.hands:HandFile", automatic=False),
     },
     "object": {
-        "michelangelo": Entry(
-            "bridges.object_commands:Michelangelo", (), "see docs/bridges/objects.md", "GPL-3.0", automatic=False
-        ),
-        "triposr": Entry("bridges.object_commands:TripoSR", (), "see docs/bridges/objects.md", "MIT", automatic=False),
+        "michelangelo": Entry("bridges.object_commands:Michelangelo", (), OBJECTS, "GPL-3.0", automatic=False),
+        "triposr": Entry("bridges.object_commands:TripoSR", (), OBJECTS, "MIT", automatic=False),
         "shap-e": Entry("bridges.shap_e:ShapE", (*TORCH, "diffusers"), EXTRA, "MIT"),
         "command": Entry("bridges.object_commands:ObjectCommand", automatic=False),
         "file": Entry("bridges.object_commands:MeshFile", automatic=False),

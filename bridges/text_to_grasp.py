@@ -1,10 +1,8 @@
 """From texts to refined grasps: every stage of every text, in processes that end before the refinement starts."""
 
-import fcntl
 import hashlib
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from bridges.config import Backends, GenerateConfig
+from bridges.process import ended_as, keep_alone
 from bridges.stages import RECORDS, STAGES, Run, run_stages, state, write_run
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
@@ -88,7 +87,7 @@ def text_to_grasp(
         locks = []
         for run in runs:
             write_run_folder(run.folder)
-            locks.append(stack.enter_context(_locked(run.folder)))
+            locks.append(stack.enter_context(_locked(run.folder, tell)))
             write_run(run)
         for stage in stages:
             waiting: list[Run] = []
@@ -188,7 +187,7 @@ def _child(stage: str, folders: Sequence[Path], locks: Sequence[int]) -> str:
         [sys.executable, "-m", "bridges.stages", stage, *(str(folder) for folder in folders)],
         env=environment,
         stdin=subprocess.PIPE,  # its end tells the child that we are gone
-        pass_fds=locks,  # a child that outlives us keeps others out
+        pass_fds=locks if os.name == "posix" else (),  # a child that outlives us keeps others out
     )
     try:
         status = process.wait()
@@ -198,18 +197,16 @@ def _child(stage: str, folders: Sequence[Path], locks: Sequence[int]) -> str:
             process.wait()
         if process.stdin is not None:
             process.stdin.close()
-    if status < 0:
-        name = signal.Signals(-status).name
-        return f"its process was ended by {name}" + (": out of memory?" if -status == signal.SIGKILL else "")
-    return f"its process ended with status {status}"
+    return f"its process {'was ended by' if status < 0 else 'ended with'} {ended_as(status)}"
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[IO[bytes]]:
+def _locked(folder: Path, tell: Callable[[str], None]) -> Iterator[IO[bytes]]:
     """Keeps other processes out of a run's folder, until this one and its children have ended."""
     with (folder / LOCK).open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BridgeError(f"{folder}: another process is at work here; wait for it, or stop it") from error
+        alone = keep_alone(file)
+        if alone is False:
+            raise BridgeError(f"{folder}: another process is at work here; wait for it, or stop it")
+        if alone is None:
+            tell(f"{folder.name}: this system has no locks of files: see to it that no other fgs runs here")
         yield file

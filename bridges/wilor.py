@@ -18,6 +18,7 @@ from bridges.pretrained import check_picture, first_line, one_line, options_of, 
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
+from fgs_jax.shipped import shipped
 
 FILES = ("wilor_final.ckpt", "detector.pt", "MANO_RIGHT.pkl")
 """Pickles, all of which its pipeline runs."""
@@ -97,7 +98,7 @@ class Wilor:
             from wilor_mini.pipelines.wilor_hand_pose3d_estimation_pipeline import WiLorHandPose3dEstimationPipeline
         except Exception as error:  # compiled packages have errors of their own
             raise BridgeUnavailable(
-                f"wilor: cannot be imported ({first_line(error)}): see docs/bridges/hands.md"
+                f"wilor: cannot be imported ({first_line(error)}): see {shipped('docs/bridges/hands.md')}"
             ) from error
         options: dict[str, Any] = {"wilor_pretrained_dir": str(self._folder())}
         with one_line("wilor", "cannot be loaded", "download its files, and give their folder"):

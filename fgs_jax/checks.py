@@ -106,17 +106,20 @@ def _as(kind: Any, where: str, value: Any, sizes: Sizes) -> Any:
     if not isinstance(value, wanted) or (isinstance(value, bool | str) and (kind in _PLAIN or wanted is Sequence)):
         return _OTHER
     if wanted is tuple and isinstance(value, tuple):
-        if len(value) != len(arguments):
-            return _OTHER
-        return tuple(_taken(arguments[k], f"{where}[{k}]", part, sizes) for k, part in enumerate(value))
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            _taken(arguments[1] if arguments else Any, f"{where}[{key!r}]", part, sizes)
+        return (
+            _OTHER
+            if len(value) != len(arguments)
+            else tuple(_taken(arguments[k], f"{where}[{k}]", part, sizes) for k, part in enumerate(value))
+        )
+    if isinstance(value, Mapping) and arguments:
+        return {key: _taken(arguments[1], f"{where}[{key!r}]", part, sizes) for key, part in value.items()}
     return _looked_into(value, where, sizes)
 
 
 def _looked_into(value: Any, where: str, sizes: Sizes) -> Any:
     """A named tuple or a pytree of this package, whose fields are what their annotations say; others as they are."""
+    if isinstance(value, np.integer):
+        return int(value)
     if hasattr(value, "_flax_dataclass"):
         names, sizes = [item.name for item in fields(value)], {}
     elif hasattr(value, "_fields") and type(value).__module__.startswith("fgs_jax."):

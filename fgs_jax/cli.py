@@ -1,6 +1,8 @@
 """The command line: `fgs`."""
 
+import io
 import json
+import platform
 import shutil
 import sys
 import time
@@ -33,6 +35,7 @@ from fgs_jax.results import check_apart, check_folder, comparison, finished_as, 
 from fgs_jax.run_lock import RunLock
 from fgs_jax.scene import Scene
 from fgs_jax.scene_files import load_scene
+from fgs_jax.shipped import shipped
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()
@@ -238,7 +241,9 @@ def refine_scenes(arguments: Refine) -> int:
     """Refines scenes in batches; one that fails does not stop the rest. The exit status."""
     check_config(arguments.config)
     if not arguments.scenes:
-        raise ConfigError("refine: expected folders of scenes, got none; give one, such as examples/scenes/tumbler")
+        raise ConfigError(
+            f"refine: expected folders of scenes, got none; give one, such as {shipped('examples/scenes/tumbler')}"
+        )
     names = [scene_name(scene) for scene in arguments.scenes]
     if len(set(names)) < len(names):
         raise ConfigError(f"refine: expected scenes of different names, got {', '.join(names)}; rename one")
@@ -387,10 +392,18 @@ def _bridges(words: list[str]) -> int:
     try:
         from bridges.cli import main as bridges_main  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise BridgeUnavailable(
-            f'fgs {words[0]}: needs {error.name}, not installed here: pip install "fgs-jax[bridges]"'
-        ) from error
+        raise BridgeUnavailable(f"fgs {words[0]}: {_lacks(str(error.name))}") from error
     return bridges_main(words)
+
+
+def _lacks(module: str) -> str:
+    """What to do about a module that there is not: no package brings one of Python's own."""
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return (
+            f"needs {module} of Python's standard library, which this Python, on {platform.system()}, comes without: "
+            "take a whole Python on Linux"
+        )
+    return f'needs {module}, not installed here: pip install "fgs-jax[bridges]"'
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -399,6 +412,8 @@ def main(argv: list[str] | None = None) -> int:
     Without `argv` it is the process's own command, which Ctrl-C and SIGTERM end.
     """
     words = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal of few letters shows others as ? instead of ending us
+        sys.stdout.reconfigure(errors="replace")
     if argv is None:  # for all threads, and for good
         warnings.showwarning = lambda message, *_: print(f"fgs: {message}", file=sys.stderr)
     return run_command(partial(_command, words), own=argv is None, go_on=GO_ON.get(words[0], "") if words else "")

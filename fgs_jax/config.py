@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from fgs_jax.errors import ConfigError
 from fgs_jax.files import read_input
+from fgs_jax.shipped import shipped
 from fgs_jax.strict import read_yaml
 
 Rate = tuple[float, float]
@@ -379,7 +380,7 @@ def _check_number(value: int | float, bounds: _Bounds, name: str) -> None:
 
 def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected names and values, got {values!r}; see configs/fast.yaml")
+        raise ConfigError(f"{where}: expected names and values, got {values!r}; see {shipped('configs/fast.yaml')}")
     known = get_type_hints(kind)
     changed = {}
     for name, value in values.items():

@@ -6,7 +6,7 @@ Hand and object stand in one frame, in metres. Works that measure "penetration" 
 it; the variants stand here side by side, each with the work that it comes from in its description.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
@@ -434,13 +434,13 @@ def occlusion_agreement(
 # --- parts
 
 
-def check_surfaces(hand: Surface, object: Surface) -> None:
+def check_surfaces(hand: Any, object: Any) -> None:
     """Raises MeshError, in one line, where one has not the shapes and the numbers that a `Surface` has."""
     for name, surface in (("hand", hand), ("object", object)):
         check_surface(surface, name)
 
 
-def check_surface(surface: Surface, name: str = "surface") -> None:
+def check_surface(surface: Any, name: str = "surface") -> None:
     """As `check_surfaces`, of one."""
     if not isinstance(surface, tuple) or len(surface) != 2:
         raise MeshError(f"{name}: expected a Surface(vertices, faces), came {type(surface).__name__}; make one of it")

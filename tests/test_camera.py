@@ -35,7 +35,7 @@ def test_points_behind_the_camera_are_projected_from_the_near_plane():
 def posed_hand():
     model = load_hand_model("open_hand")
     params = HandParams(rotation=jnp.array([0.3, 1.0, 0.2]), translation=jnp.array([-0.05, 0.0, 0.6]))
-    return hand(model, params).vertices, model.faces
+    return jax.jit(hand)(model, params).vertices, model.faces
 
 
 PICTURE = Camera(focal=jnp.array([300.0, 310.0]), principal=jnp.array([64.0, 60.0]))
@@ -73,10 +73,11 @@ def test_what_is_too_near_or_flat_is_not_drawn():
     square = jnp.array([[-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
     faces = jnp.array([[0, 1, 2], [0, 2, 3], [0, 0, 1]])
     pixels = jnp.asarray(CENTRES, jnp.float32)
-    assert silhouette(PICTURE, square, faces, pixels).all()
-    np.testing.assert_allclose(inverse_depth(PICTURE, square, faces, pixels), 1.0, rtol=1e-5)
-    assert not silhouette(PICTURE, square - jnp.array([[0.0, 0.0, 2.0]]), faces, pixels).any()
-    assert not silhouette(PICTURE, square * jnp.array([[1.0, 0.0, 1.0]]), faces, pixels).any()
+    drawn = jax.jit(silhouette)
+    assert drawn(PICTURE, square, faces, pixels).all()
+    np.testing.assert_allclose(jax.jit(inverse_depth)(PICTURE, square, faces, pixels), 1.0, rtol=1e-5)
+    assert not drawn(PICTURE, square - jnp.array([[0.0, 0.0, 2.0]]), faces, pixels).any()
+    assert not drawn(PICTURE, square * jnp.array([[1.0, 0.0, 1.0]]), faces, pixels).any()
 
 
 @pytest.mark.parametrize("inverted", [False, True])

@@ -566,7 +566,7 @@ def test_crumbs_are_left_out_and_named():
     assert np.linalg.norm(small.vertices, axis=1).max() < 0.051
 
 
-@pytest.mark.parametrize("count", [100, 500, 2000])
+@pytest.mark.parametrize("count", [100, 2000])
 def test_loose_triangles_and_many_parts_are_simplified_to_what_was_asked(count):
     corners = trimesh.creation.icosphere(subdivisions=4, radius=0.05).triangles
     middle = corners.mean(axis=1, keepdims=True)
@@ -598,25 +598,37 @@ def test_the_fast_side_of_a_point_is_the_exact_one(monkeypatch, rng):
         monkeypatch.undo()
 
 
+LOOSE: Any = objects
+"""Called with what its types do not allow."""
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m: simplify("mug.obj"), "expected a mesh that load_object has read, came str; read it first"),
-        (lambda m: simplify(m, 0), "faces: expected a whole number from 1 to"),
-        (lambda m: simplify(m, 2.5), "faces: expected a whole number from 1 to"),
-        (lambda m: distance_grid(BALL), "expected a mesh that load_object has read, came Trimesh"),
-        (lambda m: distance_grid(m, 100_000), "resolution: expected a whole number from 2 to 512, came 100000"),
-        (lambda m: distance_grid(m, 64, np.nan), "margin: expected a number of voxels, came nan"),
-        (lambda m: distance_grid(m, 64.5), "resolution: expected a whole number from 2 to 512, came 64.5"),
+        (lambda m: LOOSE.simplify("mug.obj"), "expected a mesh that load_object has read, came str; read it first"),
+        (lambda m: LOOSE.simplify(m, 0), "faces: expected a whole number from 1 to"),
+        (lambda m: LOOSE.simplify(m, 2.5), "faces: expected a whole number from 1 to"),
+        (lambda m: LOOSE.distance_grid(BALL), "expected a mesh that load_object has read, came Trimesh"),
+        (lambda m: LOOSE.distance_grid(m, 100_000), "resolution: expected a whole number from 2 to 512, came 100000"),
+        (lambda m: LOOSE.distance_grid(m, 64, np.nan), "margin: expected a number of voxels, came nan"),
+        (lambda m: LOOSE.distance_grid(m, 64.5), "resolution: expected a whole number from 2 to 512, came 64.5"),
         (
-            lambda m: exact_signed_distance(m, np.zeros((3, 8))),
+            lambda m: LOOSE.exact_signed_distance(m, np.zeros((3, 8))),
             "points: expected an array of shape (p, 3), came (3, 8)",
         ),
-        (lambda m: exact_signed_distance(m, [[0, 1], [2]]), "points: expected an array of shape (p, 3), came rows"),
-        (lambda m: convex_hull(np.zeros(3)), "vertices: expected an array of shape (v, 3), came (3,)"),
-        (lambda m: farthest_points(np.zeros((4, 3)), 0), "count: expected a whole number from 1 to 100000, came 0"),
-        (lambda m: farthest_points(np.zeros(4), 2), "points: expected an array of floats of shape (m, d), came (4,)"),
-        (lambda m: replace(m, vertices=m.vertices.T), "object: expected vertices of shape (n, 3), came (3, 642)"),
+        (
+            lambda m: LOOSE.exact_signed_distance(m, [[0, 1], [2]]),
+            "points: expected an array of shape (p, 3), came rows",
+        ),
+        (lambda m: LOOSE.convex_hull(np.zeros(3)), "vertices: expected an array of shape (v, 3), came (3,)"),
+        (
+            lambda m: LOOSE.farthest_points(np.zeros((4, 3)), 0),
+            "count: expected a whole number from 1 to 100000, came 0",
+        ),
+        (
+            lambda m: LOOSE.farthest_points(np.zeros(4), 2),
+            "points: expected an array of floats of shape (m, d), came (4,)",
+        ),
     ],
 )
 def test_what_functions_of_meshes_need_is_said_in_a_line(call, message):

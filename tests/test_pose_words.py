@@ -189,7 +189,9 @@ def test_a_pipe_is_no_hand_file(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(BridgeError, match=r"^[^\n]*pipe\.\w+: expected [^\n]*$"):
         HandFile(str(tmp_path / name))(PICTURE)
-    with pytest.raises(BridgeError, match=r"^[^\n]*pipe\.\w+: expected MediaPipe's landmarks, came a pipe[^\n]*$"):
+    with pytest.raises(
+        BridgeError, match=r"^[^\n]*pipe\.\w+: expected MediaPipe's landmarks as JSON, got none .*came a pipe[^\n]*$"
+    ):
         read_landmarks(tmp_path / name, "", PICTURE)
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -251,6 +250,7 @@ def test_what_is_no_result_is_never_replaced(result, written, tmp_path):
 def test_a_failed_write_leaves_nothing_and_the_former_result(result, written, tmp_path):
     shutil.copytree(written, tmp_path / "former")
     before = snapshot(tmp_path)
+    resource = pytest.importorskip("resource", reason="this system has no limits of files' sizes")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # the hand's OBJ is smaller, its GLB is larger
     try:

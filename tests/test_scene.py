@@ -4,7 +4,6 @@ import dataclasses
 import io
 import json
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -612,6 +611,7 @@ def test_a_name_that_no_folder_can_have_is_one_line(scene, tmp_path):
 def test_a_failed_write_leaves_nothing_and_the_old_scene(scene, tmp_path):
     folder = tmp_path / "scene"
     save_scene(bare(scene), folder)
+    resource = pytest.importorskip("resource", reason="this system has no limits of files' sizes")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))  # the picture is larger, other files are smaller
     try:

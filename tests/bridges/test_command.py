@@ -1,5 +1,6 @@
 """The command bridge against real programs: good, crashing, hanging, silent, stale."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bridges.command import fill, run_command
+from bridges.process import ended_as
 from fgs_jax.errors import BridgeError, ConfigError
 
 
@@ -39,7 +41,7 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def waited(condition, seconds=20.0) -> bool:
+def waited(condition, seconds=120.0) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -211,7 +213,7 @@ run_command(argv, {{}}, cwd=here / "cwd", timeout=600, outputs=["*"], log=here /
     try:
         assert waited((tmp_path / "cwd" / "pids").exists)
         ours_process.send_signal(number)
-        assert ours_process.wait(20) != 0
+        assert ours_process.wait(120) != 0
         assert waited(lambda: not any(is_alive(pid) for pid in pids_of(tmp_path)))
     finally:
         ours_process.kill()
@@ -222,6 +224,40 @@ def test_our_signal_handlers_are_as_before(tmp_path):
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
     run(tmp_path, "open('x.obj', 'w')")
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
+
+
+@pytest.fixture
+def not_posix(monkeypatch):
+    """What Windows' Python lacks of the calls that end other people's programs."""
+    for module, names in ((os, ("killpg", "setsid", "getpgid")), (signal, ("SIGKILL", "SIGHUP"))):
+        for name in names:
+            monkeypatch.delattr(module, name)
+
+
+def test_without_process_groups_programs_run_fail_and_are_stopped(tmp_path, not_posix):
+    assert run(tmp_path, "open('x.obj', 'w')") == [tmp_path / "cwd" / "x.obj"]
+    with pytest.raises(BridgeError, match="got status 3;"):
+        run(tmp_path, "raise SystemExit(3)")
+    with pytest.raises(BridgeError) as error:
+        run(tmp_path, "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)", timeout=3.0)
+    assert "expected an end within 3 s, it was stopped" in one_line(tmp_path, error)
+    assert not is_alive(int((tmp_path / "cwd" / "pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (3, "status 3"),
+        (-9, "SIGKILL: out of memory?"),
+        (137, "status 137: out of memory?"),
+        (-11, "SIGSEGV"),
+        (139, "status 139"),
+        (3221225477, "status 3221225477"),  # Windows' access violation
+        (-200, "status -200"),
+    ],
+)
+def test_how_a_process_has_ended(status, words):
+    assert ended_as(status) == words
 
 
 def test_a_program_that_waits_for_the_keyboard_gets_an_end(tmp_path):

@@ -9,7 +9,6 @@ import pytest
 from bridges.doctor import doctor, doctor_table, machine
 from bridges.registry import BACKENDS, EXTRA
 from tests.bridges.test_registry import other_package as other_package
-from tests.bridges.test_registry import without as without
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +27,8 @@ def test_every_back_end_has_a_row_in_the_registrys_order():
     assert [(row.kind, row.name) for row in doctor()] == [(kind, name) for kind in BACKENDS for name in BACKENDS[kind]]
 
 
-def test_what_is_missing_and_the_line_that_installs_it(without):
+def test_what_is_missing_and_the_line_that_installs_it(found, without):
+    found("torch")
     without("transformers", "cv2")
     assert row("segmenter", "sam2").missing == ("transformers",)
     assert not row("segmenter", "sam2").installed
@@ -59,8 +59,8 @@ def test_places_that_the_environment_names(tmp_path, monkeypatch):
     assert f"$FGS_MANO_DIR: {tmp_path / 'no'}, where there is nothing" in machine()
 
 
-def test_weights_on_this_machine(own_cache):
-    pytest.importorskip("diffusers", reason=EXTRA)
+def test_weights_on_this_machine(own_cache, found):
+    found("torch", "transformers", "diffusers")
     assert (row("object", "shap-e").model, row("object", "shap-e").weights) == ("openai/shap-e-img2img", "not here")
     assert row("object", "michelangelo").weights == row("object", "file").weights == ""
     assert "hf download openai/shap-e-img2img" in doctor_table()
@@ -80,8 +80,8 @@ def test_weights_on_this_machine(own_cache):
     assert row("object", "shap-e").weights == "in part"
 
 
-def test_the_cache_is_found_as_the_hub_finds_it(tmp_path, monkeypatch):
-    pytest.importorskip("diffusers", reason=EXTRA)
+def test_the_cache_is_found_as_the_hub_finds_it(tmp_path, monkeypatch, found):
+    found("torch", "transformers", "diffusers")
     monkeypatch.delenv("HF_HUB_CACHE")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     file = tmp_path / "home" / "hub" / "models--openai--shap-e-img2img" / "snapshots" / "0" / "x.safetensors"

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -223,8 +224,8 @@ def test_left_mano_file_is_refused(tmp_path: Path) -> None:
         hamer.mano_arrays(tmp_path / "MANO_RIGHT.npz")
 
 
-@pytest.mark.skipif(find_spec("hamer") is not None, reason="HaMeR is installed")
-def test_without_hamer_the_line_says_where_it_is_from(tmp_path: Path) -> None:
+def test_without_hamer_the_line_says_where_it_is_from(tmp_path: Path, without: Callable[..., None]) -> None:
+    without("hamer")
     with pytest.raises(BridgeUnavailable, match=r"hand\.hamer: needs hamer, not installed here: see docs"):
         create("hand", "hamer")
     checkpoint = tiny_hamer.write_files(tmp_path / "_DATA")

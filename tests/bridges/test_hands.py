@@ -10,8 +10,12 @@ import pickle
 import shlex
 import subprocess
 import sys
+import sysconfig
+import venv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -140,13 +144,15 @@ def test_wilors_result(estimates: list[HandEstimate], tmp_path: Path) -> None:
     )
 
 
-def test_wilor_runs_pickles_only_where_trusted() -> None:
+def test_wilor_runs_pickles_only_where_trusted(monkeypatch: pytest.MonkeyPatch, without: Callable[..., None]) -> None:
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # of which it asks nothing before WiLoR itself
+    without("wilor_mini")
     with pytest.raises(
         ConfigError, match=r"runs wilor_final\.ckpt, detector\.pt, MANO_RIGHT\.pkl as pickles.*trust_pickle"
     ):
         Wilor()(PICTURE, ())
     fails(
-        r"wilor: cannot be imported \(No module named 'wilor_mini'\): see docs",
+        r"wilor: cannot be imported \(No module named 'wilor_mini.*\): see docs",
         Wilor(trust_pickle=True, folder="x"),
         PICTURE,
         (),
@@ -433,13 +439,25 @@ def test_records_that_mean_nothing(tmp_path: Path) -> None:
     assert MediaPipe(landmarks=str(path), entry="tumbler", landmarks_3d="world")(PICTURE, ())[0].side == "right"
 
 
-def test_without_mediapipe_the_line_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def python_without_mediapipe(tmp_path: Path) -> str:
+    """An interpreter with our packages, in which MediaPipe cannot be imported, whether it is installed or not."""
+    folder = tmp_path / "without mediapipe"
+    venv.create(folder)
+    places = {"base": str(folder), "platbase": str(folder)}
+    packages, programs = (Path(sysconfig.get_path(name, "venv", places)) for name in ("purelib", "scripts"))
+    (packages / "ours.pth").write_text(str(Path(np.__file__).parents[1]))
+    (packages / "mediapipe.py").write_text("raise ImportError('not for this test')")
+    return str(programs / Path(sys.executable).name)
+
+
+def test_without_mediapipe_the_line_installs_it(monkeypatch: pytest.MonkeyPatch, python_without_mediapipe: str) -> None:
     monkeypatch.delenv("FGS_MEDIAPIPE_PYTHON", raising=False)
     with pytest.raises(BridgeUnavailable, match=r"expected the option python.*pip install mediapipe==0\.10\.21"):
         MediaPipe()(PICTURE, ())
     fails(
         "mediapipe: .*status 1.*cannot be imported.*pip install mediapipe==0.10.21",
-        MediaPipe(sys.executable),
+        MediaPipe(python_without_mediapipe),
         PICTURE,
         (),
     )

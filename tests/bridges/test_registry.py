@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bridges import registry, types
+from bridges import types
 from bridges.registry import BACKENDS, create, missing, names
 from bridges.types import Provenance
 from fgs_jax.errors import BridgeUnavailable, ConfigError
@@ -29,12 +29,6 @@ ENTRIES = [(kind, name) for kind, entries in BACKENDS.items() for name in entrie
 def backend_class(kind, name) -> Any:
     module, _, attribute = BACKENDS[kind][name].target.partition(":")
     return getattr(import_module(module), attribute)
-
-
-@pytest.fixture
-def without(monkeypatch):
-    """Makes modules such that they cannot be imported."""
-    return lambda *modules: [monkeypatch.setitem(sys.modules, module, None) for module in modules]
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
@@ -115,7 +109,8 @@ def test_the_nearest_name_is_suggested():
     assert "did you mean" not in str(error.value)
 
 
-def test_what_is_not_installed_comes_with_the_line_that_installs_it(without):
+def test_what_is_not_installed_comes_with_the_line_that_installs_it(found, without):
+    found("torch", "transformers")
     without("diffusers")
     assert missing("object", "shap-e") == ["diffusers"]
     with pytest.raises(BridgeUnavailable) as error:
@@ -125,9 +120,8 @@ def test_what_is_not_installed_comes_with_the_line_that_installs_it(without):
     assert missing("segmenter", "sam") == ["torch"]
 
 
-def test_auto_says_what_it_chose_and_records_it(capsys):
-    pytest.importorskip("torch", reason=registry.EXTRA)
-    pytest.importorskip("transformers", reason=registry.EXTRA)
+def test_auto_says_what_it_chose_and_records_it(found, capsys):
+    found("torch", "transformers")
     made = create("detector", model="synthetic")
     assert capsys.readouterr().err == "fgs: detector: auto chose grounding-dino\n"
     provenance = made.provenance()

@@ -1,6 +1,5 @@
 """From a text to a scene and a grasp, stage by stage, on real files: a run, a rerun, a kill, edits, failures."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -268,10 +267,20 @@ def test_a_child_ends_with_its_parent(config, tmp_path):
 def test_two_processes_do_not_share_a_folder(config, tmp_path):
     run = a_run(tmp_path / "run", config)
     make(run, until="images")
+    fcntl = pytest.importorskip("fcntl", reason="this system has no flock")
     with (run.folder / ".lock").open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(BridgeError, match="another process is at work here; wait for it, or stop it"):
             make(run)
+
+
+def test_without_locks_of_files_it_is_said_and_the_stages_are_made(config, tmp_path, without):
+    """As on a system that has neither POSIX's locks nor those of Windows."""
+    without("fcntl", "msvcrt")
+    failed, told = make(a_run(tmp_path / "run", config), until="images", in_process=False)
+    assert not failed and (tmp_path / "run" / "images").is_dir()
+    assert told[0] == "run: this system has no locks of files: see to it that no other fgs runs here"
+    assert told[-1] == "run: images: done"
 
 
 def test_a_folder_of_something_else_is_left_alone(config, tmp_path):

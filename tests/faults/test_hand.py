@@ -31,6 +31,7 @@ def test_pca_pose_as_angles(fault, monkeypatch):
     np.testing.assert_allclose(np.asarray(hand.pose), meant, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_mano_pickle_sparse(fault, monkeypatch, capsys):
     folder = fault("mano-pickle-sparse", ROOT)
     monkeypatch.chdir(folder)
