@@ -87,7 +87,7 @@ class Mutant(NamedTuple):
     text: str
     """Of the whole module."""
     diff: str
-    """The lines that differ, each with - or + before it."""
+    """The definition, and the lines that differ, each with - or + before it."""
 
 
 def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants: int = 20) -> None:
@@ -151,7 +151,6 @@ def draw(module: str, text: str, seed: int, count: int) -> list[Mutant]:
         for place, several in at.items()
         for turn, mutation in enumerate(sorted(several, key=lambda x: order(x.place, x.name, at[x.place].index(x))))
     ]
-    definitions = [(node.lineno, node.end_lineno or node.lineno) for node in ast.parse(text).body]
     found: list[Mutant] = []
     for _, _, (name, operator, occurrence, place) in sorted(turns, key=lambda x: x[:2]):
         mutated = mutate_code(text, operator, occurrence)
@@ -160,12 +159,22 @@ def draw(module: str, text: str, seed: int, count: int) -> list[Mutant]:
         except SyntaxError:  # the star before keywords, taken for an operator
             continue
         diff = list(difflib.unified_diff(lines, mutated.split("\n"), n=0, lineterm=""))[2:]
-        around = [lines[first - 1 : last] for first, last in definitions if first <= place[0] <= last]
-        key = digest(module, name, str(place[1]), *diff[1:], *(line for part in around for line in part))
-        found.append(Mutant(key, mutated, "\n".join(line for line in diff if not line.startswith("@@"))))
+        around, body = definition(text, place[0])
+        key = digest(module, name, str(place[1]), *diff[1:], around, body)
+        changed = [line for line in diff if not line.startswith("@@") and line != "-"]
+        found.append(Mutant(key, mutated, "\n".join([f"in {around}:", *changed])))
         if len(found) == count:
             break
     return found
+
+
+def definition(text: str, line: int) -> tuple[str, str]:
+    """Name and text, without decorators, of what stands at the top of the module and holds the line."""
+    for node in ast.parse(text).body:
+        above = [decorator.lineno for decorator in getattr(node, "decorator_list", [])]
+        if min([node.lineno, *above]) <= line <= (node.end_lineno or node.lineno):
+            return getattr(node, "name", "the module"), ast.get_source_segment(text, node) or ""
+    return "the module", ""
 
 
 def mutations(text: str) -> Iterator[Mutation]:
