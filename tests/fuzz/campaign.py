@@ -1,0 +1,158 @@
+"""The long run: many inputs for each reader, in a process of its own with limits, and a folder for each that fails.
+
+    python -m tests.fuzz.campaign --examples 20000 --seed 1 mesh scene
+
+An input fails that ends in a traceback, that takes over 2 GB or 20 s, or whose error is no line for people. It is
+shrunk to the changes that matter and kept under .cache/fuzz/, the first of each kind. Ends with 1 where one failed.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from tests.fuzz.readers import READERS, Plan, fault_of, input_of, plans
+from tests.fuzz.seeds import ROOT
+
+MOST_BYTES, MOST_SECONDS = 2 * 2**30, 20
+KEPT = ROOT / ".cache" / "fuzz"
+
+
+class Worker:
+    """A process that reads one input after the other, and is started anew after one that it did not survive."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name, self._folder = name, folder
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def fault(self, path: Path) -> str:
+        if self._process is None or self._pipe is None:
+            context = multiprocessing.get_context("spawn")
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(self._name, theirs), daemon=True)
+            self._process.start()
+            theirs.close()
+            self._pipe.recv()  # it is ready
+        try:
+            self._pipe.send(path)
+            if self._pipe.poll(10 * MOST_SECONDS):
+                return self._pipe.recv()
+            fault = f"time: no answer in {10 * MOST_SECONDS} s"
+        except EOFError:
+            self._process.join()
+            fault = f"killed: {self._process.exitcode} (-24: over {MOST_SECONDS} s of a processor)"
+        self.stop()
+        return fault
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        self._process = self._pipe = None
+
+
+def _serve(name: str, pipe: Connection) -> None:
+    reader = READERS[name]
+    with suppress(EOFError), open(os.devnull, "w") as nowhere:
+        sys.stdout = sys.stderr = nowhere
+        pipe.send("ready")
+        while True:
+            path = pipe.recv()
+            with limited():
+                fault = fault_of(reader.read, path)
+            pipe.send(fault)
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """So much more memory than there is now, and so much time of a processor; where the system has such limits."""
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:
+        yield
+        return
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    space, time_limit = resource.getrlimit(resource.RLIMIT_AS), resource.getrlimit(resource.RLIMIT_CPU)
+    if pages:
+        resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MOST_BYTES, space[1]))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + MOST_SECONDS, time_limit[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, space)
+        resource.setrlimit(resource.RLIMIT_CPU, time_limit)
+
+
+def kind_of(fault: str) -> str:
+    """Faults of one kind differ in numbers and names alone."""
+    places = re.findall(r"\w+\.py:\d+", fault)
+    return f"{fault.split(':')[0]} {places[0] if places else re.sub(r'[0-9]+', '#', fault)[:80]}"
+
+
+def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[str, Plan]]:
+    """How many inputs a reader was given, and the first that failed of each kind."""
+    reader, failed = READERS[name], dict[str, Plan]()
+    begun, count = time.monotonic(), 0
+    with tempfile.TemporaryDirectory() as made:
+        files, worker = reader.files(Path(made)), Worker(name, Path(made))
+
+        def fault(plan: Plan) -> str:
+            folder = Path(made) / "input"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            return worker.fault(input_of(files, plan, folder))
+
+        for plan in islice(plans(len(files), seed), examples):
+            if time.monotonic() - begun > seconds:
+                break
+            count += 1
+            if not (came := fault(plan)) or (kind := kind_of(came)) in failed:
+                continue
+            for k in reversed(range(len(plan.numbers))):  # without the changes that do not matter
+                fewer = plan._replace(numbers=plan.numbers[:k] + plan.numbers[k + 1 :])
+                if fewer.numbers and kind_of(fault(fewer)) == kind:
+                    plan = fewer
+            failed[kind] = plan
+            _keep(name, kind, plan, fault(plan) or came, Path(made) / "input")
+        worker.stop()
+    return count, failed
+
+
+def _keep(name: str, kind: str, plan: Plan, fault: str, made: Path) -> None:
+    folder = KEPT / re.sub(r"[^\w.]+", "-", f"{name} {kind}")[:100]
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(made, folder / "input")
+    (folder / "plan.json").write_text(json.dumps({"reader": name, **plan._asdict(), "fault": fault}, indent=1))
+    print(f"{name}: {fault}\n  kept in {folder.relative_to(ROOT)}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Gives many changed files to each reader.")
+    parser.add_argument("readers", nargs="*", default=list(READERS), metavar="READER", help=", ".join(READERS))
+    parser.add_argument("--examples", type=int, default=2000, help="inputs for each reader")
+    parser.add_argument("--seconds", type=float, default=1e9, help="for each reader at most")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    failures = 0
+    for name in options.readers:
+        begun = time.monotonic()
+        count, failed = run(name, options.examples, options.seed, options.seconds)
+        failures += len(failed)
+        print(f"{name}: {count} inputs, {len(failed)} kinds of faults, {time.monotonic() - begun:.0f} s", flush=True)
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
