@@ -126,7 +126,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
             results[mutant.key] = {"outcome": outcome, "tests": of_tests, "seconds": round(seconds)}
             known.write_text(json.dumps(results, indent=1))
             print(f"{module}: {outcome}, {seconds:.0f} s\n{mutant.diff}", flush=True)
-    TABLE.write_text(report(results, seed, mutants), encoding="utf-8")
+        TABLE.write_text(report(results, seed, mutants), encoding="utf-8")
     print(TABLE.read_text(encoding="utf-8"))
 
 
