@@ -16,7 +16,7 @@ from PIL import Image as Pictures
 
 from bridges import mediapipe_landmarks
 from bridges.command import run_command
-from bridges.geometry import match_boxes, points_box
+from bridges.geometry import are_numbers, match_boxes, points_box
 from bridges.pretrained import check_picture, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
@@ -226,7 +226,7 @@ def _check_hand(hand: Any, path: Path) -> None:
             array = np.array(hand.get(name), float)
         except (TypeError, ValueError):
             array = np.array(np.nan)
-        if array.shape != shape or not np.isfinite(array).all():
+        if array.shape != shape or not are_numbers(array):
             raise BridgeError(
                 f"{path}: expected numbers of shape {shape} in {name}, got {array.shape}: record the landmarks again"
             )
