@@ -15,7 +15,7 @@ import PIL.Image
 from jaxtyping import Float
 from numpy import ndarray
 
-from bridges.geometry import box_iou, is_box
+from bridges.geometry import are_numbers, box_iou, is_box
 from bridges.pretrained import (
     check_picture,
     load_model,
@@ -395,13 +395,13 @@ def _read_numpy(path: str) -> Any:
 
 
 def _rows(array: Any, where: str) -> Float[ndarray, "n 10"]:
-    if array is None or np.size(array) == 0:
-        return np.empty((0, 10))
     try:
-        rows = np.asarray(array, float)
+        rows = np.empty((0, 10)) if array is None else np.asarray(array, float)
     except (TypeError, ValueError):
-        rows = np.empty((0, 0))
-    if rows.ndim != 2 or rows.shape[1] != 10 or not np.isfinite(rows).all():
+        rows = np.array(np.nan)
+    if not rows.size:
+        return np.empty((0, 10))
+    if rows.ndim != 2 or rows.shape[1] != 10 or not are_numbers(rows):
         raise BridgeError(f"{where}: expected finite numbers (n, 10), got {_shape(array)}: check what wrote it")
     if not (rows[:, :2] < rows[:, 2:4]).all():
         raise BridgeError(f"{where}: expected left < right and top < bottom, got a box without area: check the columns")
@@ -415,7 +415,7 @@ def _from_json(entry: Any, where: str) -> Detection:
         box, score = np.array(entry["box"], float), float(entry.get("score", 1.0))
     except (TypeError, ValueError):
         box, score = np.empty(0), 0.0
-    if not is_box(box) or not np.isfinite(score):
+    if not is_box(box) or not are_numbers(np.array(score)):
         came = entry["box"]
         raise BridgeError(f"{where}: expected [left, top, right, bottom] with left < right, top < bottom, got {came}")
     side = entry.get("side")

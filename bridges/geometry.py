@@ -24,6 +24,15 @@ _TURN = np.array([1.0, -1.0, -1.0])
 """Of a rotation vector where space is mirrored in x."""
 
 
+MOST_NUMBER = 1e9
+"""Pixels, metres or radians."""
+
+
+def are_numbers(values: Float[ndarray, "..."]) -> bool:
+    """Whether all are finite, and such that their squares and products are, too."""
+    return bool((np.abs(values) <= MOST_NUMBER).all())
+
+
 class Reframed(NamedTuple):
     """An estimate as an ordinary camera sees it."""
 
@@ -217,7 +226,7 @@ def match_boxes(boxes: list[Box], found: list[Box]) -> list[int | None]:
 def is_box(box: Any) -> bool:
     """Whether it is (left, top, right, bottom), finite, with an area."""
     box = np.asarray(box, float)
-    return bool(box.shape == (4,) and np.isfinite(box).all() and (box[:2] < box[2:]).all())
+    return bool(box.shape == (4,) and are_numbers(box) and (box[:2] < box[2:]).all())
 
 
 def mask_box(mask: Mask) -> Box:

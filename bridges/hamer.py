@@ -22,6 +22,7 @@ from numpy import ndarray
 from bridges.geometry import (
     HAMER_CROP,
     HAMER_FOCAL,
+    are_numbers,
     cam_crop_to_full,
     camera_matrix,
     mirror_box,
@@ -207,8 +208,10 @@ def hamer_estimates(
         raise BridgeError(f"hamer: expected {', '.join(needed)} in its output, missing {', '.join(absent)}: save all")
     arrays = {name: np.asarray(value, float) for name, value in output.items()}
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise BridgeError(f"hamer: expected finite numbers in {name}, got NaN or infinity: check its weights")
+        if not are_numbers(array):
+            raise BridgeError(
+                f"hamer: expected finite numbers in {name}, got NaN, infinity or huge ones: check its weights"
+            )
     if (arrays["pred_cam"][:, 0] <= 0).any() or (arrays["box_size"] <= 0).any():
         came = f"scale {arrays['pred_cam'][:, 0].min():.3g}, crop {arrays['box_size'].min():.3g} px"
         raise BridgeError(f"hamer: expected hands before the camera in crops with a size, got {came}: check the boxes")

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from PIL import Image as Pictures
 
 from bridges.command import run_command
 from bridges.geometry import (
+    are_numbers,
     camera_matrix,
     flat_pose,
     hamer_focal,
@@ -30,10 +31,13 @@ from bridges.pretrained import check_picture, first_line, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from bridges.wilor import wilor_estimate
-from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError
+from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError, MeshError
 from fgs_jax.files import read_input, read_npz
 from fgs_jax.hand_files import check_hand_source, located_hand
+from fgs_jax.keypoints import counted
+from fgs_jax.mesh_files import read_mesh_file
 from fgs_jax.pose_words import POSES, ZEROS, read_pose
+from fgs_jax.scene_arrays import KEYPOINTS
 from fgs_jax.strict import read_json
 from fgs_jax.types import HandModel
 
@@ -117,6 +121,13 @@ class HandFile:
         if path.suffix.lower() in MESHES:
             return [self._of_mesh(path, width, height)]
         values = _read(path)
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            estimates = self._of_values(values, path, width, height)
+        for estimate in estimates:
+            _check_finite(estimate, path)
+        return [self._with_camera(one, width, height) for one in estimates]
+
+    def _of_values(self, values: dict[str, Any], path: Path, width: int, height: int) -> list[HandEstimate]:
         if "pred_cam" in values and "box_center" in values:
             estimates = _of_hamer(values, path, width, height)
         else:
@@ -124,7 +135,7 @@ class HandFile:
             estimates = [self._of_one(one, path, width, height) for one in each]
         if not estimates:
             raise BridgeError(f"{path}: expected a hand, got none: check what wrote it")
-        return [self._with_camera(one, width, height) for one in estimates]
+        return estimates
 
     def _of_one(self, values: Any, path: Path, width: int, height: int) -> HandEstimate:
         if not isinstance(values, dict):
@@ -153,7 +164,12 @@ class HandFile:
             check_hand_source(model)
         except HandFileError as error:
             raise BridgeError(f"{path}: hand_model: {error}") from error
-        arrays = {name: _array(values[name], name, path) for name in _SHAPES if values.get(name) is not None}
+        given = {name: values[name] for name in _SHAPES if values.get(name) is not None}
+        confidence = _array(given.get("keypoint_confidence", np.ones(21)), "keypoint_confidence", path)
+        arrays = {
+            name: _array(value, name, path, missing=confidence <= 0 if name in KEYPOINTS else None)
+            for name, value in given.items()
+        }
         if lone := [name for name in ("pose", "rotation", "translation", "betas") if name not in arrays]:
             if len(lone) < 4:
                 raise BridgeError(f"{path}: expected pose, rotation, translation and betas together, lacks {lone[0]}")
@@ -429,7 +445,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if suffix == ".npz":
             return {name: array[()] for name, array in read_npz(data).items()}
-        content = read_json(data)
+        content = read_json(data, constants=True)
         content = {"hands": content} if isinstance(content, list) else content
         if isinstance(content, dict):
             return content
@@ -471,22 +487,33 @@ def _of_hamer(values: Mapping[str, Any], path: Path, width: int, height: int) ->
         raise BridgeError(f"{path}: expected HaMeR's output, its arrays do not fit ({error}): save it again") from error
 
 
-def _array(value: Any, name: str, path: Path) -> ndarray:
+def _array(value: Any, name: str, path: Path, missing: Bool[ndarray, "21"] | None = None) -> ndarray:
+    """Finite numbers of one of the shapes of `name`; of keypoints that are `missing` they may be NaN."""
     with suppress(TypeError, ValueError):
         array = np.asarray(value, np.int32 if name == "faces" else float)
         fits = any(
             len(array.shape) == len(shape) and all(e in (None, s) for s, e in zip(array.shape, shape, strict=True))
             for shape in _SHAPES[name]
         )
-        if fits and np.isfinite(array).all():
+        if fits and are_numbers(array if missing is None else array[~missing]):
             return array
     shapes = " or ".join(str(shape).replace("None", "n") for shape in _SHAPES[name])
     raise BridgeError(f"{path}: expected finite numbers of shape {shapes} in {name}, got others: check what wrote it")
 
 
+def _check_finite(estimate: HandEstimate, path: Path) -> None:
+    """Raises BridgeError: small numbers that are divided by, and large ones, may end in none."""
+    for name in ("K", *_SHAPES):
+        array = getattr(estimate, name)
+        if name in KEYPOINTS and array is not None:
+            array = array[counted(estimate.keypoint_confidence)]
+        if array is not None and not are_numbers(array):
+            raise BridgeError(f"{path}: expected numbers that give finite {name}, got others: check what wrote it")
+
+
 def _score(value: Any, path: Path) -> float:
     with suppress(TypeError, ValueError):
-        if np.isfinite(score := float(value)):
+        if are_numbers(np.array(score := float(value))):
             return score
     raise BridgeError(f"{path}: expected a finite number as score, got {str(value)!r:.40}: check what wrote it")
 
@@ -498,19 +525,13 @@ def _check_rotations(matrices: Float[ndarray, "*n 3 3"], name: str, path: Path) 
 
 
 def _read_mesh(path: Path) -> tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]:
-    import trimesh
-
-    if not path.is_file():
-        raise BridgeError(f"{path}: expected a mesh, there is none: check the path")
     try:
-        mesh = trimesh.load_mesh(path, process=False, maintain_order=True)
-        vertices, faces = np.array(mesh.vertices, float), np.array(mesh.faces, np.int32)
-    except Exception as error:  # each format's reader has its own
-        reason = first_line(error)
-        raise BridgeError(f"{path}: expected a mesh, it cannot be read ({reason}): write it again") from error
+        vertices, faces = read_mesh_file(path, [])
+    except MeshError as error:
+        raise BridgeError(str(error)) from error
     if not len(vertices) or not np.isfinite(vertices).all():
         raise BridgeError(f"{path}: expected finite vertices, got none or NaN: write it again")
-    return vertices, faces
+    return vertices, faces.astype(np.int32)
 
 
 def _winding(faces: Int[ndarray, "f 3"], right: Int[ndarray, "f 3"]) -> str:

@@ -16,7 +16,7 @@ from PIL import Image as Pictures
 
 from bridges import mediapipe_landmarks
 from bridges.command import run_command
-from bridges.geometry import match_boxes, points_box
+from bridges.geometry import are_numbers, match_boxes, points_box
 from bridges.pretrained import check_picture, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
@@ -166,7 +166,7 @@ def read_landmarks(path: Path, entry: str, image: Image) -> dict[str, Any]:
     Raises BridgeError for a file that is none, lacks the entry, or was made for a picture of another size.
     """
     try:
-        content = read_json(read_input(path, "a record", BridgeError))
+        content = read_json(read_input(path, "a record", BridgeError), constants=True)
     except (BridgeError, ValueError) as error:
         came = str(error).removeprefix(f"{path}: ")
         raise BridgeError(f"{path}: expected MediaPipe's landmarks as JSON, got none ({came}): record them") from error
@@ -226,7 +226,7 @@ def _check_hand(hand: Any, path: Path) -> None:
             array = np.array(hand.get(name), float)
         except (TypeError, ValueError):
             array = np.array(np.nan)
-        if array.shape != shape or not np.isfinite(array).all():
+        if array.shape != shape or not are_numbers(array):
             raise BridgeError(
                 f"{path}: expected numbers of shape {shape} in {name}, got {array.shape}: record the landmarks again"
             )

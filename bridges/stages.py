@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ def read_run(folder: Path) -> Run:
     values = _read_json(folder / RUN)
     if values.get("format") != "fgs-run" or values.get("version") != 1:
         raise BridgeError(f"{folder / RUN}: expected a run of this program, came another; start with another folder")
+    _check_types(folder / RUN, values, text=str, object=str, side=(str, NoneType), config=dict)
     config = generate_config(values["config"], str(folder / RUN))
     return Run(folder, values["text"], values["object"], values["side"], config)
 
@@ -110,6 +112,7 @@ def state(run: Run, stage: str) -> str:
     if not folder.is_dir() or not record.is_file():
         return "missing"
     kept = _read_json(record)
+    _check_types(record, kept, fingerprint=str, files=dict)
     now = _hashes(folder)
     if not set(kept["files"]) <= set(now):
         return "missing"
@@ -363,6 +366,7 @@ def _read_hand(run: Run) -> HandEstimate:
 def _provenance(run: Run, stage: str) -> dict[str, Any]:
     """What made a stage, and whether it was edited since."""
     record = _read_json(run.record(stage))
+    _check_types(run.record(stage), record, files=dict, provenance=dict)
     edited = record["files"] != _hashes(run.stage(stage))
     return record["provenance"] | ({"edited": "by hand"} if edited else {})
 
@@ -438,6 +442,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BridgeError(f"{path}: expected an object {{...}}, came another value; delete or mend it")
     return values
+
+
+def _check_types(path: Path, values: Mapping[str, Any], **types: type | tuple[type, ...]) -> None:
+    """Raises BridgeError where a value of a file is missing or of another type."""
+    for name, kind in types.items():
+        if not isinstance(values.get(name), kind):
+            came = f"{values[name]!r:.40}" if name in values else "none"
+            raise BridgeError(f'{path}: expected a value of another type as "{name}", came {came}; mend it')
 
 
 def main(words: list[str]) -> int:

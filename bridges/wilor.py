@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from bridges.geometry import camera_matrix, match_boxes, mirror_faces, rotation_matrices
+from bridges.geometry import are_numbers, camera_matrix, match_boxes, mirror_faces, rotation_matrices
 from bridges.pretrained import check_picture, first_line, one_line, options_of, torch_device
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
@@ -133,9 +133,9 @@ def wilor_estimate(
             vertices=values["pred_vertices"].reshape(-1, 3) + translation,
             faces=faces if faces is None or side == "right" else mirror_faces(faces),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BridgeError(f"wilor: expected WiLoR-mini's result, got another ({error}): check its version") from error
-    if not all(np.isfinite(value).all() for value in values.values()) or translation[2] <= 0:
+    if not all(are_numbers(value) for value in values.values()) or translation[2] <= 0:
         raise BridgeError("wilor: expected finite numbers and a hand before the camera, got others: check its weights")
     return estimate
 

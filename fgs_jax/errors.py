@@ -1,8 +1,19 @@
 """Errors that reach people: one line that says what was expected, what came, where, and what to do."""
 
+import re
+
+_MOST = 1500
+"""Characters that are shown of a line."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+"""What no line holds: ends of lines, a terminal's commands, turns of the direction, halves of characters."""
+
 
 class FgsError(Exception):
-    """Base of every error this package raises for its users."""
+    """Base of every error this package raises for its users: one line, whatever the file that it cites holds."""
+
+    def __str__(self) -> str:
+        line = _CONTROL.sub(" ", super().__str__())
+        return line if len(line) <= _MOST else f"{line[: _MOST - 400]} [...] {line[-400:]}"
 
 
 class ArgumentError(FgsError, ValueError):

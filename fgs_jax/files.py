@@ -4,6 +4,7 @@ import errno
 import io
 import math
 import os
+import re
 import shutil
 import stat
 import time
@@ -104,6 +105,9 @@ def read_npz(data: bytes, most: int = MOST_BYTES, names: Collection[str] | None 
 
 def read_npy(data: bytes) -> np.ndarray:
     """The array of an npy file. Raises ValueError for one of objects, and of another length than its header says."""
+    end = 10 + int.from_bytes(data[8:10], "little")
+    if b"L" in data[10:end]:  # Python 2's long numbers, of which numpy warns
+        data = re.sub(rb"(?<=\d)L(?=[,) ])", b" ", data[:end]) + data[end:]
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

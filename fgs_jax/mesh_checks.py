@@ -11,6 +11,9 @@ from numpy import ndarray
 
 from fgs_jax.errors import MeshError
 
+MOST_COORDINATE = 1e12
+"""In the mesh's own unit."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -40,6 +43,15 @@ def checked_arrays(vertices: Any, faces: Any, where: str) -> tuple[Float64[ndarr
         raise MeshError(f"{where}: expected a mesh of finite vertices, came nan, infinity or no face; check its pose")
     check_corners(triangles, len(vertices), where)
     return vertices, triangles.astype(np.int64, copy=False)
+
+
+def check_places(vertices: ndarray, where: str) -> None:
+    """Raises MeshError for numbers that are no place in any unit: their squares, and sums of these, overflow."""
+    most = np.abs(vertices[np.isfinite(vertices)]).max(initial=0)
+    if most > MOST_COORDINATE:
+        raise MeshError(
+            f"{where}: expected vertices within {MOST_COORDINATE:.0e} of the origin, came {most:.3g}; check the mesh"
+        )
 
 
 def check_corners(corners: ndarray, count: int, where: str) -> None:

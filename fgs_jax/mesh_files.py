@@ -16,7 +16,7 @@ from numpy import ndarray
 from fgs_jax.errors import MeshError
 from fgs_jax.files import read_input
 from fgs_jax.gltf_files import CompressedError, read_gltf
-from fgs_jax.mesh_checks import check_corners
+from fgs_jax.mesh_checks import check_corners, check_places
 from fgs_jax.ply_files import read_ply
 from fgs_jax.polygons import Polygons, polygons, triangulated
 from fgs_jax.safe_pickle import first_line
@@ -59,6 +59,7 @@ def read_mesh_file(path: Path, repairs: list[str]) -> Triangles:
         vertices, faces = read()
         if len(vertices):
             check_corners(faces.corners, len(vertices), str(path))
+            check_places(vertices, str(path))
         return Triangles(vertices, cut_faces(vertices, faces, repairs))
     except MeshError:
         raise

@@ -23,13 +23,15 @@ from scipy.spatial import ConvexHull, KDTree, QhullError
 from fgs_jax import simplifying
 from fgs_jax.distance import DistanceGrid
 from fgs_jax.errors import MeshError
-from fgs_jax.mesh_checks import check_corners, checked_number, checked_points, key_words, no_type_check
+from fgs_jax.mesh_checks import check_corners, check_places, checked_number, checked_points, key_words, no_type_check
 from fgs_jax.mesh_files import cut_faces, read_mesh_file
 from fgs_jax.polygons import Polygons
 from fgs_jax.types import on_device
 
 LEAST_EXTENT, MOST_EXTENT = 0.005, 3.0
 """Metres, of an object that a hand can hold."""
+LEAST_OF_ALL = 1e-30
+"""In any unit: of less than that no area can be told."""
 _FACES_ASKED, _MOST_ASKED = 256, 16384
 """Faces per patch that are asked on which side the inside is, and of all patches together where each has one."""
 _FEW_FACES = 2048
@@ -352,6 +354,7 @@ def _checked(vertices: Any, faces: Any, where: str, repairs: list[str]) -> tuple
         raise MeshError(f"{where}: expected finite vertices, came nan or infinity in {bad}; check the mesh")
     check_corners(faces, len(vertices), where)
     vertices, faces = vertices.astype(np.float64), faces.astype(np.int64)
+    check_places(vertices, where)
     if faces.shape[1] == 4:
         faces = cut_faces(vertices, Polygons(faces.ravel(), np.full(len(faces), 4)), repairs)
     return vertices, faces
@@ -364,8 +367,9 @@ def _mended(vertices: np.ndarray, faces: np.ndarray, where: str, repairs: list[s
         repairs.append(f"dropped {unused} unused vertices")
         vertices, faces = _compact(vertices, faces)
     extent = _extent(vertices)
-    if not extent:
-        raise MeshError(f"{where}: expected an object, came one of no extent, all in one point; check the mesh")
+    if extent <= LEAST_OF_ALL:
+        came = f"of {extent:.3g}" if extent else "of no extent, all in one point"
+        raise MeshError(f"{where}: expected an object, came one {came}; check the mesh")
 
     same = _same_place(vertices, 1e-7 * extent)
     if merged := np.count_nonzero(same != np.arange(len(vertices))):

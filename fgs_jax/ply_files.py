@@ -188,7 +188,7 @@ def _lists(columns: dict[str, Values], element: str) -> ndarray | list:
 
 
 def _checked_whole(values: ndarray) -> ndarray:
-    if values.dtype.kind == "f" and (values % 1 != 0).any():
+    if values.dtype.kind == "f" and not ((np.abs(values) < 2**53) & (np.floor(values) == values)).all():
         raise ValueError("vertices of a face that are no whole numbers")
     return values.astype(np.int64)
 

@@ -19,6 +19,8 @@ from fgs_jax.pickle_records import Made, Named, Pairs, read_pickle
 
 MOST_NUMBERS = 2**25
 """Of an array: posedirs of 80,000 vertices."""
+_MOST_SAID = 300
+"""Characters of what an error says of a file's content."""
 
 
 class _UnknownNameError(ValueError):
@@ -69,8 +71,9 @@ def run_pickled_arrays(data: bytes, keys: Collection[str], path: Path) -> dict[s
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, cut to one line."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """What an error says, cut to one line, and to what a person reads of it."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return line if len(line) <= _MOST_SAID else f"{line[:_MOST_SAID]}..."
 
 
 def _damaged(data: bytes, error: Exception, path: Path) -> HandFileError:

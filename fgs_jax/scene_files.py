@@ -76,8 +76,6 @@ _CAMERA_KEYS = {"K": list, "K_source": str, "focal": list, "principal": list, "p
 _HAND_KEYS = {"model": str, "pose": str, "pose_zero": str}
 _ANGLES = {"pose": "angles", "pose_zero": "flat"}
 _OBJECT_KEYS = {"file": str, "size": str, "name": str, "repairs": list}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
-"""What a name in an error must not bring: ends of lines, a terminal's commands."""
 _TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object {...}", _NUMBER: "a number"}
 
 
@@ -127,7 +125,7 @@ def load_scene(folder: str | Path) -> Scene:
     try:
         return _load(folder)
     except SceneError as error:
-        raise SceneError(_CONTROL.sub(" ", f"{str(folder)[:200]}: {error}")) from error
+        raise SceneError(f"{str(folder)[:200]}: {error}") from error
 
 
 def _encoded(scene: Scene) -> dict[str, bytes]:

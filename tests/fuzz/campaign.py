@@ -15,11 +15,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from tests.fuzz.readers import READERS, Plan, fault_of, input_of, plans
 from tests.fuzz.seeds import ROOT
@@ -31,8 +32,8 @@ KEPT = ROOT / ".cache" / "fuzz"
 class Worker:
     """A process that reads one input after the other, and is started anew after one that it did not survive."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self._name, self._folder = name, folder
+    def __init__(self, read: Callable[[Path], Any], most_seconds: int = MOST_SECONDS) -> None:
+        self._read, self._most_seconds = read, most_seconds
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
 
@@ -40,18 +41,18 @@ class Worker:
         if self._process is None or self._pipe is None:
             context = multiprocessing.get_context("spawn")
             self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(self._name, theirs), daemon=True)
+            self._process = context.Process(target=_serve, args=(self._read, self._most_seconds, theirs), daemon=True)
             self._process.start()
             theirs.close()
             self._pipe.recv()  # it is ready
         try:
             self._pipe.send(path)
-            if self._pipe.poll(10 * MOST_SECONDS):
+            if self._pipe.poll(10 * self._most_seconds):
                 return self._pipe.recv()
-            fault = f"time: no answer in {10 * MOST_SECONDS} s"
+            fault = f"time: no answer in {10 * self._most_seconds} s"
         except EOFError:
             self._process.join()
-            fault = f"killed: {self._process.exitcode} (-24: over {MOST_SECONDS} s of a processor)"
+            fault = f"killed: {self._process.exitcode} (-24: over {self._most_seconds} s of a processor)"
         self.stop()
         return fault
 
@@ -62,20 +63,19 @@ class Worker:
         self._process = self._pipe = None
 
 
-def _serve(name: str, pipe: Connection) -> None:
-    reader = READERS[name]
-    with suppress(EOFError), open(os.devnull, "w") as nowhere:
+def _serve(read: Callable[[Path], Any], most_seconds: int, pipe: Connection) -> None:
+    with suppress(EOFError), Path(os.devnull).open("w") as nowhere:
         sys.stdout = sys.stderr = nowhere
         pipe.send("ready")
         while True:
             path = pipe.recv()
-            with limited():
-                fault = fault_of(reader.read, path)
+            with limited(most_seconds):
+                fault = fault_of(read, path)
             pipe.send(fault)
 
 
 @contextmanager
-def limited() -> Iterator[None]:
+def limited(most_seconds: int) -> Iterator[None]:
     """So much more memory than there is now, and so much time of a processor; where the system has such limits."""
     try:
         import resource  # noqa: PLC0415
@@ -87,7 +87,7 @@ def limited() -> Iterator[None]:
     if pages:
         resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MOST_BYTES, space[1]))
     used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + MOST_SECONDS, time_limit[1]))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + most_seconds, time_limit[1]))
     try:
         yield
     finally:
@@ -98,7 +98,7 @@ def limited() -> Iterator[None]:
 def kind_of(fault: str) -> str:
     """Faults of one kind differ in numbers and names alone."""
     places = re.findall(r"\w+\.py:\d+", fault)
-    return f"{fault.split(':')[0]} {places[0] if places else re.sub(r'[0-9]+', '#', fault)[:80]}"
+    return f"{fault.split(':', maxsplit=1)[0]} {places[0] if places else re.sub(r'[0-9]+', '#', fault)[:80]}"
 
 
 def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[str, Plan]]:
@@ -106,7 +106,7 @@ def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[
     reader, failed = READERS[name], dict[str, Plan]()
     begun, count = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as made:
-        files, worker = reader.files(Path(made)), Worker(name, Path(made))
+        files, worker = reader.files(Path(made)), Worker(reader.read)
 
         def fault(plan: Plan) -> str:
             folder = Path(made) / "input"
@@ -120,12 +120,13 @@ def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[
             count += 1
             if not (came := fault(plan)) or (kind := kind_of(came)) in failed:
                 continue
-            for k in reversed(range(len(plan.numbers))):  # without the changes that do not matter
-                fewer = plan._replace(numbers=plan.numbers[:k] + plan.numbers[k + 1 :])
+            least = plan  # without the changes that do not matter
+            for k in reversed(range(len(plan.numbers))):
+                fewer = least._replace(numbers=least.numbers[:k] + least.numbers[k + 1 :])
                 if fewer.numbers and kind_of(fault(fewer)) == kind:
-                    plan = fewer
-            failed[kind] = plan
-            _keep(name, kind, plan, fault(plan) or came, Path(made) / "input")
+                    least = fewer
+            failed[kind] = least
+            _keep(name, kind, least, fault(least) or came, Path(made) / "input")
         worker.stop()
     return count, failed
 

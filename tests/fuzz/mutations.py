@@ -31,12 +31,38 @@ _NUMBERS = (
     *("1e-320", "1e-30", "-1e30", "1e38", "1e39", "1e308", "1e999", "-1e999", "nan", "NaN", "-nan", "inf", "-Infinity"),
     *("", "''", "0x10", "010", "1_000", "1:30", "1,5", "१", "null", "true", "1e", "--1", "+", "."),
 )
-_STRANGE = (b"\0", b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b"\r", b"\n", b"\t", b'"', b"\\", b"\xed\xa0\x80", b"\x1b[2J", b"%")
+_STRANGE = (
+    b"\0",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\r",
+    b"\n",
+    b"\t",
+    b'"',
+    b"\\",
+    b"\xed\xa0\x80",
+    b"\x1b[2J",
+    b"%",
+)
 _VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 3, 0.5, -0.5, 2**31, -(2**31), 2**32, 2**63, 2**64, 10**400, 1e-320, 1e30, -1e38),
     *(1e308, float("nan"), float("inf"), -float("inf")),
     *("", "nan", "0", "a", "right", "left", "\0", "\ud800", "\n", "../x", "/", "~nobody/x", "x" * 5000, "\u202e", "%s"),
-    *([], {}, [[]], [None], [0], [1, 2, 3], ["a", "b"], [{}], {"": None}, {"a": {"b": [1]}}, [[1, 2], [3]], [[0.0] * 21] * 2),
+    *(
+        [],
+        {},
+        [[]],
+        [None],
+        [0],
+        [1, 2, 3],
+        ["a", "b"],
+        [{}],
+        {"": None},
+        {"a": {"b": [1]}},
+        [[1, 2], [3]],
+        [[0.0] * 21] * 2,
+    ),
 )
 
 
@@ -177,7 +203,9 @@ def change_values(random: Random, value: Any) -> Any:
             for _ in range(random.choice((1, 1, 2, 70, 3000))):
                 part[key] = [part[key]] if random.random() < 0.5 else {"a": part[key]}
         case 4 if isinstance(part, dict):
-            part[random.choice((f"{key} ", str(key).upper(), "", "\n", "x" * 3000, "mesh", "__class__"))] = part.pop(key)
+            part[random.choice((f"{key} ", str(key).upper(), "", "\n", "x" * 3000, "mesh", "__class__"))] = part.pop(
+                key
+            )
         case 5 if isinstance(part[key], list) and part[key]:
             part[key] = random.choice((part[key][:-1], part[key][::-1], part[key] + part[key][:1], part[key][:1]))
         case 6 if isinstance(part[key], int | float):
@@ -275,7 +303,9 @@ def _png(random: Random, data: bytes, other: bytes) -> bytes:
             chunks[0][1] = bytes(header)
         case _:
             chunks[k][1] = change_bytes(random, body, other)
-    parts = (struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks)
+    parts = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
     return data[:8] + b"".join(parts)
 
 
@@ -291,7 +321,9 @@ def _change_array(random: Random, array: np.ndarray) -> np.ndarray:
                 except (TypeError, ValueError):
                     return array[None]
         case 1:
-            return random.choice((array[None], array.T, array.ravel(), array[..., None], array[:0] if array.ndim else array))
+            return random.choice(
+                (array[None], array.T, array.ravel(), array[..., None], array[:0] if array.ndim else array)
+            )
         case 2 if array.ndim and len(array):
             return random.choice((array[:-1], array[::-1], np.concatenate([array, array[:1]]), array[..., :-1]))
         case 3:
@@ -303,7 +335,9 @@ def _change_array(random: Random, array: np.ndarray) -> np.ndarray:
                 return (array * factor).astype(array.dtype)
         case _ if array.size and array.dtype.kind in "fiu":
             changed = array.copy()
-            value = random.choice((0, 1, -1, 2, 255, 2**31 - 1, -(2**31), 2**63, 0.5, 1e-30, 1e30, 1e300, np.nan, np.inf))
+            value = random.choice(
+                (0, 1, -1, 2, 255, 2**31 - 1, -(2**31), 2**63, 0.5, 1e-30, 1e30, 1e300, np.nan, np.inf)
+            )
             with np.errstate(all="ignore"):
                 many = random.random() < 0.2
                 flat = np.array(value, float).astype(changed.dtype)
@@ -395,10 +429,29 @@ def _pickle(random: Random, data: bytes, other: bytes) -> bytes:
         case 4:
             ops[k] = bytes([random.choice([ord(op.code) for op in pickletools.opcodes])]) + ops[k][1:]
         case 5:
-            names = ("os\nsystem", "numpy\nndarray", "numpy\ndtype", "builtins\neval", "collections\nOrderedDict", "a\nb")
+            names = (
+                "os\nsystem",
+                "numpy\nndarray",
+                "numpy\ndtype",
+                "builtins\neval",
+                "collections\nOrderedDict",
+                "a\nb",
+            )
             ops[k] = b"c" + random.choice(names).encode() + b"\n"
         case 6:
-            simple = (b"N", b"(", b"}", b"]", b")", b"K\x05", b"J\xff\xff\xff\x7f", b"G\x7f\xf8" + bytes(6), b"U\x03abc", b"0", b"2")
+            simple = (
+                b"N",
+                b"(",
+                b"}",
+                b"]",
+                b")",
+                b"K\x05",
+                b"J\xff\xff\xff\x7f",
+                b"G\x7f\xf8" + bytes(6),
+                b"U\x03abc",
+                b"0",
+                b"2",
+            )
             ops.insert(k, random.choice(simple) * random.choice((1, 1, 1, 500)))
         case _:
             ops[k] = ops[k][:1] + change_bytes(random, ops[k][1:], other)

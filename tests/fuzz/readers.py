@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -14,14 +15,20 @@ from bridges import stages
 from bridges.config import Backends, load_generate_config
 from bridges.detect import Doh100, Manual
 from bridges.dreambooth_config import read_config
-from bridges.from_photo import read_estimate
 from bridges.hands import HandFile
-from bridges.mediapipe_hands import MediaPipe
+from bridges.mediapipe_hands import _of_boxes, read_landmarks
 from bridges.segment import read_mask
 from bridges.text_to_image import read_picture
 from bridges.types import Detection
 from fgs_jax.config import check_config, load_config
-from fgs_jax.errors import FgsError
+from fgs_jax.errors import (
+    BridgeUnavailable,
+    FgsError,
+    HandednessWarning,
+    HandFileWarning,
+    HandPoseWarning,
+    HandShapeWarning,
+)
 from fgs_jax.hand_files import load_hand_model, read_hand_file
 from fgs_jax.objects import load_object
 from fgs_jax.scene import check_scene
@@ -32,6 +39,16 @@ from tests.fuzz.seeds import Seed
 
 MOST_WORDS = 2000
 """Characters of an error's line."""
+_UNSEEN = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    ResourceWarning,
+    HandFileWarning,
+    HandednessWarning,
+    HandPoseWarning,
+    HandShapeWarning,
+)
+"""Warnings that a person does not see, and those that are meant for people."""
 
 
 class Plan(NamedTuple):
@@ -73,7 +90,7 @@ def fault_of(read: Callable[[Path], Any], path: Path) -> str:
                 return fault
         except Exception as error:
             return _traced(error)
-    noise = [each for each in raised if not each.category.__module__.startswith("fgs_jax")]
+    noise = [each for each in raised if not issubclass(each.category, _UNSEEN)]
     return f"{noise[0].category.__name__}: {noise[0].message} ({noise[0].filename}:{noise[0].lineno})" if noise else ""
 
 
@@ -139,8 +156,9 @@ def _read_stack(path: Path) -> None:
     config = load_generate_config(path)
     made = Backends(config)
     for kind, choice in config.backends.items():
-        if choice.backend != "auto":
-            made[kind]  # pyright: ignore[reportUnusedExpression]
+        with suppress(BridgeUnavailable):
+            if choice.backend != "auto":
+                made[kind]  # pyright: ignore[reportUnusedExpression]
     json.dumps(config.values())
 
 
@@ -150,17 +168,17 @@ def _picture() -> np.ndarray:
 
 
 def _read_picture(path: Path) -> None:
+    if path.suffix != ".npy":
+        assert read_picture(path).shape[2] == 3
     mask = read_mask(str(path))
     assert mask.dtype == bool and mask.ndim == 2
-    if path.suffix != ".npy":
-        read_picture(path)
 
 
 def _read_estimate(path: Path) -> None:
-    estimate = read_estimate(path, _picture())
-    for name in ("K", "keypoints_2d", "pose", "rotation", "translation", "betas", "vertices"):
-        array = getattr(estimate, name)
-        assert array is None or np.isfinite(array).all(), name
+    for estimate in HandFile(str(path))(_picture()):
+        for name in ("K", "keypoints_2d", "pose", "rotation", "translation", "betas", "vertices"):
+            array = getattr(estimate, name)
+            assert array is None or np.isfinite(array).all(), name
 
 
 def _read_hand_mesh(path: Path) -> None:
@@ -176,7 +194,7 @@ def _read_boxes(path: Path) -> None:
 
 def _read_landmarks(path: Path) -> None:
     box = Detection(np.array([4.0, 3.0, 36.0, 27.0]), side="right")
-    MediaPipe(landmarks=str(path))(_picture(), (box,))
+    _of_boxes(read_landmarks(path, "", _picture()), (box,))
 
 
 def _read_run(folder: Path) -> None:

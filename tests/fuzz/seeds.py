@@ -1,5 +1,6 @@
 """Small real files of each format that is read, made by code; what is changed are copies of them."""
 
+import hashlib
 import io
 import json
 import struct
@@ -69,9 +70,13 @@ def meshes() -> list[Seed]:
     corners = [" ".join(f"{value:g}" for value in corner) for corner in quads.vertices]
     faces = ["0 1 3 2", "4 6 7 5", "0 4 5 1", "2 3 7 6", "0 2 6 4", "1 5 7 3"]
     ones = [" ".join(f"{int(k) + 1}//1" for k in face.split()) for face in faces]
-    lines = [f"v {corner}" for corner in corners] + ["vn 0 0 1", "g a", "usemtl b", "s 1"] + [f"f {one}" for one in ones]
+    lines = (
+        [f"v {corner}" for corner in corners] + ["vn 0 0 1", "g a", "usemtl b", "s 1"] + [f"f {one}" for one in ones]
+    )
     seeds.append(_file("quads.obj", "\n".join([*lines, "f -1 -2 \\", "-3 -4", "l 1 2", ""])))
-    seeds.append(_file("quads.off", "\n".join(["OFF", "8 6 12", *corners, *(f"4 {face} 255 0 0" for face in faces), ""])))
+    seeds.append(
+        _file("quads.off", "\n".join(["OFF", "8 6 12", *corners, *(f"4 {face} 255 0 0" for face in faces), ""]))
+    )
     header = ["ply", "format ascii 1.0", "element vertex 8", *(f"property float {axis}" for axis in "xyz")]
     header += ["element face 1", "property list uchar int vertex_indices", "property uchar red"]
     header += ["element tristrips 1", "property list int int vertex_indices", "end_header"]
@@ -295,7 +300,9 @@ def scenes(folder: Path) -> list[Seed]:
 @cache
 def configurations() -> dict[str, list[Seed]]:
     """The named ones, as files."""
-    read = {path.relative_to(ROOT / "configs").as_posix(): path.read_bytes() for path in (ROOT / "configs").rglob("*.yaml")}
+    read = {
+        path.relative_to(ROOT / "configs").as_posix(): path.read_bytes() for path in (ROOT / "configs").rglob("*.yaml")
+    }
     picture = _encoded(Image.fromarray(_picture()), "PNG")
     training = read["dreambooth.yaml"].decode()
     names = {line.split(": ")[1].strip() for line in training.splitlines() if "image: " in line}
@@ -326,7 +333,10 @@ def detections() -> list[Seed]:
         "objects": [{"box": [10, 5, 36, 28], "label": "mug"}],
     }
     hand = [3, 4, 20, 22, 0.9, 3, 0.01, 0.06, 0.08, 1]
-    hand_rows, object_rows = np.array([hand, [*hand[:5], 0, 0, 0, 0, 0]]), np.array([[10, 5, 36, 28, 0.8, 0, 0, 0, 0, 0]])
+    hand_rows, object_rows = (
+        np.array([hand, [*hand[:5], 0, 0, 0, 0, 0]]),
+        np.array([[10, 5, 36, 28, 0.8, 0, 0, 0, 0, 0]]),
+    )
     return [
         _file("manual.json", json.dumps(manual)),
         _file("doh.npz", _npz(hand_dets=hand_rows, obj_dets=object_rows)),
@@ -359,6 +369,9 @@ def runs() -> list[Seed]:
     }
     config = {"detector": {"backend": "manual", "path": "boxes.json"}, "hand": "auto"}
     run = {"format": "fgs-run", "version": 1, "text": "a hand holds a mug", "object": "mug", "side": "right"}
-    record = {"fingerprint": "0" * 64, "files": {"boxes.json": "0" * 64}, "provenance": {"backend": "manual"}}
-    files = {"run.json": run | {"config": config}, "boxes/boxes.json": boxes, "records/boxes.json": record}
-    return [Seed({name: json.dumps(values, indent=1).encode() for name, values in files.items()}, folder=True)]
+    written = json.dumps(boxes, indent=1).encode()
+    hashes = {"boxes.json": hashlib.sha256(written).hexdigest()}
+    record = {"fingerprint": "0" * 64, "files": hashes, "provenance": {"backend": "manual"}}
+    files = {"run.json": run | {"config": config}, "records/boxes.json": record}
+    texts = {name: json.dumps(values, indent=1).encode() for name, values in files.items()}
+    return [Seed(texts | {"boxes/boxes.json": written}, folder=True)]
