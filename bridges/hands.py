@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from PIL import Image as Pictures
 
@@ -34,8 +34,10 @@ from bridges.wilor import wilor_estimate
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError, MeshError
 from fgs_jax.files import read_input, read_npz
 from fgs_jax.hand_files import check_hand_source, located_hand
+from fgs_jax.keypoints import counted
 from fgs_jax.mesh_files import read_mesh_file
 from fgs_jax.pose_words import POSES, ZEROS, read_pose
+from fgs_jax.scene_arrays import KEYPOINTS
 from fgs_jax.strict import read_json
 from fgs_jax.types import HandModel
 
@@ -162,7 +164,12 @@ class HandFile:
             check_hand_source(model)
         except HandFileError as error:
             raise BridgeError(f"{path}: hand_model: {error}") from error
-        arrays = {name: _array(values[name], name, path) for name in _SHAPES if values.get(name) is not None}
+        given = {name: values[name] for name in _SHAPES if values.get(name) is not None}
+        confidence = _array(given.get("keypoint_confidence", np.ones(21)), "keypoint_confidence", path)
+        arrays = {
+            name: _array(value, name, path, missing=confidence <= 0 if name in KEYPOINTS else None)
+            for name, value in given.items()
+        }
         if lone := [name for name in ("pose", "rotation", "translation", "betas") if name not in arrays]:
             if len(lone) < 4:
                 raise BridgeError(f"{path}: expected pose, rotation, translation and betas together, lacks {lone[0]}")
@@ -438,7 +445,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if suffix == ".npz":
             return {name: array[()] for name, array in read_npz(data).items()}
-        content = read_json(data)
+        content = read_json(data, constants=True)
         content = {"hands": content} if isinstance(content, list) else content
         if isinstance(content, dict):
             return content
@@ -480,14 +487,15 @@ def _of_hamer(values: Mapping[str, Any], path: Path, width: int, height: int) ->
         raise BridgeError(f"{path}: expected HaMeR's output, its arrays do not fit ({error}): save it again") from error
 
 
-def _array(value: Any, name: str, path: Path) -> ndarray:
+def _array(value: Any, name: str, path: Path, missing: Bool[ndarray, "21"] | None = None) -> ndarray:
+    """Finite numbers of one of the shapes of `name`; of keypoints that are `missing` they may be NaN."""
     with suppress(TypeError, ValueError):
         array = np.asarray(value, np.int32 if name == "faces" else float)
         fits = any(
             len(array.shape) == len(shape) and all(e in (None, s) for s, e in zip(array.shape, shape, strict=True))
             for shape in _SHAPES[name]
         )
-        if fits and are_numbers(array):
+        if fits and are_numbers(array if missing is None else array[~missing]):
             return array
     shapes = " or ".join(str(shape).replace("None", "n") for shape in _SHAPES[name])
     raise BridgeError(f"{path}: expected finite numbers of shape {shapes} in {name}, got others: check what wrote it")
@@ -497,6 +505,8 @@ def _check_finite(estimate: HandEstimate, path: Path) -> None:
     """Raises BridgeError: small numbers that are divided by, and large ones, may end in none."""
     for name in ("K", *_SHAPES):
         array = getattr(estimate, name)
+        if name in KEYPOINTS and array is not None:
+            array = array[counted(estimate.keypoint_confidence)]
         if array is not None and not are_numbers(array):
             raise BridgeError(f"{path}: expected numbers that give finite {name}, got others: check what wrote it")
 

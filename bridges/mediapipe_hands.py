@@ -166,7 +166,7 @@ def read_landmarks(path: Path, entry: str, image: Image) -> dict[str, Any]:
     Raises BridgeError for a file that is none, lacks the entry, or was made for a picture of another size.
     """
     try:
-        content = read_json(read_input(path, "a record", BridgeError))
+        content = read_json(read_input(path, "a record", BridgeError), constants=True)
     except (BridgeError, ValueError) as error:
         came = str(error).removeprefix(f"{path}: ")
         raise BridgeError(f"{path}: expected MediaPipe's landmarks as JSON, got none ({came}): record them") from error

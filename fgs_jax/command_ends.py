@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +36,9 @@ def run_command(command: Callable[[], int], *, own: bool, go_on: str = "") -> in
     if own and stopped:
         os._exit(status)  # threads that compile cannot be stopped, and nobody waits for them
     return status
+
+
+AGAIN = 5.0
 
 
 class Stopped(KeyboardInterrupt):
@@ -89,7 +94,7 @@ def standard_streams() -> Iterator[Stream]:
     """Standard output and standard error are `Stream`s within the block; gives the former."""
     with contextlib.ExitStack() as opened:
         output, errors = (
-            Stream(opened.enter_context(open(os.devnull, "w")) if stream is None else stream)  # noqa: PTH123
+            Stream(opened.enter_context(open(os.devnull, "w", encoding="utf-8")) if stream is None else stream)  # noqa: PTH123
             for stream in (sys.stdout, sys.stderr)
         )
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):  # pyright: ignore
@@ -102,17 +107,20 @@ def standard_streams() -> Iterator[Stream]:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise `Stopped` within the block, once; more of them change nothing. For the main thread."""
+    """Ctrl-C and SIGTERM raise `Stopped` within the block; more of them change nothing for `AGAIN` seconds.
+
+    In the main thread; in another one nothing is changed.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    stopped = False
+    last = -math.inf
 
     def stop(number: int, _: Any) -> None:
-        nonlocal stopped
-        if not stopped:  # and a second one, which may have come already, is heard and does nothing
-            stopped = True
+        nonlocal last
+        if time.monotonic() - last > AGAIN:  # a second one is not to disturb how the work ends, unless that hangs
+            last = time.monotonic()
             raise Stopped(number)
 
     # One that is ignored already stays so: of a job in the background, or under nohup.

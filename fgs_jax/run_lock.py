@@ -53,22 +53,23 @@ class RunLock:
         self._path = path or folder.with_name(f".{folder.name}.lock")
         self._error, self._tell = error, tell
         self._owner, self._ended = False, threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
         self._made: list[Path] = []
 
     def __enter__(self) -> "RunLock":
         try:
             self._make_parents()
             self._acquire()
-        except OSError as cause:
+            self._thread.start()
+        except BaseException as cause:  # Ctrl-C as well
+            if self._owner:
+                self._path.unlink(missing_ok=True)
             self._remove_parents()
-            raise self._error(
-                f"{self.folder}: cannot be written ({cause.strerror}); free space or give another --out"
-            ) from cause
-        except BaseException:
-            self._remove_parents()
+            if isinstance(cause, OSError):
+                raise self._error(
+                    f"{self.folder}: cannot be written ({cause.strerror}); free space or give another --out"
+                ) from cause
             raise
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        self._thread.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -91,7 +92,6 @@ class RunLock:
     def _acquire(self) -> None:
         for _ in range(20):
             if self._create():
-                self._owner = True
                 return
             try:
                 holder, age = self._read(), self._age()
@@ -120,6 +120,7 @@ class RunLock:
             file = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return False
+        self._owner = True
         with os.fdopen(file, "w", encoding="utf-8") as opened:
             json.dump(asdict(holder), opened)
         return True
@@ -184,7 +185,8 @@ def _named(holder: Holder) -> str:
 def _machine() -> str:
     words = [platform.node() or "?"]
     with suppress(OSError):
-        words += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]  # noqa: PTH115
+        words.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        words.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115
     return " ".join(words)
 
 
@@ -205,7 +207,7 @@ def _gone(holder: Holder) -> bool:
 def _started(process: int) -> str | None:
     """When a process began, in ticks of the machine; "" for one that has ended, None where it cannot be told."""
     try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return None

@@ -21,15 +21,18 @@ _SHORT = 40
 """Characters of a key or a value that an error shows."""
 
 
-def read_json(data: bytes) -> Any:
-    """The value of a JSON file. Refuses NaN and infinity, too, and characters that no text can have."""
+def read_json(data: bytes, *, constants: bool = False) -> Any:
+    """The value of a JSON file. Refuses NaN and infinity, too, unless `constants`, and characters that no text can have.
+
+    `constants`: NaN, Infinity and -Infinity are read as Python's own json writes them, for what checks them itself.
+    """
     text = _text(data, json.detect_encoding(data))
     _check_depth(text)
     try:
         value = json.loads(
             text,
             object_pairs_hook=_without_doubles,
-            parse_constant=_refuse_constant,
+            parse_constant=float if constants else _refuse_constant,
             parse_float=_finite,
             parse_int=_whole,
         )

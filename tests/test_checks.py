@@ -92,6 +92,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "one node": (lambda: call(E_pen)(N3, replace(GRID, values=jnp.zeros((1, 1, 1)))), "at least 2, got 1"),
     "origin": (lambda: call(signed_distance)(replace(GRID, origin=jnp.zeros(2)), N3), r"grid.origin: .* \(3,\), got"),
+    "turned points": (lambda: call(signed_distance)(GRID, N3.T), r"points: expected floats of shape \(p, 3\)"),
     "means": (
         lambda: call(E_prior)(jnp.ones(45), jnp.ones((15, 3)), jnp.ones(45)),
         r"mean: .* with \*n = \(45,\), got",

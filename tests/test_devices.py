@@ -129,8 +129,8 @@ def started(*arguments: Any, flags: str = "") -> subprocess.Popen:
     root = Path(__file__).parent.parent
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     environment |= {
-        "JAX_COMPILATION_CACHE_DIR": str(root / ".cache" / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+        "JAX_COMPILATION_CACHE_DIR": str(getattr(jax.config, "jax_compilation_cache_dir")),  # noqa: B009
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",
     }
     command = [sys.executable, "-m", "tests.test_devices", *map(str, arguments)]
     return subprocess.Popen(

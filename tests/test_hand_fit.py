@@ -247,6 +247,17 @@ def test_the_side_shows_in_landmarks(model, natural):
         check_side(model, flat)
 
 
+def test_the_least_and_the_most_numbers_are_taken(model):
+    given = {"confidence": np.ones(21), "keypoints_3d": np.ones((21, 3))}
+    given |= dict.fromkeys(("keypoints_2d", "world_landmarks", "vertices"))
+    for shape_coefficients, steps in ((0, 1), (10, 10_000), (None, 40)):
+        found = hand_fit._checked(model, given, None, shape_coefficients, steps)
+        assert found["keypoints_3d"].shape == (21, 3) and found["vertices"] is None
+    for shape_coefficients, steps in ((-1, 1), (11, 1), (0, 0), (0, 10_001), (0.0, 1), (0, True + 0.0)):
+        with pytest.raises(HandFitError, match=r"expected a whole number from [01] to 10"):
+            hand_fit._checked(model, given, None, shape_coefficients, steps)
+
+
 @pytest.mark.filterwarnings("error")
 def test_evidence_is_enough_from_the_least_on(model):
     hand_fit.warn_of_side(model, 1.5)

@@ -36,6 +36,7 @@ from fgs_jax.opa import (
 from fgs_jax.render import depth_map
 from fgs_jax.restarts import random_rotations, run_blocks
 from fgs_jax.scene import Scene, camera_from_matrix, check_scene, mask_box
+from fgs_jax.solve import Solution
 from fgs_jax.types import Camera
 from tests.lowered import loops, lowered, sizes
 from tests.reference import opa as twin
@@ -405,6 +406,27 @@ def test_programs_are_compiled_ahead_for_the_shapes_that_come(scene):
     for side in (opa.ROUGH_VIEW, opa.VIEW):
         assert shapes(opa.view_shapes(side)) == shapes(picture_view(scene, side=side))
     assert shapes(opa.problem_shapes(FAST_OPA)) == shapes(pose_problem(scene, jax.random.key(0))[0])
+
+
+@pytest.mark.parametrize("unknown_size", [False, True])
+def test_every_phase_is_compiled_ahead(problem, monkeypatch, unknown_size):
+    """With the settings that it runs with, for the shapes of its blocks."""
+    compiled, run = [], []
+    monkeypatch.setattr(opa, "compile_block", lambda *arguments: compiled.append(arguments))
+    nothing = Solution(None, jnp.zeros(()), {}, jnp.zeros(0))
+    monkeypatch.setattr(opa, "run_blocks", lambda *arguments, **_: run.append(arguments) or nothing)
+    opa.compile_approximate(FAST_OPA, 256, unknown_size=unknown_size)
+    for phase in FAST_OPA.phases:
+        rotations, state = starts_of(problem, 256)
+        state = state._replace(log_scale=np.zeros(256, np.float32) if unknown_size else None)
+        opa.run_phase(problem, FAST_OPA, phase, rotations, state)
+    assert len(compiled) == len(run) == len(FAST_OPA.phases)
+    for (*program, block), (*ran, starts, width) in zip(compiled, run, strict=True):
+        assert program[:2] == ran[:2]
+        ahead, asked = (jax.tree.map(np.shape, tree) for tree in (program[2], ran[2]))
+        assert ahead == asked
+        of_a_block = jax.tree.map(lambda x: (width, *x.shape[1:]), starts)  # noqa: B023
+        assert jax.tree.map(lambda x: x.shape, block) == of_a_block
 
 
 @pytest.mark.parametrize("edge", ["left", "top", "right", "bottom"])

@@ -203,9 +203,9 @@ def test_warnings_of_others_are_not_swallowed_and_ours_are_notes(scene, result, 
 
     real = pose_hand
 
-    def posed(scene: Any, model: Any) -> Any:
+    def posed(*arguments: Any) -> Any:
         warnings.warn("a library's own", FutureWarning, stacklevel=1)
-        return real(scene, model)
+        return real(*arguments)
 
     monkeypatch.setattr(module, "pose_hand", posed)
     fitted = jax.tree.map(jnp.asarray, result.before.hand)

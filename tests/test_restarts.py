@@ -158,6 +158,7 @@ def test_the_best_are_finite_and_in_order():
     assert len(best_of(np.full(3, np.nan), 2)) == 0
     assert [kept(1000, 0.25, 64), kept(100, 0.25, 64), kept(10, 0.25, 64)] == [250, 64, 10]
     assert [kept(10, 0.25, 1), kept(8, 0.25, 1), kept(9, 0.25, 1)] == [3, 2, 3], "a part of a start is a whole one"
+    assert kept(0, 0.25, 1) == kept(0, 1.0, 1) == 0 and kept(7, 1.0, 1) == 7
 
 
 def _several(_: None, shared: jax.Array, start: dict) -> dict:

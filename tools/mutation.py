@@ -50,14 +50,16 @@ SLOW = (
     "second_scene or many_scenes or batch_goes_on or rounded_up or few_programs or has_grown or hamers or cannot_touch"
 )
 """Tests that refine scenes which no other test needs."""
+CHECKS = "tests/test_checks.py"
+"""Tests of the checks of arguments of several modules."""
 TESTS: dict[str, tuple[str, ...]] = {
-    "scale": ("tests/test_scale.py",),
-    "distance": ("tests/test_distance.py",),
-    "opa": ("tests/test_opa.py",),
-    "contact": ("tests/test_contact.py",),
+    "scale": ("tests/test_scale.py", CHECKS),
+    "distance": ("tests/test_distance.py", CHECKS),
+    "opa": ("tests/test_opa.py", CHECKS),
+    "contact": ("tests/test_contact.py", CHECKS),
     "refine": ("tests/test_refine.py", "-k", f"not ({SLOW})"),
-    "restarts": ("tests/test_restarts.py",),
-    "camera": ("tests/test_camera.py",),
+    "restarts": ("tests/test_restarts.py", CHECKS),
+    "camera": ("tests/test_camera.py", CHECKS),
     "hand_fit": ("tests/test_hand_fit.py",),
     "metrics": ("tests/test_metrics.py",),
 }
@@ -80,10 +82,12 @@ class Mutation(NamedTuple):
 
 
 class Mutant(NamedTuple):
+    key: str
+    """Of the change and the definition that it is in, whatever else is in the module."""
     text: str
     """Of the whole module."""
     diff: str
-    """The lines that differ, each with - or + before it."""
+    """The definition, and the lines that differ, each with - or + before it."""
 
 
 def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants: int = 20) -> None:
@@ -108,8 +112,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
         todo = [
             mutant
             for mutant in drawn
-            if (was := results.get(digest(mutant.text))) is None
-            or (was["outcome"] == "survived" and was["tests"] != of_tests)
+            if (was := results.get(mutant.key)) is None or (was["outcome"] == "survived" and was["tests"] != of_tests)
         ]
         if todo:
             outcome, seconds = run_tests(tree, module)
@@ -120,10 +123,10 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
             write(path, mutant.text)
             outcome, seconds = run_tests(tree, module)
             write(path, text)
-            results[digest(mutant.text)] = {"outcome": outcome, "tests": of_tests, "seconds": round(seconds)}
+            results[mutant.key] = {"outcome": outcome, "tests": of_tests, "seconds": round(seconds)}
             known.write_text(json.dumps(results, indent=1))
             print(f"{module}: {outcome}, {seconds:.0f} s\n{mutant.diff}", flush=True)
-    TABLE.write_text(report(results, seed, mutants), encoding="utf-8")
+        TABLE.write_text(report(results, seed, mutants), encoding="utf-8")
     print(TABLE.read_text(encoding="utf-8"))
 
 
@@ -149,17 +152,29 @@ def draw(module: str, text: str, seed: int, count: int) -> list[Mutant]:
         for turn, mutation in enumerate(sorted(several, key=lambda x: order(x.place, x.name, at[x.place].index(x))))
     ]
     found: list[Mutant] = []
-    for _, _, (_, operator, occurrence, _) in sorted(turns, key=lambda x: x[:2]):
+    for _, _, (name, operator, occurrence, place) in sorted(turns, key=lambda x: x[:2]):
         mutated = mutate_code(text, operator, occurrence)
         try:
             ast.parse(mutated)
         except SyntaxError:  # the star before keywords, taken for an operator
             continue
         diff = list(difflib.unified_diff(lines, mutated.split("\n"), n=0, lineterm=""))[2:]
-        found.append(Mutant(mutated, "\n".join(line for line in diff if not line.startswith("@@"))))
+        around, body = definition(text, place[0])
+        key = digest(module, name, str(place[1]), *diff[1:], around, body)
+        changed = [line for line in diff if not line.startswith("@@") and line != "-"]
+        found.append(Mutant(key, mutated, "\n".join([f"in {around}:", *changed])))
         if len(found) == count:
             break
     return found
+
+
+def definition(text: str, line: int) -> tuple[str, str]:
+    """Name and text, without decorators, of what stands at the top of the module and holds the line."""
+    for node in ast.parse(text).body:
+        above = [decorator.lineno for decorator in getattr(node, "decorator_list", [])]
+        if min([node.lineno, *above]) <= line <= (node.end_lineno or node.lineno):
+            return getattr(node, "name", "the module"), ast.get_source_segment(text, node) or ""
+    return "the module", ""
 
 
 def mutations(text: str) -> Iterator[Mutation]:
@@ -287,7 +302,7 @@ def report(results: dict[str, dict], seed: int, count: int) -> str:
     rows, survivors = [], []
     for module in TESTS:
         drawn = draw(module, (ROOT / "fgs_jax" / f"{module}.py").read_text(encoding="utf-8"), seed, count)
-        outcomes = [results.get(digest(mutant.text), {}).get("outcome") for mutant in drawn]
+        outcomes = [results.get(mutant.key, {}).get("outcome") for mutant in drawn]
         if None in outcomes:
             continue
         why = {entry["diff"].rstrip("\n"): entry["why"] for entry in reasons.get(module, [])}

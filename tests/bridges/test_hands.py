@@ -172,6 +172,21 @@ def test_our_own_files_there_and_back(estimates: list[HandEstimate], tmp_path: P
     np.testing.assert_array_equal(HandFile(str(tmp_path / "hand.npz"))(PICTURE)[0].pose, estimates[1].pose)
 
 
+@pytest.mark.parametrize("suffix", ["json", "npz"])
+def test_a_keypoint_that_was_not_found_may_be_nan(tmp_path, suffix):
+    pixels, confidence = np.random.default_rng(0).uniform(50, 90, (21, 2)), np.ones(21)
+    pixels[4], confidence[4] = np.nan, 0.0
+    estimate = HandEstimate(side="right", keypoints_2d=pixels, keypoint_confidence=confidence)
+    path = tmp_path / f"hand.{suffix}"
+    write_hands(path, [estimate])
+    (read,) = HandFile(str(path))(np.zeros((120, 160, 3), np.uint8), ())
+    np.testing.assert_array_equal(read.keypoints_2d, pixels)
+    confidence[4] = 0.5
+    write_hands(path, [estimate])
+    with pytest.raises(BridgeError, match="expected finite numbers of shape .* in keypoints_2d"):
+        HandFile(str(path))(np.zeros((120, 160, 3), np.uint8), ())
+
+
 def test_pose_about_the_mean_and_rotation_vectors(
     estimates: list[HandEstimate], model: HandModel, tmp_path: Path
 ) -> None:

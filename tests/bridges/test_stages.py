@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,7 +35,7 @@ UNTIL_SCENE = STAGES[:-1]
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[2] / ".cache" / "jax"))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(getattr(jax.config, "jax_compilation_cache_dir")))  # noqa: B009
 
 
 @pytest.fixture(scope="module")
