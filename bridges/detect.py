@@ -15,7 +15,7 @@ import PIL.Image
 from jaxtyping import Float
 from numpy import ndarray
 
-from bridges.geometry import are_numbers, box_iou, is_box
+from bridges.geometry import are_numbers, as_floats, box_iou, is_box
 from bridges.pretrained import (
     check_picture,
     load_model,
@@ -396,7 +396,7 @@ def _read_numpy(path: str) -> Any:
 
 def _rows(array: Any, where: str) -> Float[ndarray, "n 10"]:
     try:
-        rows = np.empty((0, 10)) if array is None else np.asarray(array, float)
+        rows = np.empty((0, 10)) if array is None else as_floats(array)
     except (TypeError, ValueError):
         rows = np.array(np.nan)
     if not rows.size:
@@ -412,7 +412,7 @@ def _from_json(entry: Any, where: str) -> Detection:
     if not isinstance(entry, dict) or not set(entry) <= {"box", "side", "score", "label"} or "box" not in entry:
         raise BridgeError(f"{where}: expected box and perhaps side, score, label, got {_kind(entry)}")
     try:
-        box, score = np.array(entry["box"], float), float(entry.get("score", 1.0))
+        box, score = as_floats(entry["box"]), float(entry.get("score", 1.0))
     except (TypeError, ValueError):
         box, score = np.empty(0), 0.0
     if not is_box(box) or not are_numbers(np.array(score)):

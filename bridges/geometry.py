@@ -28,6 +28,14 @@ MOST_NUMBER = 1e9
 """Pixels, metres or radians."""
 
 
+def as_floats(values: Any) -> Float[ndarray, "..."]:
+    """An array of lists of numbers or of another array. Raises TypeError and ValueError for what is none."""
+    array = np.asarray(values)
+    if array.dtype.kind == "c":
+        raise TypeError("complex numbers")
+    return array.astype(float)
+
+
 def are_numbers(values: Float[ndarray, "..."]) -> bool:
     """Whether all are finite, and such that their squares and products are, too."""
     return bool((np.abs(values) <= MOST_NUMBER).all())

@@ -23,6 +23,7 @@ from bridges.geometry import (
     HAMER_CROP,
     HAMER_FOCAL,
     are_numbers,
+    as_floats,
     cam_crop_to_full,
     camera_matrix,
     mirror_box,
@@ -206,7 +207,7 @@ def hamer_estimates(
     needed = ("global_orient", "hand_pose", "betas", "pred_cam", "box_center", "box_size", "right")
     if absent := [name for name in needed if name not in output]:
         raise BridgeError(f"hamer: expected {', '.join(needed)} in its output, missing {', '.join(absent)}: save all")
-    arrays = {name: np.asarray(value, float) for name, value in output.items()}
+    arrays = {name: as_floats(value) for name, value in output.items()}
     for name, array in arrays.items():
         if not are_numbers(array):
             raise BridgeError(

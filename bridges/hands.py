@@ -18,6 +18,7 @@ from PIL import Image as Pictures
 from bridges.command import run_command
 from bridges.geometry import (
     are_numbers,
+    as_floats,
     camera_matrix,
     flat_pose,
     hamer_focal,
@@ -472,9 +473,9 @@ def _of_hamer(values: Mapping[str, Any], path: Path, width: int, height: int) ->
     names = ("global_orient", "hand_pose", "betas", "pred_cam", "box_center", "box_size", "right")
     extra = ("pred_vertices", "pred_keypoints_3d", "faces")
     try:
-        arrays = {name: np.asarray(flat[name], float) for name in (*names, *extra) if name in flat}
+        arrays = {name: as_floats(flat[name]) for name in (*names, *extra) if name in flat}
         if "img_size" in flat:
-            sizes = np.unique(np.asarray(flat["img_size"], float).reshape(-1, 2), axis=0)
+            sizes = np.unique(as_floats(flat["img_size"]).reshape(-1, 2), axis=0)
             if sizes.tolist() != [[width, height]]:
                 came = " x ".join(f"{number:g}" for number in sizes[0])
                 raise BridgeError(f"{path}: expected a hand of this picture, {width} x {height}, got of {came}")
@@ -490,25 +491,34 @@ def _of_hamer(values: Mapping[str, Any], path: Path, width: int, height: int) ->
 def _array(value: Any, name: str, path: Path, missing: Bool[ndarray, "21"] | None = None) -> ndarray:
     """Finite numbers of one of the shapes of `name`; of keypoints that are `missing` they may be NaN."""
     with suppress(TypeError, ValueError):
-        array = np.asarray(value, np.int32 if name == "faces" else float)
+        array = as_floats(value)
         fits = any(
             len(array.shape) == len(shape) and all(e in (None, s) for s, e in zip(array.shape, shape, strict=True))
             for shape in _SHAPES[name]
         )
         if fits and are_numbers(array if missing is None else array[~missing]):
-            return array
+            if name != "faces":
+                return array
+            if (array == np.rint(array)).all():
+                return array.astype(np.int32)
     shapes = " or ".join(str(shape).replace("None", "n") for shape in _SHAPES[name])
     raise BridgeError(f"{path}: expected finite numbers of shape {shapes} in {name}, got others: check what wrote it")
 
 
 def _check_finite(estimate: HandEstimate, path: Path) -> None:
-    """Raises BridgeError: small numbers that are divided by, and large ones, may end in none."""
+    """Raises BridgeError: small numbers that are divided by, and large ones, may end in none. So may faces."""
     for name in ("K", *_SHAPES):
         array = getattr(estimate, name)
         if name in KEYPOINTS and array is not None:
             array = array[counted(estimate.keypoint_confidence)]
         if array is not None and not are_numbers(array):
             raise BridgeError(f"{path}: expected numbers that give finite {name}, got others: check what wrote it")
+    if estimate.vertices is not None and estimate.faces is not None and estimate.faces.size:
+        low, high, count = estimate.faces.min(), estimate.faces.max(), len(estimate.vertices)
+        if not 0 <= low <= high < count:
+            raise BridgeError(
+                f"{path}: expected faces of vertices 0 to {count - 1}, got {low} to {high}: check what wrote it"
+            )
 
 
 def _score(value: Any, path: Path) -> float:

@@ -16,7 +16,7 @@ from PIL import Image as Pictures
 
 from bridges import mediapipe_landmarks
 from bridges.command import run_command
-from bridges.geometry import are_numbers, match_boxes, points_box
+from bridges.geometry import are_numbers, as_floats, match_boxes, points_box
 from bridges.pretrained import check_picture, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
@@ -178,10 +178,13 @@ def read_landmarks(path: Path, entry: str, image: Image) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("mediapipe"), list):
         raise BridgeError(f"{path}: expected a list under mediapipe, got none: is it a record, or one of many (entry)?")
     height, width = image.shape[:2]
-    if content.get("size", [width, height]) != [width, height]:
-        came = " x ".join(map(str, content["size"]))
+    if (size := content.get("size", [width, height])) != [width, height]:
+        came = " x ".join(map(str, size)) if isinstance(size, list) else "none"
         raise BridgeError(f"{path}: expected landmarks of this picture, {width} x {height}, got of {came}: record them")
-    for hand in [*content["mediapipe"], *(one for crop in content.get("crops", []) for one in crop)]:
+    crops = content.get("crops", [])
+    if not isinstance(crops, list) or not all(isinstance(crop, list) for crop in crops):
+        raise BridgeError(f"{path}: expected a list of hands for each crop under crops, got others: record them again")
+    for hand in [*content["mediapipe"], *(one for crop in crops for one in crop)]:
         _check_hand(hand, path)
     return content
 
@@ -201,6 +204,8 @@ def _of_boxes(found: dict[str, Any], hands: tuple[Detection, ...]) -> tuple[list
     """What was found in each of the boxes, and notes."""
     chosen, notes = [], []
     crops = found.get("crops") or [[]] * len(hands)
+    if len(crops) != len(hands):
+        raise BridgeError(f"mediapipe: expected {len(hands)} crops, one per box, got {len(crops)}: record them again")
     places = match_boxes([hand.box for hand in hands], [_box(one) for one in found["mediapipe"]])
     for number, (hand, place, crop) in enumerate(zip(hands, places, crops, strict=True)):
         if place is not None:
@@ -223,7 +228,7 @@ def _check_hand(hand: Any, path: Path) -> None:
         raise BridgeError(f"{path}: expected a mediapipe_label Left or Right for each hand: record the landmarks again")
     for name, shape in shapes.items():
         try:
-            array = np.array(hand.get(name), float)
+            array = as_floats(hand.get(name))
         except (TypeError, ValueError):
             array = np.array(np.nan)
         if array.shape != shape or not are_numbers(array):

@@ -26,6 +26,7 @@ from PIL import Image as Pictures
 
 from bridges import from_photo
 from bridges.config import KEYS, Backends, GenerateConfig, generate_config
+from bridges.geometry import as_floats
 from bridges.hands import write_hands
 from bridges.images import on_plain_background
 from bridges.object_commands import ObjectCommand
@@ -350,7 +351,7 @@ def _read_boxes(run: Run) -> tuple[Detection, Detection]:
     values = _read_json(path)
     try:
         hand, thing = (
-            replace(Detection(np.array(values[name].pop("box"), float)), **values[name]) for name in ("hand", "object")
+            replace(Detection(as_floats(values[name].pop("box"))), **values[name]) for name in ("hand", "object")
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BridgeError(f'{path}: expected "hand" and "object", each with a "box" of 4 numbers; mend it') from error

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from bridges.geometry import are_numbers, camera_matrix, match_boxes, mirror_faces, rotation_matrices
+from bridges.geometry import are_numbers, as_floats, camera_matrix, match_boxes, mirror_faces, rotation_matrices
 from bridges.pretrained import check_picture, first_line, one_line, options_of, torch_device
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
@@ -120,7 +120,7 @@ def wilor_estimate(
     """
     try:
         side = "right" if found["is_right"] > 0.5 else "left"
-        values = {name: np.asarray(value, float) for name, value in found["wilor_preds"].items()}
+        values = {name: as_floats(value) for name, value in found["wilor_preds"].items()}
         translation = values["pred_cam_t_full"].reshape(3)
         estimate = HandEstimate(
             side=side,

@@ -21,6 +21,6 @@ def test_a_long_line_keeps_its_beginning_and_its_advice():
 
 
 def test_other_lines_are_as_they_were_written():
-    for line in ("", "Schüssel/mug.obj: 3 × 4 — größer", 'expected "a"; give \'b\''):
+    for line in ("", "Schüssel/mug.obj: 3 × 4 — größer", "expected \"a\"; give 'b'"):
         assert str(FgsError(line)) == line
     assert str(pickle.loads(pickle.dumps(SceneError("a\nb")))) == "a b"
