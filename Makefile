@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed$(if $(EXTRAS),-$(EXTRAS))
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 SKIPPED := .cache/skipped
+FUZZ_EXAMPLES ?= 1000
+FUZZ_SEED ?= 0
 
-.PHONY: demo test test-extras test-packages check mutation clean
+.PHONY: demo test test-extras test-packages check mutation fuzz clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/fgs refine examples/scenes/tumbler --out out/demo --overwrite
@@ -32,6 +34,10 @@ check: $(INSTALLED)
 mutation: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --group mutation
 	$(BIN)/python -m tools.mutation $(MODULES)
+
+# A quarter of an hour; FUZZ_EXAMPLES=20000 inputs for each reader: hours. READERS="mesh 'hand estimate'" for some.
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz.campaign --examples $(FUZZ_EXAMPLES) --seed $(FUZZ_SEED) $(READERS)
 
 $(INSTALLED): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip

@@ -1,5 +1,6 @@
 """Hands from files and from any tool by command, and the check of a tool's parameters against its own mesh."""
 
+import io
 import json
 import os
 import shlex
@@ -33,7 +34,7 @@ from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from bridges.wilor import wilor_estimate
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError, MeshError
-from fgs_jax.files import read_input, read_npz
+from fgs_jax.files import read_input, read_npz, write_file_whole
 from fgs_jax.hand_files import check_hand_source, located_hand
 from fgs_jax.keypoints import counted
 from fgs_jax.mesh_files import read_mesh_file
@@ -422,9 +423,9 @@ def check_hand(estimate: HandEstimate, model: HandModel | None = None) -> float:
 
 
 def write_hands(path: Path, estimates: list[HandEstimate]) -> None:
-    """Writes hands so that `HandFile` reads the same: an npz for one hand, JSON for any number.
+    """Writes hands so that `HandFile` reads the same: an npz for one hand, JSON for any number; whole or not at all.
 
-    Raises ConfigError for several hands in an npz.
+    Raises ConfigError for several hands in an npz, BridgeError where the file cannot be written.
     """
     hands = []
     for estimate in estimates:
@@ -434,9 +435,14 @@ def write_hands(path: Path, estimates: list[HandEstimate]) -> None:
         if len(hands) != 1:
             raise ConfigError(f"{path}: expected one hand for an npz, got {len(hands)}: write JSON")
         keywords: dict[str, Any] = hands[0]
-        np.savez_compressed(path, **keywords)
+        np.savez_compressed(buffer := io.BytesIO(), **keywords)
+        data = buffer.getvalue()
     else:
-        path.write_text(json.dumps({"hands": hands}, default=lambda array: array.tolist()), encoding="utf-8")
+        data = json.dumps({"hands": hands}, default=lambda array: array.tolist()).encode()
+    try:
+        write_file_whole(path, data)
+    except OSError as error:
+        raise BridgeError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

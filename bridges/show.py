@@ -1,7 +1,6 @@
 """All that a scene holds, drawn into one picture, to be looked at before anything is refined."""
 
-import os
-from contextlib import suppress
+import io
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from bridges.from_photo import pose
 from fgs_jax.errors import SceneError
+from fgs_jax.files import write_file_whole
 from fgs_jax.objects import ObjectMesh, simplify
 from fgs_jax.render import render
 from fgs_jax.scene import Scene
@@ -42,16 +42,12 @@ def show_scene(scene: Scene, path: Path, *, overwrite: bool = False) -> None:
         raise SceneError(f"{path}: expected the name of a PNG file; end it with .png")
     if path.exists() and not overwrite:
         raise SceneError(f"{path}: is there already; give another --out, or --overwrite to replace it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    Image.fromarray(overlay(scene)).save(buffer := io.BytesIO(), "PNG")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(overlay(scene)).save(temporary, "PNG")
-        temporary.replace(path)
+        write_file_whole(path, buffer.getvalue())
     except OSError as error:
         raise SceneError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def overlay(scene: Scene) -> UInt8[ndarray, "h w 3"]:

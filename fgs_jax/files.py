@@ -11,6 +11,7 @@ import stat
 import time
 import zipfile
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,17 @@ def _without_long_numbers(data: bytes) -> bytes:
     except (SyntaxError, MemoryError, RecursionError):
         raise ValueError(f"a header that is none: {header[:40]!r}") from None
     return data if header == data[start:end] else data[:start] + header + data[end:]
+
+
+def write_file_whole(path: Path, data: bytes) -> None:
+    """A file with these bytes, or what was there before. Raises OSError where it cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.time_ns()}.new")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_whole(folder: Path, write_files: Callable[[Path], None]) -> None:

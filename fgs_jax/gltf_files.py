@@ -27,7 +27,7 @@ _READ = ("KHR_mesh_quantization", "KHR_materials_", "KHR_texture_", "KHR_lights_
 """Beginnings of the extensions that may be required, since they change no shape or are read."""
 _MOST_EMPTY = 10**6
 """Values of an array of which a file has only those that are not zero."""
-_MOST_AGAIN = 2**22
+_MOST_AGAIN = 2**21
 """Vertices and corners of faces beyond as many as a file has bytes: of what is shown again and again."""
 _LINES, _STRIP, _FAN, _TRIANGLES = (0, 1, 2, 3), 5, 6, 4
 
@@ -274,7 +274,9 @@ def _matrix(node: dict[str, Any]) -> Float64[ndarray, "4 4"]:
     if "matrix" in node:
         return np.array(node["matrix"], np.float64).reshape(4, 4).T
     matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_quat(node.get("rotation", [0, 0, 0, 1])).as_matrix() * node.get("scale", [1, 1, 1])
+    if "rotation" in node:
+        matrix[:3, :3] = Rotation.from_quat(node["rotation"]).as_matrix()
+    matrix[:3, :3] *= node.get("scale", [1, 1, 1])
     matrix[:3, 3] = node.get("translation", [0, 0, 0])
     return matrix
 

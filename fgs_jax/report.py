@@ -24,6 +24,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.camera import Z_NEAR
+from fgs_jax.files import write_file_whole
 from fgs_jax.metrics import CONTACT, GRASP_METRICS, PICTURE_METRICS, Surface, signed_distances
 from fgs_jax.objects import ObjectMesh, simplify
 from fgs_jax.refine import Result, object_at
@@ -94,13 +95,7 @@ def write_report(result: Result, path: Path) -> None:
 
     The file is there whole or not at all. Raises OSError where it cannot be written.
     """
-    document = _document(result)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        temporary.write_text(document, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file_whole(path, _document(result).encode())
 
 
 def write_picture(result: Result, path: Path) -> None:

@@ -22,7 +22,7 @@ _SHORT = 40
 
 
 def read_json(data: bytes, *, constants: bool = False) -> Any:
-    """The value of a JSON file. Refuses NaN and infinity, too, unless `constants`, and characters that no text can have.
+    """The value of a JSON file. Refuses NaN and infinity, too, unless `constants`, and characters that no text has.
 
     `constants`: NaN, Infinity and -Infinity are read as Python's own json writes them, for what checks them itself.
     """

@@ -553,3 +553,59 @@ def test_a_mesh_read_twice_is_the_same_and_its_own(tmp_path):
     first, second = load_object(path), load_object(path)
     assert_array_equal(first.vertices, second.vertices)
     assert not np.shares_memory(first.vertices, replace(first, name="b").vertices)
+
+
+# --- numbers that files may hold, and that no mesh has
+
+
+@pytest.mark.parametrize("most", [1e13, 1e155, 1e300, -1e308])
+def test_a_vertex_that_is_nowhere_is_refused(tmp_path, most):
+    """Of 1e155 the square is infinite: nearest neighbours and areas are none."""
+    vertices = CORNERS.copy()
+    vertices[3, 1] = most
+    for data in (as_ply(vertices, TRIANGLES.tolist()), as_ply(vertices, TRIANGLES.tolist(), "binary_little_endian")):
+        with pytest.raises(MeshError, match=r"vertices as far as 1e\+\d+ from the origin"):
+            load_object(write(tmp_path / "a.ply", data), "unknown")
+    with pytest.raises(MeshError, match=r"expected vertices within 1e\+12 of the origin, came 1e\+"):
+        load_object((vertices, TRIANGLES), "unknown")
+    mesh = load_object((1e9 * CORNERS, TRIANGLES), "unknown")
+    assert volume(mesh) == pytest.approx(480e21, rel=1e-5)
+
+
+def test_an_extent_that_has_no_area_is_refused(tmp_path):
+    with pytest.raises(MeshError, match=r"expected an object, came one of 1e-201; check the mesh"):
+        load_object((1e-200 * CORNERS, TRIANGLES), "unknown")
+    mesh = load_object((1e-9 * CORNERS, TRIANGLES), "unknown")
+    assert len(mesh.faces) == 12
+
+
+@pytest.mark.parametrize("index", ["nan", "inf", "1e30", "0.5"])
+def test_a_corner_that_is_no_whole_number_is_refused(tmp_path, index):
+    text = as_ply(CORNERS, TRIANGLES.tolist()).replace(b"list uchar int", b"list uchar float")
+    head, rows = text.split(b"end_header\n")
+    rows = rows.replace(b"9 3 0 ", f"9 3 {index} ".encode())
+    with pytest.raises(MeshError, match=r"vertices of a face that are no whole numbers"):
+        load_object(write(tmp_path / "a.ply", head + b"end_header\n" + rows))
+
+
+def test_gltf_that_promises_more_than_it_holds(tmp_path):
+    file, data = gltf([ALL])
+    empty = {"count": 10**8, "type": "MAT4", "componentType": 5126, "sparse": {"count": 0}}
+    with pytest.raises(MeshError, match="array 0 has no data"):
+        load_object(write(tmp_path / "a.glb", as_glb(file | {"accessors": [empty, file["accessors"][1]]}, data)))
+    file, data = gltf([{"indices": 10_000 * [0, 1, 2], "type": "<u1"}])
+    shown = file | {"nodes": 100 * [{"mesh": 0}], "scenes": [{"nodes": list(range(100))}]}
+    with pytest.raises(MeshError, match="it shows the same parts so often that they are more than"):
+        load_object(write(tmp_path / "a.glb", as_glb(shown, data)))
+
+
+def test_gltf_with_a_key_twice_or_a_place_before_the_first(tmp_path):
+    file, data = gltf([ALL])
+    text = json.dumps(file)[:-1] + ', "scene": 0}'
+    (tmp_path / "a.gltf").write_text(text)
+    with pytest.raises(MeshError, match="the key 'scene' is there twice"):
+        load_object(tmp_path / "a.gltf")
+    places = {"bufferView": 0, "componentType": 5120}
+    file["accessors"][0]["sparse"] = {"count": 1, "indices": places, "values": {"bufferView": 0}}
+    with pytest.raises(MeshError, match="places of type int8"):
+        load_object(write(tmp_path / "a.glb", as_glb(file, data)))

@@ -291,6 +291,7 @@ def test_side_of_the_choice_is_what_the_user_says():
         ((0, 5, 7), "states 0 to 4"),
         ((0, 2, 5), "left < right"),
         ((0, 4, np.nan), r"finite numbers \(n, 10\)"),
+        ((0, 7, 1e300), r"finite numbers \(n, 10\)"),  # its square is none
     ],
 )
 def test_doh100_wrong_values(tmp_path, change, message):
@@ -307,10 +308,14 @@ def test_doh100_wrong_files(tmp_path):
     np.savez(tmp_path / "pickled.npz", hand_dets=HAND_ROWS, obj_dets=np.array(None, object))
     np.savez(tmp_path / "names.npz", hands=HAND_ROWS)
     np.savez(tmp_path / "none.npz", hand_dets=HAND_ROWS, obj_dets=np.empty((0, 10)))
+    np.savez(tmp_path / "complex.npz", hand_dets=HAND_ROWS * 1j, obj_dets=OBJECT_ROWS)
+    (tmp_path / "uneven.json").write_text(json.dumps({"hand_dets": [HAND_ROWS[0].tolist(), [1]]}))
     (tmp_path / "null.json").write_text(json.dumps({"hand_dets": None, "obj_dets": OBJECT_ROWS.tolist()}))
     for name, message in {
         "nine.npz": r"expected finite numbers \(n, 10\), got float64 \(3, 9\)",
         "pickled.npz": "pickled file",
+        "complex.npz": r"expected finite numbers \(n, 10\), got complex128",
+        "uneven.json": r"expected finite numbers \(n, 10\), got list",
         "names.npz": "expected hand_dets and obj_dets, got keys hands",
         "none.npz": "expected a hand and an object in the picture, got 3 hands, 0 objects",
         "null.json": "got 0 hands, 2 objects",

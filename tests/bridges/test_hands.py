@@ -183,7 +183,7 @@ def test_a_keypoint_that_was_not_found_may_be_nan(tmp_path, suffix):
     np.testing.assert_array_equal(read.keypoints_2d, pixels)
     confidence[4] = 0.5
     write_hands(path, [estimate])
-    with pytest.raises(BridgeError, match="expected finite numbers of shape .* in keypoints_2d"):
+    with pytest.raises(BridgeError, match=r"expected finite numbers of shape .* in keypoints_2d"):
         HandFile(str(path))(np.zeros((120, 160, 3), np.uint8), ())
 
 
@@ -242,6 +242,12 @@ def test_files_that_mean_nothing(tmp_path: Path) -> None:
         "lacks rotation": json.dumps({"side": "left", "pose": np.zeros((15, 3)).tolist()}),
         "got none: check the file": json.dumps({"side": "left"}),
         r"of shape \(21, 2\) in keypoints_2d": json.dumps({"side": "left", "keypoints_2d": keypoints[:5]}),
+        r"of shape \(n, 3\) in faces": json.dumps({"side": "left", "vertices": [[0, 0, 1]], "faces": [[0, 0.5, 0]]}),
+        "faces of vertices 0 to 0, got -1 to 0": json.dumps(
+            {"side": "left", "vertices": [[0, 0, 1]], "faces": [[0, -1, 0]]}
+        ),
+        r"of shape \(21, 2\) in keypoints": json.dumps({"side": "left", "keypoints_2d": [[1e300, 0]] * 21}),
+        "expected WiLoR-mini's result": json.dumps({"is_right": 1, "wilor_preds": [1]}),
         "expected rotations in pose": json.dumps(
             {
                 "side": "left",
@@ -261,6 +267,17 @@ def test_files_that_mean_nothing(tmp_path: Path) -> None:
     fails("expected a name that ends in", HandFile(str(tmp_path / "hand.txt")), PICTURE)
     (tmp_path / "side.json").write_text(json.dumps({"side": "left", "keypoints_2d": keypoints}))
     fails("right as the options say", HandFile(str(tmp_path / "side.json"), side="right"), PICTURE)
+
+
+@pytest.mark.parametrize("change", [{"pred_cam": [[1e-300, 0, 0]]}, {"pred_cam": [[0.9, 1e300, 0]]}], ids=str)
+def test_numbers_that_come_to_nothing_finite_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    output = {"global_orient": [[np.eye(3).tolist()]], "hand_pose": [[np.eye(3).tolist()] * 15], "betas": [[0.0] * 10]}
+    output |= {"pred_cam": [[0.9, 0.0, 0.0]], "box_center": [[300, 200]], "box_size": [200], "right": [1]}
+    path = tmp_path / "hamer.json"
+    path.write_text(json.dumps(output))
+    assert len(HandFile(str(path))(PICTURE)) == 1
+    path.write_text(json.dumps(output | change))
+    fails("finite", HandFile(str(path)), PICTURE)
 
 
 @pytest.mark.parametrize(
@@ -439,6 +456,9 @@ def test_records_that_mean_nothing(tmp_path: Path) -> None:
     cases: dict[str, Any] = {
         "expected landmarks of this picture, 640 x 480, got of 10 x 10": record | {"size": [10, 10]},
         "expected a hand, found none": record | {"mediapipe": []},
+        "expected landmarks of this picture, 640 x 480, got of none": record | {"size": None},
+        "expected a list of hands for each crop": record | {"crops": None},
+        "a list of hands for each crop under crops": record | {"crops": [3]},
         "expected a list under mediapipe": {"tumbler": record},
         "expected a mediapipe_label": record | {"mediapipe": [hand | {"mediapipe_label": "right"}]},
         r"of shape \(21, 2\) in landmarks_px": record | {"mediapipe": [hand | {"landmarks_px": [[1, 2]]}]},
@@ -446,6 +466,9 @@ def test_records_that_mean_nothing(tmp_path: Path) -> None:
     for words, content in cases.items():
         path.write_text(json.dumps(content))
         fails(words, MediaPipe(landmarks=str(path)), PICTURE, ())
+    path.write_text(json.dumps(record | {"crops": [[], []]}))
+    box = Detection(np.array([1.0, 1.0, 9.0, 9.0]))
+    fails("expected 1 crops, one per box, got 2", MediaPipe(landmarks=str(path)), PICTURE, (box,))
     fails("expected an entry cup, got size", MediaPipe(landmarks=str(TUMBLER), entry="cup"), PICTURE, ())
     fails("as JSON, got none", MediaPipe(landmarks=str(tmp_path / "none.json")), PICTURE, ())
     far = Detection(np.array([0.0, 0, 50, 50]))

@@ -207,10 +207,10 @@ def test_a_damaged_record_of_a_run_gets_one_line(config, tmp_path, change):
     write_run(run)
     values = json.loads((run.folder / "run.json").read_text())
     (run.folder / "run.json").write_text(json.dumps(values | change))
-    with pytest.raises(BridgeError, match=f'run.json: expected a value of another type as "{next(iter(change))}"'):
+    with pytest.raises(BridgeError, match=rf'run\.json: expected a value of another type as "{next(iter(change))}"'):
         read_run(run.folder)
     (run.folder / "run.json").write_text(json.dumps({name: values[name] for name in values if name not in change}))
-    with pytest.raises(BridgeError, match="came none; mend it$"):
+    with pytest.raises(BridgeError, match=r"came none; mend it$"):
         read_run(run.folder)
 
 
@@ -220,7 +220,7 @@ def test_a_damaged_record_of_a_stage_gets_one_line(config, tmp_path, change):
     run.stage("boxes").mkdir(parents=True)
     run.record("boxes").parent.mkdir()
     run.record("boxes").write_text(json.dumps({"fingerprint": "", "files": {}} | change))
-    with pytest.raises(BridgeError, match="boxes.json: expected a value of another type"):
+    with pytest.raises(BridgeError, match=r"boxes\.json: expected a value of another type"):
         state(run, "boxes")
 
 

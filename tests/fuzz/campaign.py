@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +35,30 @@ class Worker:
 
     def __init__(self, read: Callable[[Path], Any], most_seconds: int = MOST_SECONDS) -> None:
         self._read, self._most_seconds = read, most_seconds
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def fault(self, path: Path) -> str:
+    def start(self) -> tuple[BaseProcess, Connection]:
         if self._process is None or self._pipe is None:
             context = multiprocessing.get_context("spawn")
             self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(self._read, self._most_seconds, theirs), daemon=True)
-            self._process.start()
+            process = context.Process(target=_serve, args=(self._read, self._most_seconds, theirs), daemon=True)
+            process.start()
             theirs.close()
             self._pipe.recv()  # it is ready
+            self._process = process
+        return self._process, self._pipe
+
+    def fault(self, path: Path) -> str:
+        process, pipe = self.start()
         try:
-            self._pipe.send(path)
-            if self._pipe.poll(10 * self._most_seconds):
-                return self._pipe.recv()
+            pipe.send(path)
+            if pipe.poll(10 * self._most_seconds):
+                return pipe.recv()
             fault = f"time: no answer in {10 * self._most_seconds} s"
         except EOFError:
-            self._process.join()
-            fault = f"killed: {self._process.exitcode} (-24: over {self._most_seconds} s of a processor)"
+            process.join()
+            fault = f"killed: {process.exitcode} (-24: over {self._most_seconds} s of a processor)"
         self.stop()
         return fault
 
@@ -101,12 +107,13 @@ def kind_of(fault: str) -> str:
     return f"{fault.split(':', maxsplit=1)[0]} {places[0] if places else re.sub(r'[0-9]+', '#', fault)[:80]}"
 
 
-def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[str, Plan]]:
-    """How many inputs a reader was given, and the first that failed of each kind."""
+def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[str, Plan], float]:
+    """How many inputs a reader was given, the first that failed of each kind, and the seconds of the slowest."""
     reader, failed = READERS[name], dict[str, Plan]()
-    begun, count = time.monotonic(), 0
+    begun, count, slowest = time.monotonic(), 0, 0.0
     with tempfile.TemporaryDirectory() as made:
         files, worker = reader.files(Path(made)), Worker(reader.read)
+        worker.start()
 
         def fault(plan: Plan) -> str:
             folder = Path(made) / "input"
@@ -118,7 +125,10 @@ def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[
             if time.monotonic() - begun > seconds:
                 break
             count += 1
-            if not (came := fault(plan)) or (kind := kind_of(came)) in failed:
+            asked = time.monotonic()
+            came = fault(plan)
+            slowest = max(slowest, time.monotonic() - asked)
+            if not came or (kind := kind_of(came)) in failed:
                 continue
             least = plan  # without the changes that do not matter
             for k in reversed(range(len(plan.numbers))):
@@ -128,7 +138,7 @@ def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[
             failed[kind] = least
             _keep(name, kind, least, fault(least) or came, Path(made) / "input")
         worker.stop()
-    return count, failed
+    return count, failed, slowest
 
 
 def _keep(name: str, kind: str, plan: Plan, fault: str, made: Path) -> None:
@@ -149,9 +159,10 @@ def main() -> int:
     failures = 0
     for name in options.readers:
         begun = time.monotonic()
-        count, failed = run(name, options.examples, options.seed, options.seconds)
+        count, failed, slowest = run(name, options.examples, options.seed, options.seconds)
         failures += len(failed)
-        print(f"{name}: {count} inputs, {len(failed)} kinds of faults, {time.monotonic() - begun:.0f} s", flush=True)
+        took = f"{time.monotonic() - begun:.0f} s, the slowest {slowest:.1f} s"
+        print(f"{name}: {count} inputs, {len(failed)} kinds of faults, {took}", flush=True)
     return int(failures > 0)
 
 

@@ -75,7 +75,7 @@ def mutated(data: bytes, other: bytes, numbers: list[int]) -> bytes:
     return data
 
 
-def _changes(data: bytes) -> list[Change]:
+def _changes(data: bytes) -> list[Change]:  # noqa: PLR0911
     """Those that fit what a file is; those of its inside are tried most."""
     if data[:2] == b"PK":
         return [_archive] * 6 + [_zip_header, change_bytes]
@@ -120,7 +120,7 @@ def _special(random: Random) -> bytes:
     return struct.pack(random.choice("<>") + kind, random.choice(values))
 
 
-def change_bytes(random: Random, data: bytes, other: bytes) -> bytes:
+def change_bytes(random: Random, data: bytes, other: bytes) -> bytes:  # noqa: PLR0911
     at = _place(random, len(data))
     length = random.choice((1, 1, 2, 4, 8, 40, 400))
     match random.randrange(9):
@@ -312,7 +312,7 @@ def _png(random: Random, data: bytes, other: bytes) -> bytes:
 _DTYPES = ("f2", "f4", "f8", ">f8", "i1", "i8", "u8", "?", "c16", "U3", "S3", "O", "M8[s]", "m8[s]", "V3")
 
 
-def _change_array(random: Random, array: np.ndarray) -> np.ndarray:
+def _change_array(random: Random, array: np.ndarray) -> np.ndarray:  # noqa: PLR0911
     match random.randrange(8):
         case 0:
             with np.errstate(all="ignore"):

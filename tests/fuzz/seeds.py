@@ -37,8 +37,9 @@ def _file(name: str, data: bytes | str, **beside: bytes) -> Seed:
     return Seed({name: data.encode() if isinstance(data, str) else data} | beside)
 
 
-def _npz(compressed: bool = True, **arrays: Any) -> bytes:
-    (np.savez_compressed if compressed else np.savez)(buffer := io.BytesIO(), **arrays)
+def _npz(arrays: Mapping[str, Any], compressed: bool = True) -> bytes:
+    keywords: dict[str, Any] = dict(arrays)
+    (np.savez_compressed if compressed else np.savez)(buffer := io.BytesIO(), **keywords)
     return buffer.getvalue()
 
 
@@ -143,8 +144,8 @@ def hands(folder: Path) -> list[Seed]:
     few = {key: arrays[key] for key in arrays if key != "J"}
     write_pickle(path := folder / "hand.pkl", arrays)
     return [
-        _file("hand.npz", _npz(**few)),
-        _file("MANO_LEFT.npz", _npz(**{key: value for key, value in mirrored(arrays).items() if key != "J"})),
+        _file("hand.npz", _npz(few)),
+        _file("MANO_LEFT.npz", _npz({key: value for key, value in mirrored(arrays).items() if key != "J"})),
         _file("hand.pkl", path.read_bytes()),
     ]
 
@@ -205,8 +206,8 @@ def hand_estimates() -> list[Seed]:
     components = {name: value for name, value in fields.items() if name != "pose"}
     components |= {"pose": [0.3] * 6, "pose_holds": "components", "pose_zero": "mean"}
     return [
-        _file("fields.npz", _npz(**fields)),
-        _file("hamer.npz", _npz(False, **_hamer_fields())),
+        _file("fields.npz", _npz(fields)),
+        _file("hamer.npz", _npz(_hamer_fields(), False)),
         _file("fields.json", json.dumps(fields)),
         _file("hands.json", json.dumps({"hands": [components, fields | {"side": "left"}]})),
         _file("hamer.json", json.dumps(_lists(_hamer_fields(2)))),
@@ -256,6 +257,7 @@ def pictures() -> list[Seed]:
         _file("mask.pgm", _encoded(mask, "PPM")),
         _file("mask.npy", _npy(_mask() > 0)),
     ]
+    Image.init()  # all formats
     for kind, name in (("WEBP", "cut_out.webp"), ("JPEG2000", "picture.jp2"), ("AVIF", "picture.avif")):
         if kind in Image.SAVE:
             seeds.append(_file(name, _encoded(cut_out if kind == "WEBP" else picture, kind)))
@@ -339,7 +341,7 @@ def detections() -> list[Seed]:
     )
     return [
         _file("manual.json", json.dumps(manual)),
-        _file("doh.npz", _npz(hand_dets=hand_rows, obj_dets=object_rows)),
+        _file("doh.npz", _npz({"hand_dets": hand_rows, "obj_dets": object_rows})),
         _file("doh.json", json.dumps({"hand_dets": hand_rows.tolist(), "obj_dets": object_rows.tolist()})),
         Seed({"hands.npy": _npy(hand_rows), "objects.npy": _npy(object_rows)}),
     ]

@@ -49,7 +49,7 @@ def test_a_changed_file_is_read_or_refused_in_a_line(name: str, tmp_path_factory
         database=None,
         deadline=None,
         max_examples=reader.examples,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     )
     @given(PLANS)
     def check(plan: Plan) -> None:
