@@ -26,7 +26,7 @@ from bridges.config import (
 from bridges.stages import Run
 from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
-from fgs_jax.files import output_folder
+from fgs_jax.files import expanded, output_folder
 
 WORDS = ("scene", "generate", "dreambooth", "text-to-grasp", "doctor")
 """The first words that belong here."""
@@ -228,7 +228,7 @@ def dreambooth(data: Positional[Data], resume: Flag = False) -> None:
     from bridges.dreambooth_config import read_config
 
     chosen = read_config(data)
-    output = Path(chosen.output).expanduser()
+    output = expanded(chosen.output)
     # A configuration alone is one that was refused before anything was made.
     if not resume and output.is_dir() and {path.name for path in output.iterdir()} - {"config.json"}:
         raise ConfigError(f"{output}: is there already; go on with --resume, or write another output into {data}")
@@ -278,7 +278,7 @@ def run_text_to_grasp(
     else:
         named = {out / folder_name(prompt): prompt for prompt in read_prompts(prompts)}
     runs = [
-        Run(folder.expanduser().absolute(), prompt.text, prompt.object_name, side, stack)
+        Run(expanded(folder).absolute(), prompt.text, prompt.object_name, side, stack)
         for folder, prompt in named.items()
     ]
     failed = text_to_grasp(runs, until=until, in_process=in_process, tell=lambda line: print(line, flush=True))

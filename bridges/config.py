@@ -11,7 +11,7 @@ from bridges import registry
 from fgs_jax import strict
 from fgs_jax.config import MOST_CONFIG
 from fgs_jax.errors import ConfigError
-from fgs_jax.files import read_input
+from fgs_jax.files import expanded, read_input
 from fgs_jax.shipped import shipped, shipped_path
 
 KINDS = tuple(registry.BACKENDS)
@@ -91,7 +91,7 @@ def load_generate_config(source: str | Path) -> GenerateConfig:
 
     Raises ConfigError for a file that is missing or no YAML, for an unknown key, and for a value that means nothing.
     """
-    path = shipped_path(f"configs/generate/{source}.yaml") if str(source) in STACKS else Path(source).expanduser()
+    path = shipped_path(f"configs/generate/{source}.yaml") if str(source) in STACKS else expanded(source)
     values = read_yaml(path, f", see {_EXAMPLES} for two to copy, or name one of them: {', '.join(STACKS)}")
     return generate_config(values or {}, str(path))
 

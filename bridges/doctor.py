@@ -12,6 +12,7 @@ from bridges import registry
 from bridges.provenance import versions
 from bridges.registry import BACKENDS, Entry
 from fgs_jax.errors import FgsError
+from fgs_jax.files import expanded
 from fgs_jax.shipped import shipped_path
 
 PACKAGES = ("fgs-jax", "jax", "jaxlib", "torch", "torchvision", "transformers", "diffusers", "accelerate", "peft")
@@ -77,7 +78,7 @@ def machine() -> list[str]:
     lines.append(f"JAX runs on: {on_gpu or 'the CPU alone'}" + ("" if on_gpu else ': pip install "fgs-jax[cuda]"'))
     for name, what in PLACES.items():
         place = os.environ.get(name, "")
-        there = f"{place}{'' if Path(place).expanduser().exists() else ', where there is nothing'}"
+        there = f"{place}{'' if expanded(place).exists() else ', where there is nothing'}"
         lines.append(f"${name}: {there if place else f'not set; {what}'}")
     lines.append(f"a page for each stage: {shipped_path('docs/bridges')}")
     return lines
@@ -116,10 +117,10 @@ def _cells(row: Row) -> tuple[str, str, str, str, str, str]:
 
 def _weights(model: str) -> str:
     """Whether a model of the hub, or a folder, is on this machine: "here", "in part" or "not here"."""
-    folder = Path(model).expanduser()
+    folder = expanded(model)
     if not folder.is_dir():
         home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-        cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+        cache = expanded(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
         folder = cache / f"models--{model.replace('/', '--')}"
         if any(folder.glob("blobs/*.incomplete")):
             return "in part"

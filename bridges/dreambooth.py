@@ -38,7 +38,7 @@ from bridges.text_to_image import (
 )
 from bridges.types import Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
-from fgs_jax.files import write_whole
+from fgs_jax.files import expanded, write_whole
 from fgs_jax.strict import read_json
 
 TRAINED = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
@@ -57,7 +57,7 @@ def train(config: Dreambooth) -> Path:
     for what is not installed.
     """
     check_config(config)
-    output = Path(config.output).expanduser().absolute()
+    output = expanded(config.output).absolute()
     _claim(config, output)
     result = output / ("model" if config.method == "full" else "lora")
     last = _last_checkpoint(output)

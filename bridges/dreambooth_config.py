@@ -11,6 +11,7 @@ from bridges.registry import MOST_NUMBER
 from bridges.text_to_image import SD15
 from fgs_jax.config import plain_value
 from fgs_jax.errors import ConfigError
+from fgs_jax.files import expanded, is_name
 from fgs_jax.shipped import shipped
 
 EXAMPLE = shipped("configs/dreambooth.yaml")
@@ -93,7 +94,7 @@ def read_config(path: str | Path) -> Dreambooth:
     Raises ConfigError for a file that there is not, an unknown key, a wrong type, a value that means nothing, an empty
     list and a picture that there is not.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     config: Dreambooth = _from_values(Dreambooth, read_yaml(path), str(path))
     config = replace(config, **{name: _placed(getattr(config, name), path.parent) for name in KINDS})
     check_config(config, f"{path}: ")
@@ -119,7 +120,7 @@ def check_config(config: Dreambooth, where: str = "") -> None:
         for k, pair in enumerate(kind.pairs):
             if not pair.text.strip():
                 raise ConfigError(f"{where}{name}.pairs[{k}].text: expected a text, got an empty one; describe it")
-            if not Path(pair.image).is_file():
+            if not is_name(pair.image) or not Path(pair.image).is_file():
                 raise ConfigError(f"{where}{name}.pairs[{k}].image: {pair.image}: there is no such picture; check it")
 
 
@@ -137,7 +138,7 @@ _MOST = {
 
 
 def _placed(kind: Kind, folder: Path) -> Kind:
-    pairs = (replace(pair, image=str(folder.absolute() / Path(pair.image).expanduser())) for pair in kind.pairs)
+    pairs = (replace(pair, image=str(folder.absolute() / expanded(pair.image))) for pair in kind.pairs)
     return replace(kind, pairs=tuple(pairs))
 
 

@@ -34,6 +34,7 @@ from bridges.pretrained import check_picture, first_line, options_of, torch_devi
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable
+from fgs_jax.files import expanded
 from fgs_jax.shipped import shipped
 
 LICENCE = "HaMeR: MIT; MANO: its own, non-commercial"
@@ -127,7 +128,7 @@ class Hamer:
 
     def _files(self) -> tuple[Path, Path, Path]:
         """Checkpoint, its configuration, and MANO's right hand."""
-        checkpoint = Path(self.checkpoint).expanduser()
+        checkpoint = expanded(self.checkpoint)
         if not checkpoint.is_file():
             raise BridgeError(
                 f"{checkpoint}: expected HaMeR's checkpoint, there is none: run HaMeR's fetch_demo_data.sh, and give "
@@ -137,8 +138,8 @@ class Hamer:
         if not config.is_file():
             raise BridgeError(f"{config}: expected HaMeR's configuration, there is none: it comes with the checkpoint")
         own = _data_folder(checkpoint) / "data" / "mano" / "MANO_RIGHT.pkl"
-        folder = Path(os.environ.get("FGS_MANO_DIR", "")).expanduser()
-        places = [Path(self.mano).expanduser()] if self.mano else [own]
+        folder = expanded(os.environ.get("FGS_MANO_DIR", ""))
+        places = [expanded(self.mano)] if self.mano else [own]
         if not self.mano and os.environ.get("FGS_MANO_DIR"):
             places += [folder / "MANO_RIGHT.pkl", folder / "MANO_RIGHT.npz"]
         for place in places:

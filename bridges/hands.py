@@ -34,7 +34,7 @@ from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from bridges.wilor import wilor_estimate
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError, MeshError
-from fgs_jax.files import read_input, read_npz, write_file_whole
+from fgs_jax.files import expanded, read_input, read_npz, write_file_whole
 from fgs_jax.hand_files import check_hand_source, located_hand
 from fgs_jax.keypoints import counted
 from fgs_jax.mesh_files import read_mesh_file
@@ -105,14 +105,14 @@ class HandFile:
         check_picture(image, "hand file")
         if not self.path:
             raise ConfigError("hand file: expected the option path, got none: name the file")
-        path = Path(self.path).expanduser()
+        path = expanded(self.path)
         estimates = self.read(path, width=image.shape[1], height=image.shape[0])
         if hands and len(hands) != len(estimates):
             raise BridgeError(f"{path}: expected {len(hands)} hands, one per box, got {len(estimates)}: choose one")
         return estimates
 
     def provenance(self) -> Provenance:
-        path = Path(self.path).expanduser()
+        path = expanded(self.path)
         hashes = weight_hashes([path]) if path.is_file() else {}
         return Provenance("file", model=self.path, weights=hashes, options=options_of(self), notes=self._notes)
 
@@ -329,7 +329,7 @@ class HandCommand:
             written = run_command(
                 argv,
                 values,
-                cwd=Path(self.cwd).expanduser(),
+                cwd=expanded(self.cwd),
                 env=self.env,
                 timeout=self.timeout,
                 outputs=self.outputs,

@@ -21,7 +21,7 @@ from bridges.pretrained import check_picture, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
-from fgs_jax.files import read_input
+from fgs_jax.files import expanded, read_input
 from fgs_jax.strict import read_json
 
 SIDES = {"Left": "right", "Right": "left"}
@@ -99,7 +99,7 @@ class MediaPipe:
             backend="mediapipe",
             model="MediaPipe hands, hand_landmark_full",
             versions=self._versions,
-            weights=weight_hashes([Path(self.landmarks).expanduser()]) if self.landmarks else {},
+            weights=weight_hashes([expanded(self.landmarks)]) if self.landmarks else {},
             options=options_of(self),
             licence="Apache-2.0",
             notes=self._notes,
@@ -124,7 +124,7 @@ class MediaPipe:
     def _run(self, image: Image, hands: tuple[Detection, ...]) -> dict[str, Any]:
         python = self._python()
         # A link to the interpreter is what makes the environment, so it is not followed.
-        program = str(Path(python).expanduser().absolute()) if "/" in python else python
+        program = str(expanded(python).absolute()) if "/" in python else python
         with tempfile.TemporaryDirectory(prefix="fgs_mediapipe_") as name:
             folder = Path(name)
             Pictures.fromarray(image).save(folder / "image.png")
@@ -157,7 +157,7 @@ class MediaPipe:
         return self.python or os.environ.get(PYTHON, "")
 
     def _recorded(self, image: Image) -> dict[str, Any]:
-        return read_landmarks(Path(self.landmarks).expanduser(), self.entry, image)
+        return read_landmarks(expanded(self.landmarks), self.entry, image)
 
 
 def read_landmarks(path: Path, entry: str, image: Image) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from bridges.pretrained import check_picture, options_of
 from bridges.provenance import weight_hashes
 from bridges.types import Image, Mask, Mesh, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
+from fgs_jax.files import expanded
 from fgs_jax.shipped import shipped
 
 DOCS = shipped("docs/bridges/objects.md")
@@ -145,7 +146,7 @@ class ObjectCommand:
 
     def _in_checkout(self, template: str) -> Path:
         values = self._values()
-        return Path(values["checkout"]) / Path(fill(template, values)).expanduser()
+        return Path(values["checkout"]) / expanded(fill(template, values))
 
     def _check_installed(self, where: str) -> None:
         if not self.checkout:
@@ -237,7 +238,7 @@ class MeshFile:
 
 
 def _absolute(path: str) -> Path:
-    return Path(path).expanduser().absolute()
+    return expanded(path).absolute()
 
 
 def _revision(checkout: Path) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from bridges.provenance import model_files, versions, weight_hashes
 from bridges.types import Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError, FgsError
+from fgs_jax.files import expanded
 
 
 def check_picture(image: Any, backend: str) -> None:
@@ -128,7 +129,7 @@ def _from_hub(class_name: str, method: str, model: str, revision: str | None, ba
     import transformers
 
     quiet()
-    name = str(Path(model).expanduser()) if Path(model).expanduser().is_dir() else model
+    name = str(expanded(model)) if expanded(model).is_dir() else model
     try:
         return getattr(getattr(transformers, class_name), method)(name, revision=revision or "main", **options)
     except Exception as error:

@@ -6,6 +6,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from fgs_jax.files import expanded
+
 
 def versions(*packages: str) -> dict[str, str]:
     """Of the packages that are installed."""
@@ -34,7 +36,7 @@ def weight_hashes(files: Iterable[Path]) -> dict[str, str]:
 
 def model_files(model: str, revision: str | None = None) -> tuple[str, list[Path]]:
     """Revision and weight files of a model that was loaded, by its id on the hub or its folder."""
-    folder = Path(model).expanduser()
+    folder = expanded(model)
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.constants import HF_HUB_CACHE

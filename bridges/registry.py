@@ -19,11 +19,14 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from fgs_jax.errors import BridgeUnavailable, ConfigError
+from fgs_jax.files import is_name
 from fgs_jax.shipped import shipped
 
 GROUP = "fgs_jax.bridges"
 MOST_NUMBER = 2**32
 """In an option of any back end."""
+PATHS = ("path", "objects_path", "images", "checkpoint", "config", "landmarks", "model", "lora", "checkout")
+"""Options of back ends that name a file or a folder, or a thing of that name elsewhere."""
 EXTRA = 'pip install "fgs-jax[bridges]"'
 HANDS = f"see {shipped('docs/bridges/hands.md')}"
 OBJECTS = f"see {shipped('docs/bridges/objects.md')}"
@@ -139,10 +142,22 @@ def check_values(where: str, options: Mapping[str, Any], types: Mapping[str, Any
         if known and (not isinstance(value, taken) or (isinstance(value, bool) and bool not in known)):
             names = " or ".join("nothing" if one is NoneType else one.__name__ for one in known)
             raise ConfigError(f"{where}: {option}: expected {names}, got {value!r:.40}; change it")
+        if option in (*PATHS, *_PLACES):
+            _check_names(f"{where}: {option}", value)
         if isinstance(value, int | float) and not abs(value) <= MOST_NUMBER:
             raise ConfigError(
                 f"{where}: {option}: expected a number of at most {MOST_NUMBER}, got {value!s:.9}; change it"
             )
+
+
+_PLACES = ("mano", "folder", "cwd", "python", "hand_model")
+"""Options that name a file or a folder and nothing else."""
+
+
+def _check_names(where: str, value: Any) -> None:
+    for name in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(name, str | os.PathLike) and not is_name(os.fspath(name)):
+            raise ConfigError(f"{where}: expected a path, got {name!s:.40}, a name that no file can have; change it")
 
 
 _TAKEN_AS: dict[type, tuple[type, ...]] = {float: (int,), str: (os.PathLike,), list: (tuple,)}

@@ -1,7 +1,6 @@
 """Shap-E (Jun and Nichol 2023) from diffusers: a coarse mesh of a picture, installed by pip alone."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from bridges.pretrained import check_picture, one_line, options_of, quiet, torch
 from bridges.provenance import model_files, versions, weight_hashes
 from bridges.types import Image, Mask, Mesh, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
+from fgs_jax.files import expanded
 
 NAME = "object.shap-e"
 
@@ -96,7 +96,7 @@ class ShapE:
 
         quiet()
         device = torch_device(self.device, NAME)
-        folder = Path(self.model).expanduser()
+        folder = expanded(self.model)
         model = str(folder) if folder.is_dir() else self.model
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         options = {"revision": self.revision or "main", "variant": self.variant}

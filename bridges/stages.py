@@ -33,6 +33,7 @@ from bridges.object_commands import ObjectCommand
 from bridges.pretrained import first_line
 from bridges.process import end_with_parent, logged, on_host
 from bridges.provenance import sha256, versions
+from bridges.registry import PATHS
 from bridges.segment import read_mask
 from bridges.text_to_image import generate, read_picture
 from bridges.types import Detection, HandEstimate, Image
@@ -40,7 +41,7 @@ from fgs_jax import cli
 from fgs_jax.command_ends import STOPPED
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
-from fgs_jax.files import read_input
+from fgs_jax.files import expanded, read_input
 from fgs_jax.fingerprints import code_mark, config_mark, hand_mark
 from fgs_jax.scene_files import save_scene
 from fgs_jax.strict import read_json
@@ -57,8 +58,6 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 """The stages whose files a stage reads."""
 RECORDS, WORK, RUN = "records", ".work", "run.json"
-PATHS = ("path", "objects_path", "images", "checkpoint", "config", "landmarks", "model", "lora", "checkout")
-"""Options of back ends that name a file or a folder, or a thing of that name elsewhere."""
 MOST_HASHED = 64 << 20
 """Bytes; of a larger input file, size and time stand for the content."""
 
@@ -380,7 +379,7 @@ def _by_content(options: Any, name: str = "") -> Any:
         return [_by_content(item, name) for item in options]
     if not isinstance(options, str) or not _is_path(options, name):
         return options
-    path = Path(options).expanduser()
+    path = expanded(options)
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # a text that is none after all
         if path.is_file():
             return {"file": _mark(path)}

@@ -17,7 +17,7 @@ from bridges.provenance import model_files, versions, weight_hashes
 from bridges.types import Image, Provenance, TextToImage
 from fgs_jax import pictures
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
-from fgs_jax.files import read_input, write_whole
+from fgs_jax.files import expanded, read_input, write_whole
 from fgs_jax.strict import read_json
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -198,7 +198,7 @@ class Files:
         return [read_picture(Path(self.images[(seed + k) % len(self.images)])) for k in range(n)]
 
     def provenance(self) -> Provenance:
-        paths = [Path(name).expanduser() for name in self.images]
+        paths = [expanded(name) for name in self.images]
         return Provenance(
             backend="files",
             weights=weight_hashes(path for path in paths if path.is_file()),
@@ -252,7 +252,7 @@ def write_generated(generated: Generated, folder: Path) -> None:
         write_provenance(temporary, generated.provenance)
 
     try:
-        write_whole(folder.expanduser().absolute(), write_files)
+        write_whole(expanded(folder).absolute(), write_files)
     except OSError as error:
         raise BridgeError(
             f"{folder}: cannot be written ({error.strerror}); free some space or choose another"
@@ -289,7 +289,7 @@ def load_pipeline(
             f'diffusers: cannot be imported ({first_line(error)}): pip install "fgs-jax[bridges]"'
         ) from error
     quiet()
-    folder = Path(model).expanduser()
+    folder = expanded(model)
     source = str(folder) if folder.is_dir() else model
     options: dict[str, Any] = {"revision": revision or None}
     try:
@@ -323,7 +323,7 @@ def load_pipeline(
 
 def licence(model: str) -> str:
     """Of a model known here, or of the one that a folder of ours was trained from."""
-    with_record = Path(model).expanduser() / "provenance.json"
+    with_record = expanded(model) / "provenance.json"
     if with_record.is_file():
         with suppress(ValueError, AttributeError):
             return str(read_json(with_record.read_bytes()).get("licence", ""))
@@ -365,7 +365,7 @@ def _check_missing(model: str, part: str, absent: set[str]) -> None:
 
 
 def _lora_file(lora: str) -> Path:
-    path = Path(lora).expanduser()
+    path = expanded(lora)
     if path.is_dir():
         files = sorted(path.glob("*.safetensors"))
         if path / LORA_FILE in files:

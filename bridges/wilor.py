@@ -18,6 +18,7 @@ from bridges.pretrained import check_picture, first_line, one_line, options_of, 
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
+from fgs_jax.files import expanded
 from fgs_jax.shipped import shipped
 
 FILES = ("wilor_final.ckpt", "detector.pt", "MANO_RIGHT.pkl")
@@ -80,7 +81,7 @@ class Wilor:
 
     def _folder(self) -> Path:
         if self.folder:
-            return Path(self.folder).expanduser()
+            return expanded(self.folder)
         import wilor_mini
 
         return Path(next(iter(wilor_mini.__path__)))

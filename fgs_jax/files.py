@@ -60,6 +60,17 @@ def read_input(
         raise error(f"{str(path)[:200]!r}: expected {expected}, came a name that no file can have") from cause
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with the home in place of "~"; as it stands where there is no such home, so that no file is there."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for the home of nobody
+
+
+def is_name(path: str | os.PathLike[str]) -> bool:
+    """Whether a file or folder can have that name, so that it can be asked whether it is there."""
+    name = os.fsencode(path)
+    return len(name) < 3000 and b"\0" not in name and all(len(part) <= 255 for part in name.split(b"/"))
+
+
 def output_folder(path: Path, error: type[FgsError], *, shared: bool = False) -> Path:
     """The absolute path of a folder that is to be made, or replaced, where `path` says, links followed.
 

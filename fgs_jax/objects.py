@@ -23,6 +23,7 @@ from scipy.spatial import ConvexHull, KDTree, QhullError
 from fgs_jax import simplifying
 from fgs_jax.distance import DistanceGrid
 from fgs_jax.errors import MeshError
+from fgs_jax.files import expanded
 from fgs_jax.mesh_checks import (
     MOST_COORDINATE,
     check_corners,
@@ -113,7 +114,7 @@ def load_object(
         raise MeshError(f'expected a size of "metric" or "unknown", came "{size}"; choose one of the two')
     repairs: list[str] = []
     if isinstance(source, (str, Path)):
-        path = Path(source).expanduser()
+        path = expanded(source)
         where, name = str(path), name or path.stem
         vertices, faces = read_mesh_file(path, repairs)
     else:

@@ -37,7 +37,7 @@ from numpy import ndarray
 from PIL import Image
 
 from fgs_jax.errors import SceneError
-from fgs_jax.files import read_input, read_npz, write_whole
+from fgs_jax.files import expanded, read_input, read_npz, write_whole
 from fgs_jax.hand_files import located_hand
 from fgs_jax.objects import ObjectMesh, load_object
 from fgs_jax.pictures import NotAMaskError, read_mask, read_picture
@@ -88,7 +88,7 @@ def save_scene(scene: Scene, folder: str | Path, overwrite: bool = False) -> Non
     Raises SceneError for a scene that `check_scene` refuses, where the folder is there already, where it holds other
     files than a scene's, and where it cannot be written. Raises MeshError for a mesh that `load_object` refuses.
     """
-    folder = Path(folder).expanduser().resolve()
+    folder = expanded(folder).resolve()
     try:
         check_scene(scene)
         files = _encoded(scene)

@@ -9,12 +9,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bridges import types
-from bridges.registry import BACKENDS, create, missing, names
+from bridges.registry import BACKENDS, check_values, create, missing, names
 from bridges.types import Provenance
-from fgs_jax.errors import BridgeUnavailable, ConfigError
+from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 
 PROTOCOLS = {
     "text_to_image": types.TextToImage,
@@ -221,3 +222,19 @@ def test_an_option_of_another_type_is_one_line(kind, name, options, message):
     with pytest.raises(ConfigError) as caught:
         create(kind, name, **options)
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value) and len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "a/" + "é" * 200 + "/b", "a\0b", "a/" * 2000], ids=["long", "bytes", "null", "deep"]
+)
+@pytest.mark.parametrize(
+    "kind,backend,option", [("object", "triposr", "checkout"), ("hand", "file", "path"), ("hand", "hamer", "mano")]
+)
+def test_names_that_no_file_can_have_are_refused(kind, backend, option, name):
+    with pytest.raises(ConfigError, match=f"{option}: expected a path, got .*a name that no file can have; change it$"):
+        check_values(f"{kind}.{backend}", {option: name}, {option: str})
+
+
+def test_the_home_of_nobody_is_a_line(tmp_path):
+    with pytest.raises(BridgeError, match="a name that no file can have"):
+        create("hand", "file", path="~nobody-here/hand.json")(np.zeros((4, 4, 3), np.uint8), ())
