@@ -126,7 +126,7 @@ class HandFile:
         with np.errstate(all="ignore"):  # what is not finite is refused below
             estimates = self._of_values(values, path, width, height)
         for estimate in estimates:
-            _check_finite(estimate, path)
+            _check_estimate(estimate, path)
         return [self._with_camera(one, width, height) for one in estimates]
 
     def _of_values(self, values: dict[str, Any], path: Path, width: int, height: int) -> list[HandEstimate]:
@@ -498,11 +498,7 @@ def _array(value: Any, name: str, path: Path, missing: Bool[ndarray, "21"] | Non
     """Finite numbers of one of the shapes of `name`; of keypoints that are `missing` they may be NaN."""
     with suppress(TypeError, ValueError):
         array = as_floats(value)
-        fits = any(
-            len(array.shape) == len(shape) and all(e in (None, s) for s, e in zip(array.shape, shape, strict=True))
-            for shape in _SHAPES[name]
-        )
-        if fits and are_numbers(array if missing is None else array[~missing]):
+        if _fits(array, name) and are_numbers(array if missing is None else array[~missing]):
             if name != "faces":
                 return array
             if (array == np.rint(array)).all():
@@ -511,10 +507,21 @@ def _array(value: Any, name: str, path: Path, missing: Bool[ndarray, "21"] | Non
     raise BridgeError(f"{path}: expected finite numbers of shape {shapes} in {name}, got others: check what wrote it")
 
 
-def _check_finite(estimate: HandEstimate, path: Path) -> None:
-    """Raises BridgeError: small numbers that are divided by, and large ones, may end in none. So may faces."""
-    for name in ("K", *_SHAPES):
+def _fits(array: ndarray, name: str) -> bool:
+    return any(
+        len(array.shape) == len(shape) and all(e in (None, s) for s, e in zip(array.shape, shape, strict=True))
+        for shape in _SHAPES[name]
+    )
+
+
+def _check_estimate(estimate: HandEstimate, path: Path) -> None:
+    """Raises BridgeError for arrays of other shapes, of a tool's result, and for faces of vertices that are not there;
+    small numbers that are divided by, and large ones, may end in none that is finite.
+    """
+    for name in _SHAPES:
         array = getattr(estimate, name)
+        if array is not None and not _fits(array, name):
+            raise BridgeError(f"{path}: expected what gives {name}, came arrays for {array.shape}: check what wrote it")
         if name in KEYPOINTS and array is not None:
             array = array[counted(estimate.keypoint_confidence)]
         if array is not None and not are_numbers(array):

@@ -278,6 +278,8 @@ def test_numbers_that_come_to_nothing_finite_are_refused(tmp_path: Path, change:
     assert len(HandFile(str(path))(PICTURE)) == 1
     path.write_text(json.dumps(output | change))
     fails("finite", HandFile(str(path)), PICTURE)
+    path.write_text(json.dumps(output | {"pred_keypoints_3d": [[[0, 0, 1]] * 3]}))
+    fails(r"expected what gives keypoints_2d, came arrays for \(3, 2\)", HandFile(str(path)), PICTURE)
 
 
 @pytest.mark.parametrize(
