@@ -224,7 +224,7 @@ def _of_boxes(found: dict[str, Any], hands: tuple[Detection, ...]) -> tuple[list
 
 def _check_hand(hand: Any, path: Path) -> None:
     shapes = {"landmarks_px": (21, 2), "landmarks_rel_z_px": (21,), "world_landmarks_m": (21, 3), "score": ()}
-    if not isinstance(hand, dict) or hand.get("mediapipe_label") not in SIDES:
+    if not isinstance(hand, dict) or hand.get("mediapipe_label") not in tuple(SIDES):
         raise BridgeError(f"{path}: expected a mediapipe_label Left or Right for each hand: record the landmarks again")
     for name, shape in shapes.items():
         try:

@@ -463,6 +463,7 @@ def test_records_that_mean_nothing(tmp_path: Path) -> None:
         "a list of hands for each crop under crops": record | {"crops": [3]},
         "expected a list under mediapipe": {"tumbler": record},
         "expected a mediapipe_label": record | {"mediapipe": [hand | {"mediapipe_label": "right"}]},
+        "expected a mediapipe_label Left or Right": record | {"mediapipe": [hand | {"mediapipe_label": {}}]},
         r"of shape \(21, 2\) in landmarks_px": record | {"mediapipe": [hand | {"landmarks_px": [[1, 2]]}]},
     }
     for words, content in cases.items():
