@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.readers import READERS, Plan, fault_of, input_of, plans
-from tests.fuzz.seeds import ROOT
+from tests.fuzz.seeds import ROOT, found
 
 MOST_BYTES, MOST_SECONDS = 2 * 2**30, 20
 KEPT = ROOT / ".cache" / "fuzz"
@@ -112,23 +112,24 @@ def run(name: str, examples: int, seed: int, seconds: float) -> tuple[int, dict[
     reader, failed = READERS[name], dict[str, Plan]()
     begun, count, slowest = time.monotonic(), 0, 0.0
     with tempfile.TemporaryDirectory() as made:
-        files, worker = reader.files(Path(made)), Worker(reader.read)
+        files, worker = [*reader.files(Path(made)), *found(name)], Worker(reader.read)
         worker.start()
 
         def fault(plan: Plan) -> str:
             folder = Path(made) / "input"
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            return worker.fault(input_of(files, plan, folder))
+            path, asked = input_of(files, plan, folder), time.monotonic()
+            came = worker.fault(path)
+            nonlocal slowest
+            slowest = max(slowest, time.monotonic() - asked)
+            return came
 
         for plan in islice(plans(len(files), seed), examples):
             if time.monotonic() - begun > seconds:
                 break
             count += 1
-            asked = time.monotonic()
-            came = fault(plan)
-            slowest = max(slowest, time.monotonic() - asked)
-            if not came or (kind := kind_of(came)) in failed:
+            if not (came := fault(plan)) or (kind := kind_of(came)) in failed:
                 continue
             least = plan  # without the changes that do not matter
             for k in reversed(range(len(plan.numbers))):

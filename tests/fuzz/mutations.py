@@ -71,7 +71,7 @@ def mutated(data: bytes, other: bytes, numbers: list[int]) -> bytes:
     for number in numbers:
         random = Random(number)
         change = random.choice(_changes(data))
-        data = change(random, data, other)[: 2**22]
+        data = change(random, data, other)[: 2**21]
     return data
 
 
