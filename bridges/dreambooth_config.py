@@ -131,7 +131,7 @@ _COUNTS = (
 
 
 _MOST = {
-    **{"seed": 2**32 - 1, "resolution": 8192, "batch": 1024, "accumulation": 4096, "rank": 4096, "learning_rate": 10},
+    **{"seed": 2**32 - 1, "resolution": 8192, "batch": 1024, "accumulation": 4096, "rank": 4096, "learning_rate": 1e30},
     **{"prior_images": 1_000_000, "prior_steps": 10_000, "checkpoints_kept": 1_000_000},
 }
 """What a number may be; MOST_NUMBER where it is not named."""
