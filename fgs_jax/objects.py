@@ -529,11 +529,10 @@ def _inside_nodes(mesh: ObjectMesh, nodes: np.ndarray, distance: np.ndarray, vox
     region; what the lid adds is then taken off again.
     """
     vertices, lid = _lid(mesh.vertices, mesh.faces)
-    lid_winding, to_surface = np.zeros(len(nodes)), distance
+    to_surface, to_lid = distance, np.full(len(nodes), np.inf)
     if len(lid):
         to_lid = _distance(vertices, lid, nodes)
         distance = np.minimum(distance, to_lid)
-        lid_winding = _winding_at(vertices, lid, nodes, to_lid)[0]
     region = np.zeros((round(len(nodes) ** (1 / 3)),) * 3, np.int64)
     distance = distance.reshape(region.shape)
     ndimage.label(distance > voxel / 2, output=region)
@@ -545,6 +544,10 @@ def _inside_nodes(mesh: ObjectMesh, nodes: np.ndarray, distance: np.ndarray, vox
     region = region.ravel()
     asked = np.union1d(np.flatnonzero(region == 0), np.unique(region, return_index=True)[1])
     answer = _winding_at(mesh.vertices, mesh.faces, nodes[asked], to_surface[asked])[0]
+    lid_winding = np.zeros(len(nodes))
+    if len(lid):
+        needed = np.union1d(asked, np.flatnonzero(close_to_lid(vertices, lid, to_lid)))
+        lid_winding[needed] = _winding_at(vertices, lid, nodes[needed], to_lid[needed])[0]
     of_region = np.zeros(region.max() + 1)
     of_region[region[asked]] = np.rint(answer + lid_winding[asked])
     winding = of_region[region] - lid_winding
@@ -614,11 +617,21 @@ def _doubtful(exact: np.ndarray, closest: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _lid(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices and faces of a cone over all open edges, which closes the surface wherever its tip is."""
+    """Vertices and faces of a cone over the open edges of each hole, which closes it wherever its tip is: in its
+    middle, where the cone is small."""
     edges, net = _net_edges(faces)
     edges = np.repeat(np.where(net[:, None] > 0, edges[:, ::-1], edges), np.abs(net), axis=0)
-    tip = np.full((len(edges), 1), len(vertices))
-    return np.concatenate([vertices, vertices.mean(axis=0)[None]]), np.concatenate([edges, tip], axis=1)
+    count = len(vertices)
+    joined = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
+    hole = np.unique(connected_components(joined, directed=False)[1][edges[:, 0]], return_inverse=True)[1]
+    tips = np.stack([_mean_by(vertices[edges[:, 0], axis], hole) for axis in range(3)], axis=1)
+    return np.concatenate([vertices, tips]), np.concatenate([edges, count + hole[:, None]], axis=1)
+
+
+def close_to_lid(vertices: np.ndarray, lid: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Whether a lid's winding number may reach one half, at points so far from it: elsewhere it decides nothing."""
+    area = np.linalg.norm(_double_areas(vertices[lid]), axis=1).sum() / 2
+    return 2 * np.pi * distance**2 <= area  # a surface fills at most area / distance^2 of the sphere's 4 pi
 
 
 def _same_place(vertices: np.ndarray, tolerance: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
 
-from fgs_jax.objects import _fast_winding, _lid, _winding, exact_is_quick
+from fgs_jax.objects import _distance, _fast_winding, _lid, _winding, close_to_lid, exact_is_quick
 from fgs_jax.render import _candidates
 
 _MOST_VOXELS = 2_000_000
@@ -58,9 +58,12 @@ class _Solid(NamedTuple):
         winding = grid_winding(vertices, np.arange(len(vertices)).reshape(-1, 3), (nx, ny, nz))
         if len(self.lid[1]) and asked.any():
             centres = low + (np.argwhere(asked) + 0.5) * side
+            close = close_to_lid(*self.lid, _distance(*self.lid, centres))
+            number = _winding if exact_is_quick(self.lid[1], centres[close]) else _fast_winding
+            share = np.zeros(len(centres))
+            share[close] = number(*self.lid, centres[close])
             winding = winding.astype(float)
-            number = _winding if exact_is_quick(self.lid[1], centres) else _fast_winding
-            winding[asked] -= number(*self.lid, centres)
+            winding[asked] -= share
             winding[~asked] = 0
         return winding > 0.5
 

@@ -770,3 +770,18 @@ def test_the_cube_holds_the_mesh_and_its_margin(margin):
 def test_a_grid_without_room_is_refused():
     with pytest.raises(MeshError, match="expected room for the object in the grid, came 5 nodes, a margin of 2; use"):
         distance_grid(load_object(BOX), 5)
+
+
+def test_each_hole_has_a_lid_of_its_own_which_decides_nothing_far_away():
+    ball = trimesh.creation.icosphere(3, 0.04)
+    faces = np.asarray(ball.faces)[np.abs(ball.triangles_center[:, 2]) < 0.035]
+    vertices, lid = objects._lid(np.asarray(ball.vertices), faces)
+    assert objects.is_balanced(np.concatenate([faces, lid]))
+    a, b, c = np.moveaxis(vertices[lid], 1, 0)
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
+    assert area == pytest.approx(2 * np.pi * (0.04**2 - 0.035**2), rel=0.2), "two discs, and no cone between them"
+    points = np.random.default_rng(0).uniform(-0.06, 0.06, (4000, 3))
+    close = objects.close_to_lid(vertices, lid, objects._distance(vertices, lid, points))
+    winding = np.abs(objects._winding(vertices, lid, points))
+    assert winding[~close].max() < 0.5 and winding[close].max() > 0.4
+    assert 0.05 < close.mean() < 0.5
