@@ -1,5 +1,6 @@
 """Settings for all tests: float32 as users have it, no silent broadcasting, compiled programs kept between runs."""
 
+import signal
 from pathlib import Path
 
 import jax
@@ -11,6 +12,9 @@ from fgs_jax.compiling import keep_programs
 jax.config.update("jax_numpy_rank_promotion", "raise")
 keep_programs(Path(__file__).parent.parent / ".cache" / "jax")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # small programs are most of the compilation
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Skipped:
