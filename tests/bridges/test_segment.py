@@ -11,7 +11,7 @@ from bridges import segment
 from bridges.geometry import mask_box
 from bridges.images import large_parts
 from bridges.registry import create
-from fgs_jax.errors import BridgeError, BridgeUnavailable
+from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from tests.bridges.tiny_vision import IMAGE_SIZE, SAVERS, picture, tumbler
 
 torch = pytest.importorskip("torch", reason='pip install "fgs-jax[bridges]"')
