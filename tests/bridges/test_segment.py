@@ -390,7 +390,7 @@ def test_a_mask_file_is_read_as_a_scene_s(tmp_path):
             create("segmenter", "file", path=str(tmp_path / name))(picture(), box=BOX)
         assert str(caught.value).startswith("file: ")
         assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigError, match="expected a path, got .*a name that no file can have"):
+    with pytest.raises(ConfigError, match=r"expected a path, got .*a name that no file can have"):
         create("segmenter", "file", path=str(tmp_path / ("x" * 300 + ".png")))
 
 
