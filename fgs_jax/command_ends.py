@@ -39,6 +39,7 @@ def run_command(command: Callable[[], int], *, own: bool, go_on: str = "") -> in
 
 
 AGAIN = 5.0
+"""Seconds after a signal until another one is heeded."""
 
 
 class Stopped(KeyboardInterrupt):
