@@ -15,17 +15,17 @@ import tyro
 from jaxtyping import Array
 
 from benchmarks.photos import DATA, exact_scenes, photo_scene, photos, unknown_size
-from fgs_jax import metrics
 from fgs_jax.config import FAST, PAPER, ContactConfig, RefineConfig
-from fgs_jax.contact import ContactProblem, Grasp, begin_grasp, found, grasp_round
-from fgs_jax.contact_stage import closed_faces
 from fgs_jax.errors import SceneError
-from fgs_jax.hand import hand
-from fgs_jax.hand_anatomy import vertex_normals
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.objects import ObjectMesh, distance_grid, load_object, sample_points
-from fgs_jax.opa import DRAWN_FACES
-from fgs_jax.refine import refine
+from fgs_jax.hands.anatomy import vertex_normals
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import hand
+from fgs_jax.objects.mesh import ObjectMesh, distance_grid, load_object, sample_points
+from fgs_jax.results import metrics
+from fgs_jax.stages.contact import ContactProblem, Grasp, begin_grasp, found, grasp_round
+from fgs_jax.stages.contact_stage import closed_faces
+from fgs_jax.stages.opa import DRAWN_FACES
+from fgs_jax.stages.refine import refine
 from fgs_jax.types import Camera, HandModel, HandParams
 
 THIN = ("wineglass", "scissors", "knife")

@@ -19,13 +19,13 @@ import tyro
 from jax.experimental import topologies
 
 from benchmarks.timing import machine, write_section
-from fgs_jax import grasps, opa
 from fgs_jax.config import FAST, FAST_CONTACT, FAST_OPA
-from fgs_jax.contact import ContactProblem, Grasp
-from fgs_jax.distance import DistanceGrid
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.opa import PoseState, room
-from fgs_jax.restarts import OTHER_WIDTHS, kept
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.objects.distance import DistanceGrid
+from fgs_jax.solve.restarts import OTHER_WIDTHS, kept
+from fgs_jax.stages import grasps, opa
+from fgs_jax.stages.contact import ContactProblem, Grasp
+from fgs_jax.stages.opa import PoseState, room
 from fgs_jax.types import Camera, HandParams
 
 NAME, FLOAT_OPERATIONS = "NVIDIA H200", 67e12

@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Int
 from numpy import ndarray
 from scipy.spatial import KDTree
 
-from fgs_jax.hand import hand, joint_angles, pose_from_joint_angles
-from fgs_jax.hand_anatomy import FINGER_JOINTS, REGION_NAMES, unit
-from fgs_jax.hand_files import load_hand_model
+from fgs_jax.hands.anatomy import FINGER_JOINTS, REGION_NAMES, unit
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import hand, joint_angles, pose_from_joint_angles
 from fgs_jax.types import Hand, HandModel, HandParams
 
 CANDIDATES = 24

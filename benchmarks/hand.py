@@ -23,8 +23,8 @@ from body_models.mano.jax import MANO as JaxMano  # noqa: N811
 from body_models.mano.torch import MANO as TorchMano  # noqa: N811
 
 from benchmarks.timing import interleaved_medians, limit_threads, machine, peak_memory, timed, write_section
-from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import hand
 from fgs_jax.types import HandParams
 from tests.synthetic_mano import synthetic_mano, write_npz, write_pickle
 

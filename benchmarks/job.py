@@ -32,9 +32,9 @@ def run(started: float) -> None:
 
     from benchmarks.photos import SCENES, TUMBLERS  # noqa: PLC0415
     from fgs_jax.cli import start_up  # noqa: PLC0415
-    from fgs_jax.refine import refine  # noqa: PLC0415
-    from fgs_jax.results import write_result  # noqa: PLC0415
-    from fgs_jax.scene_files import load_scene  # noqa: PLC0415
+    from fgs_jax.picture.scene_files import load_scene  # noqa: PLC0415
+    from fgs_jax.results.write import write_result  # noqa: PLC0415
+    from fgs_jax.stages.refine import refine  # noqa: PLC0415
 
     start_up()
     spent = dict.fromkeys(PARTS, 0.0)

@@ -17,12 +17,12 @@ from jaxtyping import Array, Float
 from benchmarks.opa import as_scene
 from benchmarks.scenes import add_s, diameter, make_scene
 from benchmarks.shapes import SHAPES
-from fgs_jax import opa
 from fgs_jax.config import FAST_OPA
-from fgs_jax.distance import nearest
-from fgs_jax.opa import PoseProblem, PoseState, opa_terms, pose_problem, run_phase, start_translation
-from fgs_jax.restarts import best_of, kept, random_rotations, run_blocks
-from fgs_jax.solve import Solution, least_squares
+from fgs_jax.objects.distance import nearest
+from fgs_jax.solve.minimise import Solution, least_squares
+from fgs_jax.solve.restarts import best_of, kept, random_rotations, run_blocks
+from fgs_jax.stages import opa
+from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, run_phase, start_translation
 
 FIRST, SECOND, LAST = FAST_OPA.phases
 WEIGHTS = {"dep": FAST_OPA.lambda_dep, "cam": FAST_OPA.lambda_cam, "size": FAST_OPA.lambda_size}

@@ -23,8 +23,12 @@ from benchmarks.photos import SCENES
 from benchmarks.scenes import make_scene
 from benchmarks.shapes import ASYMMETRIC
 from fgs_jax.config import FAST, FAST_OPA, PAPER_OPA, OpaConfig, Phase
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.opa import (
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.picture.scene import Scene
+from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.solve.minimise import Solution
+from fgs_jax.solve.restarts import random_rotations
+from fgs_jax.stages.opa import (
     ObjectPoses,
     PoseProblem,
     PoseState,
@@ -34,11 +38,7 @@ from fgs_jax.opa import (
     run_phase,
     start_translation,
 )
-from fgs_jax.refine import pose_hand, with_hand
-from fgs_jax.restarts import random_rotations
-from fgs_jax.scene import Scene
-from fgs_jax.scene_files import load_scene
-from fgs_jax.solve import Solution
+from fgs_jax.stages.refine import pose_hand, with_hand
 
 Part = Literal["compile", "solvers", "dense", "thousands"]
 

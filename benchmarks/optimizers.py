@@ -32,9 +32,17 @@ from benchmarks.scenes import RenderedScene, add_s, diameter, make_scene
 from benchmarks.shapes import SHAPES
 from benchmarks.solvers import SOLVERS, UNIT, Objective, Solver, Trace, energies_of
 from benchmarks.timing import machine, write_section
-from fgs_jax import metrics, opa
 from fgs_jax.config import FAST, FAST_OPA
-from fgs_jax.contact import (
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import hand
+from fgs_jax.objects.distance import nearest
+from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
+from fgs_jax.picture.scene import Scene, mirrored
+from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.results import metrics
+from fgs_jax.solve.restarts import random_rotations
+from fgs_jax.stages import opa
+from fgs_jax.stages.contact import (
     ContactProblem,
     Contacts,
     Grasp,
@@ -48,16 +56,9 @@ from fgs_jax.contact import (
     placed_points,
     weighted_sum,
 )
-from fgs_jax.contact_stage import closed_faces
-from fgs_jax.distance import nearest
-from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.objects import distance_grid, load_object, sample_points
-from fgs_jax.opa import PoseProblem, PoseState, opa_terms, pose_problem, start_translation
-from fgs_jax.refine import align_scale, pose_hand, with_hand
-from fgs_jax.restarts import random_rotations
-from fgs_jax.scene import Scene, mirrored
-from fgs_jax.scene_files import load_scene
+from fgs_jax.stages.contact_stage import closed_faces
+from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, start_translation
+from fgs_jax.stages.refine import align_scale, pose_hand, with_hand
 from fgs_jax.types import Camera, HandParams
 
 Kind = Literal["rendered", "photos", "contact"]

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from bridges.mediapipe_hands import pictured_landmarks
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.hand_fit import clearer_landmarks
-from fgs_jax.objects import load_object
-from fgs_jax.scene import Scene, camera_from_matrix
-from fgs_jax.scene_files import load_scene
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.fit import clearer_landmarks
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene_files import load_scene
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SCENES = Path(__file__).parents[1] / "examples" / "scenes"

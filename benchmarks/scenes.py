@@ -18,8 +18,8 @@ from scipy.spatial.transform import Rotation
 
 from benchmarks.grasps import grasp, open_hand
 from benchmarks.shapes import SHAPES, Mesh
-from fgs_jax.hand import hand
-from fgs_jax.render import depth_map
+from fgs_jax.hands.mano import hand
+from fgs_jax.picture.render import depth_map
 from fgs_jax.types import Camera, HandParams
 
 OBJECT_VISIBLE, MOST_OBJECT = (0.4, 0.95), 0.7

@@ -17,8 +17,8 @@ import optax
 from jaxtyping import Array, Float
 from numpy import ndarray
 
-from fgs_jax.restarts import best_of, kept
-from fgs_jax.solve import least_squares, minimise
+from fgs_jax.solve.minimise import least_squares, minimise
+from fgs_jax.solve.restarts import best_of, kept
 
 
 class Objective(NamedTuple):
@@ -255,7 +255,7 @@ def lbfgs(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trac
 def levenberg_marquardt(
     objective: Objective, shared: Any, starts: Any, x: Float[ndarray, "n d"], *, rate: float, seed: int, budget: int
 ) -> Trace:
-    """`fgs_jax.solve.least_squares`; `rate` is its first damping, a number that is compiled in."""
+    """`fgs_jax.solve.minimise.least_squares`; `rate` is its first damping, a number that is compiled in."""
     return _damped(rate)(objective, shared, starts, x, rate=rate, seed=seed, budget=budget)
 
 

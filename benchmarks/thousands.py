@@ -23,13 +23,13 @@ from benchmarks.contact import starts as hands_about
 from benchmarks.contact import thin_problem
 from benchmarks.opa_speed import from_random_rotations, tumbler
 from benchmarks.timing import machine, peak_memory, spread
-from fgs_jax import opa
 from fgs_jax.config import FAST, FAST_OPA
-from fgs_jax.contact import ContactProblem, Grasp
-from fgs_jax.grasps import refine_grasps
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.objects import load_object
-from fgs_jax.opa import approximate
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.stages import opa
+from fgs_jax.stages.contact import ContactProblem, Grasp
+from fgs_jax.stages.grasps import refine_grasps
+from fgs_jax.stages.opa import approximate
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

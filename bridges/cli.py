@@ -108,7 +108,7 @@ def scene_from_photo(
     from bridges.from_photo import scene_from_photo as make
     from bridges.segment import read_mask
     from bridges.text_to_image import read_picture
-    from fgs_jax.scene_files import save_scene
+    from fgs_jax.picture.scene_files import save_scene
 
     name = object or (object_mesh.stem if object_mesh else "")
     if not name:
@@ -148,8 +148,8 @@ def scene_check(scene: Positional[SceneFolder]) -> None:
         scene: Folder of a scene.
     """
     from bridges.show import words_of
-    from fgs_jax.scene import scene_notes
-    from fgs_jax.scene_files import load_scene
+    from fgs_jax.picture.scene import scene_notes
+    from fgs_jax.picture.scene_files import load_scene
 
     loaded = load_scene(scene)
     for line in words_of(loaded):
@@ -169,7 +169,7 @@ def scene_show(scene: Positional[SceneFolder], out: Path | None = None, overwrit
         overwrite: Replace OUT if it is there.
     """
     from bridges.show import show_scene
-    from fgs_jax.scene_files import load_scene
+    from fgs_jax.picture.scene_files import load_scene
 
     folder = scene.resolve()
     out = out or folder.with_name(f"{folder.name}.png")

@@ -21,11 +21,11 @@ from bridges.segment import silhouette_mask, visible_masks
 from bridges.types import Box, Detection, HandEstimate, Image, Mask, Mesh
 from fgs_jax.config import FAST
 from fgs_jax.errors import BridgeError, ConfigError, HandFileError
-from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model, mirror_hand_model
-from fgs_jax.keypoints import counted
-from fgs_jax.objects import ObjectMesh, load_object
-from fgs_jax.scene import Scene, camera_from_matrix, check_scene
+from fgs_jax.hands.files import load_hand_model, mirror_hand_model
+from fgs_jax.hands.mano import hand
+from fgs_jax.objects.mesh import ObjectMesh, load_object
+from fgs_jax.picture.keypoints import counted
+from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene
 from fgs_jax.types import HandParams
 
 SIDES = ("right", "left")

@@ -294,7 +294,7 @@ def load_weights(model: Any, weights: Mapping[str, Any], path: Path) -> None:
 def mano_arrays(path: Path) -> SimpleNamespace:
     """MANO's file as smplx takes it in place of a path; read without running a pickle, and without chumpy."""
     from fgs_jax.errors import HandFileError
-    from fgs_jax.hand_files import read_hand_file
+    from fgs_jax.hands.files import read_hand_file
 
     try:
         arrays = read_hand_file(path)

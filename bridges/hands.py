@@ -35,11 +35,11 @@ from bridges.types import Detection, HandEstimate, Image, Provenance
 from bridges.wilor import wilor_estimate
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError, MeshError
 from fgs_jax.files import expanded, read_input, read_npz, write_file_whole
-from fgs_jax.hand_files import check_hand_source, located_hand
-from fgs_jax.keypoints import counted
-from fgs_jax.mesh_files import read_mesh_file
-from fgs_jax.pose_words import POSES, ZEROS, read_pose
-from fgs_jax.scene_arrays import KEYPOINTS
+from fgs_jax.hands.files import check_hand_source, located_hand
+from fgs_jax.hands.pose_words import POSES, ZEROS, read_pose
+from fgs_jax.objects.files import read_mesh_file
+from fgs_jax.picture.keypoints import counted
+from fgs_jax.picture.scene_arrays import KEYPOINTS
 from fgs_jax.strict import read_json
 from fgs_jax.types import HandModel
 
@@ -192,8 +192,8 @@ class HandFile:
         )
 
     def _of_mesh(self, path: Path, width: int, height: int) -> HandEstimate:
-        from fgs_jax.hand_files import load_hand_model, mirror_hand_model
-        from fgs_jax.hand_fit import fit_hand
+        from fgs_jax.hands.files import load_hand_model, mirror_hand_model
+        from fgs_jax.hands.fit import fit_hand
 
         vertices, faces = _read_mesh(path)
         try:
@@ -367,8 +367,8 @@ def check_hand(estimate: HandEstimate, model: HandModel | None = None) -> float:
     import jax
     import jax.numpy as jnp
 
-    from fgs_jax.hand import hand, wrist_at_rest
-    from fgs_jax.hand_files import load_hand_model, mirror_hand_model
+    from fgs_jax.hands.files import load_hand_model, mirror_hand_model
+    from fgs_jax.hands.mano import hand, wrist_at_rest
     from fgs_jax.types import HandParams
 
     pose, rotation, translation, vertices = estimate.pose, estimate.rotation, estimate.translation, estimate.vertices

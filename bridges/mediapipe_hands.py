@@ -1,6 +1,6 @@
 """Hand landmarks by MediaPipe, which runs in an environment of its own: it pins numpy below 2.
 
-Landmarks, not a MANO regressor: the hand's pose is then our own fit to them (`fgs_jax.hand_fit`), and is named so.
+Landmarks, not a MANO regressor: the hand's pose is then our own fit to them (`fgs_jax.hands.fit`), and is named so.
 """
 
 import os
@@ -114,8 +114,8 @@ class MediaPipe:
         )
         if self.landmarks_3d == "pictured":
             return pictured, "pictured"
-        from fgs_jax.hand_files import load_hand_model
-        from fgs_jax.hand_fit import clearer_landmarks
+        from fgs_jax.hands.files import load_hand_model
+        from fgs_jax.hands.fit import clearer_landmarks
 
         points = np.asarray(clearer_landmarks(load_hand_model("open_hand", side), world, pictured), float)
         is_world = np.abs(points - world).max() < np.abs(points - pictured).max()

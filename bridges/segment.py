@@ -29,9 +29,9 @@ from bridges.pretrained import (
 )
 from bridges.provenance import versions, weight_hashes
 from bridges.types import Box, Image, Mask, Provenance
-from fgs_jax import pictures
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import read_input, read_npy
+from fgs_jax.picture import images as pictures
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pillow")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -391,7 +391,7 @@ def grabcut_seeds(
 
 
 def read_mask(path: str) -> Mask:
-    """Booleans of a .npy file, or the mask of a picture (`fgs_jax.pictures.read_mask`). Raises BridgeError."""
+    """Booleans of a .npy file, or the mask of a picture (`fgs_jax.picture.images.read_mask`). Raises BridgeError."""
     expected = "a picture or a .npy file"
     try:
         data = read_input(Path(path), expected, BridgeError)

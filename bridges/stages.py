@@ -42,8 +42,8 @@ from fgs_jax.command_ends import STOPPED
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import expanded, read_input
-from fgs_jax.fingerprints import code_mark, config_mark, hand_mark
-from fgs_jax.scene_files import save_scene
+from fgs_jax.picture.scene_files import save_scene
+from fgs_jax.results.fingerprints import code_mark, config_mark, hand_mark
 from fgs_jax.strict import read_json
 
 STAGES = ("images", "boxes", "hand", "masks", "object", "scene", "grasp")

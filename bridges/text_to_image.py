@@ -15,9 +15,9 @@ from PIL import Image as Pictures
 from bridges.pretrained import first_line, options_of, quiet, torch_device
 from bridges.provenance import model_files, versions, weight_hashes
 from bridges.types import Image, Provenance, TextToImage
-from fgs_jax import pictures
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import expanded, read_input, write_whole
+from fgs_jax.picture import images as pictures
 from fgs_jax.strict import read_json
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"

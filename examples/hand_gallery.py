@@ -11,12 +11,12 @@ import numpy as np
 import tyro
 from PIL import Image, ImageDraw
 
-from fgs_jax.hand import hand, pose_from_joint_angles
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.hand_fit import fit_hand
-from fgs_jax.render import render
-from fgs_jax.scene_files import load_scene
-from fgs_jax.solve import least_squares
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.fit import fit_hand
+from fgs_jax.hands.mano import hand, pose_from_joint_angles
+from fgs_jax.picture.render import render
+from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.solve.minimise import least_squares
 from fgs_jax.types import Camera, HandModel, HandParams
 
 SCENE = Path(__file__).parent / "scenes" / "tumbler"

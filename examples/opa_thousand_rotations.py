@@ -14,13 +14,13 @@ import tyro
 from PIL import Image, ImageDraw
 
 from fgs_jax.config import FAST_OPA
-from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.hand_fit import fit_hand
-from fgs_jax.opa import approximate
-from fgs_jax.render import render
-from fgs_jax.scene import Scene
-from fgs_jax.scene_files import load_scene
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.fit import fit_hand
+from fgs_jax.hands.mano import hand
+from fgs_jax.picture.render import render
+from fgs_jax.picture.scene import Scene
+from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.stages.opa import approximate
 
 SCENE = Path(__file__).parent / "scenes" / "tumbler"
 SKIN, PLASTIC = (0.87, 0.70, 0.60), (0.30, 0.55, 0.85)

@@ -19,23 +19,24 @@ import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from fgs_jax import ablate, hand_files, metrics
 from fgs_jax.command_ends import run_command
-from fgs_jax.compiling import start_up
 from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, load_config
 from fgs_jax.errors import BridgeUnavailable, ConfigError, FgsError, HandFileError, MeshError, ResultError
 from fgs_jax.files import output_folder
-from fgs_jax.fingerprints import fingerprint
-from fgs_jax.hand_anatomy import FINGERS, REGION_NAMES
+from fgs_jax.hands import files as hand_files
+from fgs_jax.hands.anatomy import FINGERS, REGION_NAMES
 from fgs_jax.journal import Journal
 from fgs_jax.notes import heard
-from fgs_jax.objects import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
-from fgs_jax.refine import Result, refine_many
-from fgs_jax.results import check_apart, check_folder, comparison, finished_as, scene_name, write_result
+from fgs_jax.objects.mesh import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
+from fgs_jax.picture.scene import Scene
+from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.results import ablate, metrics
+from fgs_jax.results.fingerprints import fingerprint
+from fgs_jax.results.write import check_apart, check_folder, comparison, finished_as, scene_name, write_result
 from fgs_jax.run_lock import RunLock
-from fgs_jax.scene import Scene
-from fgs_jax.scene_files import load_scene
 from fgs_jax.shipped import shipped
+from fgs_jax.solve.ahead import start_up
+from fgs_jax.stages.refine import Result, refine_many
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()

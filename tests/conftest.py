@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from fgs_jax.compiling import keep_programs
+from fgs_jax.solve.ahead import keep_programs
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 keep_programs(Path(__file__).parent.parent / ".cache" / "jax")

@@ -21,7 +21,7 @@ from PIL import Image
 from bridges.geometry import mask_box
 from bridges.hands import write_hands
 from bridges.types import HandEstimate
-from fgs_jax.scene_files import load_scene
+from fgs_jax.picture.scene_files import load_scene
 
 pytestmark = pytest.mark.packages
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,7 @@ from makehuman import MakeHumanHand, WheelError, hand_targets, macro_targets, op
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from fgs_jax.hand_anatomy import (
+from fgs_jax.hands.anatomy import (
     FINGER_JOINTS,
     FINGERS,
     JOINT_NAMES,
@@ -354,7 +354,7 @@ def hand_arrays(
     shapes: Float[ndarray, "v 3 10"],
     correctives: Float[ndarray, "v 3 135"],
 ) -> dict[str, ndarray]:
-    """The hand under MANO's keys, and what `fgs_jax.hand_anatomy` finds in it as it is stored."""
+    """The hand under MANO's keys, and what `fgs_jax.hands.anatomy` finds in it as it is stored."""
     regressor, template = fit_regressor(hands, weights), hands.vertices.mean(axis=0)
     error = 1e3 * np.linalg.norm(regressor @ hands.vertices - hands.joints, axis=-1)
     print(f"{len(template)} vertices, joint regressor off by {error.mean():.2f} mm, at most {error.max():.2f} mm")

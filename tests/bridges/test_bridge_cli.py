@@ -12,7 +12,7 @@ from bridges.cli import WORDS, main
 from bridges.geometry import mask_box
 from bridges.hands import write_hands
 from bridges.types import HandEstimate
-from fgs_jax.scene_files import load_scene
+from fgs_jax.picture.scene_files import load_scene
 
 TUMBLER = Path(__file__).parents[2] / "examples" / "scenes" / "tumbler"
 

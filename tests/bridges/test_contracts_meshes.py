@@ -9,7 +9,7 @@ import pytest
 from bridges import registry
 from bridges.types import Mesh, Provenance
 from fgs_jax.errors import BridgeError
-from fgs_jax.objects import load_object
+from fgs_jax.objects.mesh import load_object
 from tests.bridges import stub_object_tools, tiny_shap_e
 from tests.bridges.test_command import is_alive, waited
 

@@ -17,10 +17,10 @@ from bridges.geometry import camera_matrix, mask_box, mirror_estimate, project, 
 from bridges.hands import write_hands
 from bridges.types import Detection, HandEstimate, Mesh
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, MeshError, SceneError
-from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.scene import check_scene
-from fgs_jax.scene_files import load_scene, save_scene
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import hand
+from fgs_jax.picture.scene import check_scene
+from fgs_jax.picture.scene_files import load_scene, save_scene
 from fgs_jax.types import HandParams
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenes"

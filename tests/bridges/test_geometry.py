@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from bridges import geometry
 from bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError
-from fgs_jax.hand import hand, pose_from_pca, wrist_at_rest
-from fgs_jax.hand_files import load_hand_model, mirror_hand_model
+from fgs_jax.hands.files import load_hand_model, mirror_hand_model
+from fgs_jax.hands.mano import hand, pose_from_pca, wrist_at_rest
 from fgs_jax.types import HandModel, HandParams
 from tests.synthetic_mano import synthetic_mano, write_npz
 

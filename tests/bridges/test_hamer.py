@@ -20,7 +20,7 @@ from bridges.hands import check_hand
 from bridges.registry import create
 from bridges.types import Detection
 from fgs_jax.errors import BridgeError, BridgeUnavailable
-from fgs_jax.hand_files import load_hand_model
+from fgs_jax.hands.files import load_hand_model
 from tests.bridges import tiny_hamer
 from tests.synthetic_mano import mirrored, synthetic_mano, write_npz
 

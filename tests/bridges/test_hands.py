@@ -31,9 +31,9 @@ from bridges.registry import create
 from bridges.types import Detection, HandEstimate
 from bridges.wilor import Wilor, wilor_estimate
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
-from fgs_jax.hand import hand, wrist_at_rest
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.scene_files import load_scene
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import hand, wrist_at_rest
+from fgs_jax.picture.scene_files import load_scene
 from fgs_jax.types import HandModel, HandParams
 from tests.synthetic_mano import synthetic_mano, write_npz
 

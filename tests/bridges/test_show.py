@@ -12,9 +12,9 @@ from PIL import Image
 from bridges.segment import silhouette_mask
 from bridges.show import HAND, MARGIN, OBJECT, VIEW, WIDEST, overlay, posed_vertices, show_scene, words_of
 from fgs_jax.errors import SceneError
-from fgs_jax.hand import hand
-from fgs_jax.hand_files import load_hand_model, mirror_hand_model
-from fgs_jax.scene_files import load_scene
+from fgs_jax.hands.files import load_hand_model, mirror_hand_model
+from fgs_jax.hands.mano import hand
+from fgs_jax.picture.scene_files import load_scene
 from fgs_jax.types import HandParams
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenes"

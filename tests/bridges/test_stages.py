@@ -24,8 +24,8 @@ from bridges.stages import RECORDS, STAGES, WORK, Run, read_run, run_stage, stat
 from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
-from fgs_jax.hand_files import locate_hand_file
-from fgs_jax.scene_files import load_scene
+from fgs_jax.hands.files import locate_hand_file
+from fgs_jax.picture.scene_files import load_scene
 from tests.bridges import stub_object_tools
 from tests.bridges.tiny_vision import picture
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import trimesh
 
-from fgs_jax import metrics, objects
 from fgs_jax.cli import main
 from fgs_jax.errors import MeshError
-from fgs_jax.metrics import Surface, grasp_metrics, picture_metrics
-from fgs_jax.objects import exact_signed_distance, load_object, sample_points, simplify
-from fgs_jax.scene_files import load_scene, save_scene
+from fgs_jax.objects import mesh as objects
+from fgs_jax.objects.mesh import exact_signed_distance, load_object, sample_points, simplify
+from fgs_jax.picture.scene_files import load_scene, save_scene
+from fgs_jax.results import metrics
+from fgs_jax.results.metrics import Surface, grasp_metrics, picture_metrics
 from fgs_jax.types import Camera
 from tests.faults.conftest import FAULTS, ROOT
 from tests.small_scene import as_scene, rendered

@@ -14,10 +14,10 @@ from bridges.segment import read_mask
 from fgs_jax.cli import main
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, HandednessWarning, SceneError
-from fgs_jax.hand_files import load_hand_model
-from fgs_jax.refine import pose_hand
-from fgs_jax.scene import mirrored
-from fgs_jax.scene_files import load_scene
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.picture.scene import mirrored
+from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.stages.refine import pose_hand
 from tests.faults.conftest import TUMBLER
 
 

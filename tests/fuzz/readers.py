@@ -29,10 +29,10 @@ from fgs_jax.errors import (
     HandPoseWarning,
     HandShapeWarning,
 )
-from fgs_jax.hand_files import load_hand_model, read_hand_file
-from fgs_jax.objects import load_object
-from fgs_jax.scene import check_scene
-from fgs_jax.scene_files import load_scene
+from fgs_jax.hands.files import load_hand_model, read_hand_file
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.picture.scene import check_scene
+from fgs_jax.picture.scene_files import load_scene
 from tests.fuzz import seeds
 from tests.fuzz.mutations import mutated
 from tests.fuzz.seeds import Seed

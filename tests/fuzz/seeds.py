@@ -14,7 +14,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from fgs_jax.scene_files import load_scene, save_scene
+from fgs_jax.picture.scene_files import load_scene, save_scene
 from fgs_jax.types import Camera
 from tests.synthetic_mano import mirrored, synthetic_mano, write_pickle
 

@@ -13,10 +13,10 @@ from bridges.hands import write_hands
 from bridges.show import show_scene
 from bridges.types import HandEstimate
 from fgs_jax.errors import FgsError
-from fgs_jax.hand_files import read_hand_file, write_hand_file
-from fgs_jax.results import write_folder
-from fgs_jax.scene import Scene
-from fgs_jax.scene_files import load_scene, save_scene
+from fgs_jax.hands.files import read_hand_file, write_hand_file
+from fgs_jax.picture.scene import Scene
+from fgs_jax.picture.scene_files import load_scene, save_scene
+from fgs_jax.results.write import write_folder
 from tests.fuzz.readers import READERS
 
 resource: Any = pytest.importorskip("resource", reason="a disk that is full: this system limits no files")

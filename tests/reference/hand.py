@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from fgs_jax.hand_anatomy import PARENTS
+from fgs_jax.hands.anatomy import PARENTS
 
 
 def hand(model, betas, pose, rotation, translation, *, scale=1.0, center_wrist=False):

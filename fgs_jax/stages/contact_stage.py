@@ -1,0 +1,332 @@
+"""The contact stage: both steps of `contact` on all of OPA's poses and both valleys, of one scene or many at once."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+from numpy import ndarray
+
+from fgs_jax.config import ContactConfig, RefineConfig
+from fgs_jax.errors import SceneError
+from fgs_jax.journal import Journal
+from fgs_jax.objects.mesh import distance_grid, sample_points
+from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
+from fgs_jax.picture.scene import Scene, confidence_of, mask_at
+from fgs_jax.results import metrics
+from fgs_jax.solve.ahead import jit_once
+from fgs_jax.stages.contact import (
+    TERMS,
+    Approach,
+    ContactProblem,
+    Contacts,
+    Grasp,
+    GraspSearch,
+    Seen,
+    approach,
+    begin_grasp,
+    found,
+    grasp_round,
+)
+from fgs_jax.stages.opa import VIEW, ObjectPoses, picture_view
+from fgs_jax.types import HandModel, HandParams, on_device
+
+ROUNDS = 10
+"""Of step two between two visits to the host."""
+
+
+class Candidate(NamedTuple):
+    """One of the grasps that step two ended with."""
+
+    pose: int
+    """Which of OPA's poses it started from."""
+    valley: int
+    """Which of step one's two depths; where it found one only, 1 has started with the fingers half open."""
+    factor: float
+    """By which step one resized the hand, or an object of unknown size."""
+    energy: float
+    """Of Eq. 12, with w_dis times reach for each contact point out of reach."""
+    masked_iou: float
+    """Of the object's pose; where step one descends, of sampled pixels and a simplified mesh."""
+    occlusion_agreement: float
+    """Of sampled pixels and a simplified mesh."""
+    score: float
+    """Energy, silhouette and order together; the lowest wins."""
+    grasp: Grasp
+    hand_vertices: Float[ndarray, "v 3"]
+    """Metres, camera frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContactTask:
+    """A scene before its contact stage."""
+
+    scene: Scene
+    """With a posed hand."""
+    problem: ContactProblem
+    params: HandParams
+    """Of the hand."""
+    poses: ObjectPoses
+    key: Key[Array, ""]
+    journal: Journal | None = None
+
+
+class Contact(NamedTuple):
+    """What the contact stage found."""
+
+    candidates: list[Candidate]
+    """The best first."""
+    history: Float[ndarray, "steps"]
+    """Energy of the best at each step of step two."""
+    terms: dict[str, Float[ndarray, "rounds"]]
+    """Its terms, unweighted, each `refresh` steps."""
+
+
+def contact_problem(scene: Scene, model: HandModel, config: RefineConfig, key: Key[Array, ""]) -> ContactProblem:
+    """What the contact energies need of a scene with a posed hand."""
+    seen = scene.keypoints_2d
+    hand_vertices, _ = scene.posed_hand()
+    return ContactProblem(
+        model=model,
+        object=distance_grid(scene.object, config.grid),
+        object_points=sample_points(scene.object, config.contact.object_points, key),
+        camera=scene.camera,
+        keypoints=on_device(np.zeros((21, 2)) if seen is None else np.nan_to_num(seen)),
+        confidence=on_device(np.zeros(21) if seen is None else confidence_of(scene)),
+        seen=on_device(vertices_seen(scene, hand_vertices, closed_faces(model))),
+        corners=picture_view(scene).corners,
+    )
+
+
+def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:
+    """1 for hand vertices that the picture shows, -1 for those where it shows the object, 0 where it tells nothing."""
+    pixels = pixels_of(scene.camera, vertices)
+    foremost = vertices[:, 2] <= depths_at(scene.camera, pixels, vertices, faces) + 0.003
+    of_hand, of_object = (mask_at(mask, pixels) for mask in (scene.hand_mask, scene.object_mask))
+    return 1.0 * (of_hand & foremost) - of_object
+
+
+def compile_contact(
+    making: Future[ContactProblem], params: HandParams, key: Key[Array, ""], config: RefineConfig, *, unknown_size: bool
+) -> None:
+    """Compiles both steps for one scene, from shapes alone, so that it may go on while the object's pose is sought."""
+    problem = making.result()
+    contact, lanes = config.contact.without_weights(), config.candidates
+    params, rotation, translation, scale = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((lanes, *np.shape(x)), np.float32),
+        (params, np.eye(3), np.zeros(3), 1.0),
+    )
+    arguments = problem, Grasp(params, rotation, translation, scale), key, contact, unknown_size
+    _begin.jitted.lower(*arguments).compile()
+    searching = _begin.jitted.eval_shape(*arguments)[1]
+    weights = {name: on_device(value) for name, value in config.contact.weights.items()}
+    rounds = min(ROUNDS, contact.rounds)
+    _run_rounds.lower([problem], [searching], weights, contact, rounds).compile()
+
+
+def optimise_contact(tasks: Sequence[ContactTask], config: RefineConfig) -> list[Contact | SceneError]:
+    """Both steps on all poses and both valleys of each scene; step two of all scenes as one program.
+
+    The shapes of all problems must be equal. A scene where no hand comes near enough to touch, or no candidate ends
+    with a finite energy, gets a SceneError in place of its result and does not disturb the others.
+    """
+    begun: list[_Begun | SceneError] = [_tried(_begun, task, config) for task in tasks]
+    going = [(task, start) for task, start in zip(tasks, begun, strict=True) if not isinstance(start, SceneError)]
+    searches = [start.searching for _, start in going]
+    ways: list[_Way] = [_Way([], []) for _ in going]
+    for done in range(0, config.contact.rounds if going else 0, ROUNDS):
+        rounds = min(ROUNDS, config.contact.rounds - done)
+        results = _rounds([task for task, _ in going], searches, config.contact, rounds)
+        searches = [searching for searching, _, _ in results]
+        for way, (_, history, terms) in zip(ways, results, strict=True):
+            way.histories.append(np.asarray(history))
+            way.terms.append(np.asarray(terms))
+    ended = iter(
+        _tried(_chosen, task, start._replace(searching=searching), way, config)
+        for (task, start), searching, way in zip(going, searches, ways, strict=True)
+    )
+    return [start if isinstance(start, SceneError) else next(ended) for start in begun]
+
+
+def closed_faces(model: HandModel) -> Int[ndarray, "f 3"]:
+    """The hand's faces with those that close the wrist."""
+    return np.concatenate([np.asarray(model.faces), np.asarray(model.cap_faces)])
+
+
+def starts_of(poses: ObjectPoses, params: HandParams, count: int) -> Grasp:
+    """A lane for each pose, with the hand as it was seen; the first again where there are fewer."""
+    lanes = np.where(np.arange(count) < len(poses.scale), np.arange(count), 0)
+    fields: Any = (np.asarray(x[lanes], np.float32) for x in (poses.rotation, poses.translation, poses.scale))
+    hands = jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), params)
+    return Grasp(hands, *fields)
+
+
+class _Begun(NamedTuple):
+    factor: Float[ndarray, "lanes"]
+    real: Bool[ndarray, "lanes"]
+    """Lanes that stand for a candidate of their own."""
+    searching: GraspSearch
+
+
+class _Way(NamedTuple):
+    """What step two has left behind, by rounds."""
+
+    histories: list[Float[ndarray, "lanes steps"]]
+    terms: list[Float[ndarray, "lanes rounds 8"]]
+
+
+def _tried(function: Any, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except SceneError as error:
+        return error
+
+
+def _begun(task: ContactTask, config: RefineConfig) -> _Begun:
+    contact, lanes = config.contact, 2 * config.candidates
+    starts = starts_of(task.poses, task.params, config.candidates)
+    unknown_size = task.scene.object.size == "unknown"
+    first, searching = _begin(task.problem, starts, task.key, contact.without_weights(), unknown_size)
+    real = np.arange(lanes) // 2 < len(task.poses.scale)
+    if contact.step_one == "adam":  # both are the same
+        real &= np.arange(lanes) % 2 == 0
+    closest = np.asarray(searching.contacts.distance)[real].min()
+    if contact.contacts == "nearest" and not closest <= contact.reach:
+        raise SceneError(
+            f"hand and object: expected a distance of at most {1e3 * contact.reach:.0f} mm at some depth, got "
+            f"{1e3 * closest:.0f} mm: check the object's size, K and the hand"
+        )
+    return _Begun(np.asarray(first.factor).ravel(), real, searching)
+
+
+def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -> Contact:
+    """The candidates in order: by energy, silhouette and order in depth."""
+    scene, contact, lanes, searching = task.scene, config.contact, len(ended.real), ended.searching
+    searching = jax.tree.map(np.asarray, searching)
+    _, energy, (_, vertices) = searching.search.best
+    missing = (searching.contacts.weight == 0).sum(axis=1)
+    energy = energy + contact.w_dis * contact.reach * missing
+    grasps = jax.tree.map(np.asarray, _found(searching))
+    each = (jax.tree.map(lambda x: x[k], grasps) for k in range(lanes))  # noqa: B023
+    measured = _measures(scene, closed_faces(task.problem.model))
+    iou, agreement = np.transpose([measured(grasp, seen) for grasp, seen in zip(each, vertices, strict=True)])
+    if contact.step_one == "scan":  # which changes no pixel of the object: as OPA has measured it, on all of them
+        iou = task.poses.masked_iou[np.minimum(np.arange(lanes) // 2, len(task.poses.masked_iou) - 1)]
+    score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
+    usable = ended.real & np.isfinite(score)
+    # Energies never reach this: it orders those that do not match the mask behind all that do.
+    score = score + 1e4 * (iou < np.max(iou, initial=0.0, where=usable) - config.mask_tolerance)
+    score = np.where(usable, score, np.inf)
+    order = [int(k) for k in np.argsort(score, kind="stable") if np.isfinite(score[k])]
+    if not order:
+        raise SceneError("contact: no candidate ended with a finite energy: check the hand and the object's mesh")
+    candidates = [
+        Candidate(
+            pose=k // 2,
+            valley=k % 2,
+            factor=float(ended.factor[k]),
+            energy=float(energy[k]),
+            masked_iou=float(iou[k]),
+            occlusion_agreement=float(agreement[k]),
+            score=float(score[k]),
+            grasp=jax.tree.map(lambda x: x[k], grasps),  # noqa: B023
+            hand_vertices=np.asarray(vertices[k], float),
+        )
+        for k in order
+    ]
+    best = order[0]
+    terms = np.concatenate([part[best] for part in way.terms])
+    history = np.concatenate([part[best] for part in way.histories])
+    return Contact(candidates, history, dict(zip(TERMS, terms.T, strict=True)))
+
+
+@partial(jit_once, level=1, static_argnums=(3, 4))
+def _begin(
+    problem: ContactProblem, starts: Grasp, key: Key[Array, ""], config: ContactConfig, unknown_size: bool
+) -> tuple[Approach, GraspSearch]:
+    """Step one of every pose and the beginning of step two in both of its valleys, as lanes of one axis.
+
+    Where there is one valley only, the second lane starts in it with the fingers half open.
+    """
+    keys = jax.random.split(key, len(starts.scale))
+    first = jax.vmap(partial(approach, problem, config=config, unknown_size=unknown_size))(starts, keys)
+    count = 2 * len(keys)
+    each = first.grasp, first.seen, first.contacts
+    lanes, seen, drawn = jax.tree.map(lambda x: x.reshape((count, *x.shape[2:])), each)
+    half = jnp.where(first.distinct, 1.0, 0.5)
+    closed = jnp.stack([jnp.ones(len(keys)), half], axis=1).ravel()
+
+    def begin(lane: Grasp, key: Key[Array, ""], closed: Float[Array, ""], seen: Seen, drawn: Contacts | None):
+        return begin_grasp(problem, lane, key, config, closed=closed, seen=seen, drawn=drawn)
+
+    return first, jax.vmap(begin)(lanes, jnp.repeat(keys, 2, axis=0), closed, seen, drawn)
+
+
+Round = tuple[GraspSearch, Float[Array, "lanes steps"], Float[Array, "lanes rounds 8"]]
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _run_rounds(
+    problems: Sequence[ContactProblem],
+    searches: Sequence[GraspSearch],
+    weights: dict[str, Array],
+    config: ContactConfig,
+    rounds: int,
+) -> list[Round]:
+    def lanes(problem: ContactProblem, searching: GraspSearch) -> Round:
+        return jax.vmap(lambda one: grasp_round(problem, one, weights, config, rounds))(searching)
+
+    if len(problems) == 1:
+        return [lanes(problems[0], searches[0])]
+    stacked = (jax.tree.map(lambda *parts: jnp.stack(parts), *trees) for trees in (problems, searches))
+    together = jax.vmap(lanes)(*stacked)
+    return [jax.tree.map(lambda x: x[k], together) for k in range(len(problems))]  # noqa: B023
+
+
+def _rounds(
+    tasks: Sequence[ContactTask], searches: Sequence[GraspSearch], contact: ContactConfig, rounds: int
+) -> list[Any]:
+    """So many rounds of every scene; none is run where all journals know what comes of them."""
+    weights = {name: on_device(value) for name, value in contact.weights.items()}
+    arguments = [task.problem for task in tasks], list(searches), weights, contact.without_weights(), rounds
+    together = cache(lambda: _run_rounds(*arguments))
+    if all(task.journal is None for task in tasks):
+        return together()
+    like = _run_rounds.eval_shape(*arguments)
+    return [
+        together()[k] if task.journal is None else task.journal.run_tree(lambda: together()[k], like[k])  # noqa: B023
+        for k, task in enumerate(tasks)
+    ]
+
+
+_found = jit_once(jax.vmap(found))
+
+
+def _measures(
+    scene: Scene, faces: Int[ndarray, "f 3"]
+) -> Callable[[Grasp, Float[ndarray, "v 3"]], tuple[float, float]]:
+    """A function of a grasp and its hand's vertices: masked IoU and occlusion agreement (1 where no pixel tells).
+
+    They are of the pixels of OPA's view, every so many of the picture's, and of the simplified object.
+    """
+    view = picture_view(scene)
+    pixels = np.asarray(view.pixels)
+    of_view = sampled(scene.camera, pixels[0], int(pixels[1, 0] - pixels[0, 0]))
+    corners = np.asarray(view.corners)[: int(view.triangles)].reshape(-1, 3)
+    seen = (mask_at(scene.hand_mask, pixels), mask_at(scene.object_mask, pixels), np.asarray(view.counted))
+    hand_mask, object_mask, counted = (x.reshape(VIEW, VIEW) for x in seen)
+
+    def measured(grasp: Grasp, hand_vertices: Float[ndarray, "v 3"]) -> tuple[float, float]:
+        placed = grasp.scale * corners @ np.asarray(grasp.rotation).T + grasp.translation
+        hand_depth = depth_map(of_view, (VIEW, VIEW), hand_vertices, faces)
+        object_depth = depth_map(of_view, (VIEW, VIEW), placed, np.arange(len(placed)).reshape(-1, 3))
+        iou = metrics.masked_iou(np.isfinite(object_depth), object_mask, ~counted)
+        agreement = metrics.occlusion_agreement(hand_depth, object_depth, hand_mask, object_mask)
+        return iou, 1.0 if agreement is None else agreement
+
+    return measured

@@ -1,0 +1,368 @@
+"""The report: its numbers and strings, its pictures, the colours on the meshes, and that it is there whole or not."""
+
+import base64
+import io
+import re
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+pytest.importorskip("manifold3d", reason="the benchmark's shapes need manifold3d: pip install manifold3d")
+
+from benchmarks.grasps import open_hand
+from benchmarks.scenes import make_scene
+from fgs_jax.config import FAST
+from fgs_jax.hands.files import mirror_hand_model
+from fgs_jax.hands.mano import hand
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.picture.camera import project
+from fgs_jax.picture.scene import Scene, mirrored
+from fgs_jax.results import report as module
+from fgs_jax.results.metrics import Surface, signed_distances
+from fgs_jax.results.report import (
+    BARE,
+    CONTACT_RAMP,
+    DEPTH_RAMP,
+    HAND,
+    OBJECT,
+    contact_colours,
+    depth_colours,
+    energy_curves,
+    finer,
+    flattened,
+    write_report,
+)
+from fgs_jax.stages.contact import Grasp
+from fgs_jax.stages.contact_stage import Candidate
+from fgs_jax.stages.opa import ObjectPoses
+from fgs_jax.stages.refine import Result, _axis_angle, mirrored_result
+
+SIZE = (480, 360)
+NAME = "<b>&\"'"
+POSED = jax.jit(hand)
+
+
+@pytest.fixture(scope="module")
+def result():
+    """A rendered scene and its truth; before it, the hand 2 cm to the left; a second candidate, the object 3 cm off."""
+    truth = make_scene("mug", 0, SIZE)
+    mesh = load_object((truth.object_vertices, truth.object_faces), name=NAME)
+    image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8) + np.array([20, 160, 60], np.uint8)
+    scene = Scene(
+        truth.camera, truth.object_mask, truth.hand_mask, None, None, mesh, image, prompt='a <i>"mug"</i>, please'
+    )
+    T = truth.T_camera_object.astype(np.float32)
+    pose = jnp.asarray(T[:3, :3]), jnp.asarray(T[:3, 3]), jnp.ones(())
+    after = jax.tree.map(np.asarray, Grasp(_axis_angle(truth.hand_params), *pose))
+    shift = np.array([-0.02, 0, 0], np.float32)
+    before = replace(after, hand=replace(after.hand, translation=after.hand.translation + shift))
+    aside = replace(after, translation=after.translation - 1.5 * shift)
+    posed = [jax.tree.map(lambda x: np.asarray(x, float), POSED(open_hand(), g.hand)) for g in (before, after)]
+    poses = ObjectPoses(
+        T[None, :3, :3], T[None, :3, 3], np.ones(1), np.ones(1), np.ones(1), {}, [np.ones((1, 5)), np.zeros((1, 3))],
+        np.zeros(1, int), 0,
+    )  # fmt: skip
+    candidates = [
+        Candidate(0, 0, 1.0625, 41.25, 0.875, 0.75, 108.75, after, posed[1].vertices),
+        Candidate(2, 1, 0.9, 50.5, 0.5, 0.25, 315.5, aside, posed[1].vertices),
+    ]
+    return Result(
+        scene=scene,
+        camera=truth.camera,
+        config=FAST,
+        before=before,
+        after=after,
+        hand_vertices=(posed[0].vertices, posed[1].vertices),
+        hand_faces=truth.hand_faces,
+        hand_keypoints=(posed[0].keypoints, posed[1].keypoints),
+        metrics=(
+            {"masked_iou": 0.9125, "mpd_mm": 12.34567, "contact_ratio": 0.5, "siv_cm3": None, "hand_iou": 0.70001},
+            {"masked_iou": 0.9025, "mpd_mm": 0.25, "contact_ratio": 0.25, "siv_cm3": 0.125, "hand_iou": 0.70002},
+        ),
+        scale={"k2D": 0.59362, "k3D": 0.80526, "k_scale": 1.35657},
+        poses=poses,
+        candidates=candidates,
+        history=np.geomspace(100, 10, 20),
+        terms={"dis": np.array([2.0, 1.0]), "pen": np.array([0.5, 0.0])},
+        notes=("closed 3 holes <script>",),
+        seconds={"hand": 1.234, "contact": 20.0},
+    )
+
+
+@pytest.fixture(scope="module")
+def document(result, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(result, path)
+    return path.read_text(encoding="utf-8")
+
+
+def pictures(document):
+    """By their captions."""
+    found = re.findall(
+        r'<img src="data:image/(jpeg|png);base64,([^"]+)" width="(\d+)" height="(\d+)" alt="([^"]*)"', document
+    )
+    decoded = {}
+    for kind, code, width, height, caption in found:
+        picture = Image.open(io.BytesIO(base64.b64decode(code)))
+        assert picture.format == kind.upper() and picture.size == (int(width), int(height))
+        decoded[caption] = np.asarray(picture.convert("RGB"), float)
+    assert len(found) == len(decoded) == document.count("<img")
+    return decoded
+
+
+def rows(document, heading):
+    section = re.search(rf"<h2>{heading}</h2>(.*?)</section>", document, re.DOTALL)
+    assert section
+    return [re.findall("<td>(.*?)</td>", line) for line in re.findall("<tr>(.*?)</tr>", section[1]) if "<td>" in line]
+
+
+def test_numbers_stand_where_they_belong(document):
+    measures = {cells[0]: cells[1:] for cells in rows(document, "Measures")}
+    assert list(measures) == ["mpd_mm", "siv_cm3", "contact_ratio", "masked_iou", "hand_iou"]
+    assert measures["mpd_mm"][:2] == ["12.346", "0.250 ✓"]
+    assert measures["masked_iou"][:2] == ["0.912 ✓", "0.902"]
+    assert measures["hand_iou"][:2] == ["0.700", "0.700"], "no digit that is shown is better"
+    assert measures["siv_cm3"][:2] == ["–", "0.125"]
+    assert measures["contact_ratio"] == ["0.500", "0.250", "share of the object&#x27;s area within 10 mm of the hand"]
+    assert rows(document, "Scale") == [
+        ["k2D", "0.5936"],
+        ["k3D", "0.8053"],
+        ["k_scale", "1.3566"],
+        *([f"{what}, {when}", "1.0000"] for what in ("object", "hand") for when in ("before", "after")),
+    ]
+    assert rows(document, "Seconds") == [["hand", "1.23"], ["contact", "20.00"]]
+    assert "size is known: k_scale is reported and not applied" in document
+    assert "The winner is ahead by 206.75: 108.75 against 315.50." in document
+    assert "Score = energy + 500 (1 - masked IoU) + 20 (1 - occlusion agreement)." in document
+    for line in (
+        "side: right",
+        "opa.phases.2.steps: 60",
+        "contact.w_pen: 1000.0",
+        "restarts: 256",
+        f"jax: {jax.__version__}",
+    ):
+        assert f"<p>{line}</p>" in document
+
+
+def test_a_size_that_is_unknown_and_a_winner_without_rivals(result):
+    alone = replace(
+        result,
+        scene=replace(result.scene, object=replace(result.scene.object, size="unknown")),
+        candidates=result.candidates[:1],
+        after=replace(result.after, scale=np.float32(2)),
+    )
+    assert "There was no other." in module._candidates(alone, alone.scene.object)
+    assert "size is unknown: k_scale is what its scale starts from" in module._scale(alone)
+    assert "<td>object, after</td><td>2.0000</td>" in module._scale(alone)
+
+
+def test_strings_are_escaped(document):
+    assert NAME not in document and "<h1>&lt;b&gt;&amp;&quot;&#x27;</h1>" in document
+    assert "<title>&lt;b&gt;&amp;&quot;&#x27;: a refined grasp</title>" in document
+    assert "<p>a &lt;i&gt;&quot;mug&quot;&lt;/i&gt;, please</p>" in document
+    assert "<p>closed 3 holes &lt;script&gt;</p>" in document
+
+
+def test_the_file_stands_alone(document):
+    assert all(source.startswith("data:image/") for source in re.findall(r'src="([^"]*)"', document))
+    for word in ("http:", "https:", "<script", "<link", "href", "@import", "url("):
+        assert word not in document
+    assert len(document) < 1_000_000
+
+
+def test_pictures_have_their_sizes(document):
+    sizes = [(picture.shape[1], picture.shape[0]) for picture in pictures(document).values()]
+    assert sizes[:3] == [SIZE] * 3
+    assert sizes[3:7] == [(3 * SIZE[0] // 4,) * 2] * 4
+    assert sizes[7:11] == [(390, 260)] * 4
+    assert [max(size) for size in sizes[11:13]] == [240, 240]
+    assert sizes[13:] == [(520, 330)] * 3
+
+
+def test_the_overlay_shows_each_thing_where_its_mask_is(result, document):
+    drawn = pictures(document)
+    before = next(picture for caption, picture in drawn.items() if caption.startswith("before"))
+    after = next(picture for caption, picture in drawn.items() if caption.startswith("after"))
+    red, green, blue = np.moveaxis(after, 2, 0)
+    scene = result.scene
+    for found, mask in (
+        ((blue > red) & (blue > green), scene.object_mask),
+        ((red > green) & (red > blue), scene.hand_mask),
+    ):
+        assert (found & mask).sum() > 0.97 * (found | mask).sum()
+    far = ~(scene.object_mask | scene.hand_mask)
+    far[:-8] &= far[8:]
+    far[8:] &= far[:-8]
+    far[:, :-8] &= far[:, 8:]
+    far[:, 8:] &= far[:, :-8]
+    assert far.mean() > 0.3
+    assert np.abs(after[far] - [20, 160, 60]).max() < 4
+    # 2 cm to the left.
+    skin = [(p[..., 0] > p[..., 1]) & (p[..., 0] > p[..., 2]) for p in (before, after)]
+    middle = [np.flatnonzero(mask.any(axis=0)).mean() for mask in skin]
+    pixels = 0.02 * float(scene.camera.focal[0]) / result.hand_vertices[1][:, 2].mean()
+    assert middle[0] - middle[1] == pytest.approx(-pixels, rel=0.2)
+
+
+def test_without_a_picture_the_masks_are_drawn(result):
+    scene = replace(result.scene, image=None)
+    picture = module._picture(scene)
+    for mask, colour in ((scene.object_mask, OBJECT), (scene.hand_mask, HAND)):
+        np.testing.assert_array_equal(np.unique(picture[mask], axis=0), [np.rint(255 * np.array(colour))])
+    np.testing.assert_array_equal(np.unique(picture[~(scene.object_mask | scene.hand_mask)], axis=0), [[128] * 3])
+    assert next(iter(pictures(module._pictures(replace(result, scene=scene))))) == "masks"
+
+
+def test_a_part_of_the_picture_is_seen_by_its_own_camera(result):
+    frame = module._frame(result, (40.0, 20.0, 280.0, 140.0), 120)
+    assert frame.background.shape == (60, 120, 3)
+    points = jnp.asarray(result.hand_vertices[1], jnp.float32)
+    np.testing.assert_allclose(
+        project(frame.camera, points), (np.asarray(project(result.camera, points)) - [40, 20]) / 2, atol=1e-3
+    )
+
+
+def test_the_part_that_candidates_are_drawn_in_holds_the_pair(result):
+    left, top, right, bottom = module._pair_box(result, result.scene.object)
+    rows, columns = np.nonzero(result.scene.object_mask | result.scene.hand_mask)
+    assert 0 <= left < columns.min() and columns.max() < right <= SIZE[0]
+    assert 0 <= top < rows.min() and rows.max() < bottom <= SIZE[1]
+
+
+def test_each_side_shows_its_own_face():
+    """A cube whose faces differ in colour: x and y point right and down, and the camera looks along z."""
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.1
+    vertices, faces, colours = [], [], []
+    for axis in range(3):
+        for sign in (-1, 1):
+            square = np.insert(corners, axis, sign * 0.1, axis=1)
+            quad = np.array([[0, 1, 2], [0, 2, 3]])
+            outward = np.cross(square[1] - square[0], square[2] - square[0])[axis] * sign > 0
+            faces.append((quad if outward else quad[:, ::-1]) + 4 * len(vertices))
+            vertices.append(square + [0.3, 0.2, 2.0])
+            colours.append(np.tile(np.eye(3)[axis] if sign > 0 else 1 - np.eye(3)[axis], (4, 1)))
+    mesh = np.concatenate(vertices), np.concatenate(faces), np.concatenate(colours)
+    seen = module._from_sides([mesh], module.SIDES | module.ENDS, 40)
+    shown = [picture[20, 20] > 30 for picture in seen]
+    x, y, z = np.eye(3, dtype=bool)
+    np.testing.assert_array_equal(shown, [~z, x, z, ~x, ~y, y])
+    for picture in seen:
+        assert (picture[[0, -1]] == 255).all() and (picture[:, [0, -1]] == 255).all(), "all of it is in the picture"
+        assert (picture[20] != 255).any(axis=1).sum() >= 24, "and it fills it"
+
+
+def test_colours_follow_the_distances_of_a_ball_and_a_box():
+    """A ball of 3 cm as the hand, 4 mm from the side of a box of 8 cm, and then 5 mm within."""
+    box, ball = trimesh.creation.box(extents=[0.08] * 3), trimesh.creation.icosphere(subdivisions=4, radius=0.03)
+    box_surface = finer(Surface(np.asarray(box.vertices), np.asarray(box.faces)), 0.005, 20_000)
+    centre = np.array([0.04 + 0.004 + 0.03, 0, 0])
+    hand_surface = Surface(np.asarray(ball.vertices) + centre, np.asarray(ball.faces))
+    colours = contact_colours(signed_distances(hand_surface, box_surface.vertices))
+    exact = np.linalg.norm(box_surface.vertices - centre, axis=1) - 0.03
+    near = exact < 0.01
+    assert 20 < near.sum() < 0.1 * len(near)
+    np.testing.assert_array_equal(colours[exact > 0.0101], np.broadcast_to(BARE, (int((exact > 0.0101).sum()), 3)))
+    first, last = np.array(CONTACT_RAMP)
+    inner = exact < 0.0099
+    np.testing.assert_allclose(colours[inner], first + 100 * exact[inner, None] * (last - first), atol=0.01)
+
+    within = Surface(np.asarray(ball.vertices) + centre - [0.009, 0, 0], hand_surface.faces)
+    colours = depth_colours(signed_distances(Surface(np.asarray(box.vertices), np.asarray(box.faces)), within.vertices))
+    depth = 0.04 - np.asarray(within.vertices)[:, 0]
+    first, last = np.array(DEPTH_RAMP)
+    assert 0.0049 < depth.max() < 0.0051
+    np.testing.assert_allclose(colours[depth > 0], first + 100 * depth[depth > 0, None] * (last - first), atol=1e-9)
+    np.testing.assert_array_equal(colours[depth < 0], np.broadcast_to(BARE, (int((depth < 0).sum()), 3)))
+
+
+def test_ramps_end_where_they_say():
+    first, last = np.array(CONTACT_RAMP)
+    np.testing.assert_allclose(
+        contact_colours(np.array([-0.02, 0.0, 0.005, 0.01])), [first, first, (first + last) / 2, BARE], atol=1e-12
+    )
+    first, last = np.array(DEPTH_RAMP)
+    np.testing.assert_allclose(
+        depth_colours(np.array([0.0, -0.005, -0.01, -0.05])), [BARE, (first + last) / 2, last, last], atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("most", [20_000, 500])
+def test_a_finer_mesh_is_the_same_solid_without_cracks(most):
+    solid = trimesh.creation.cylinder(radius=0.03, height=0.2, sections=12)
+    vertices, faces = finer(Surface(np.asarray(solid.vertices), np.asarray(solid.faces)), 0.006, most)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    assert mesh.is_watertight and mesh.is_winding_consistent
+    assert mesh.volume == pytest.approx(solid.volume, rel=1e-9) and mesh.area == pytest.approx(solid.area, rel=1e-9)
+    longest = mesh.edges_unique_length.max()
+    assert len(faces) <= most
+    if most == 500:
+        assert len(faces) > 400 and 0.006 < longest < 0.06
+    else:
+        assert longest <= 0.006
+
+
+def test_a_fine_mesh_stays_as_it_is():
+    ball = trimesh.creation.icosphere(subdivisions=3, radius=0.01)
+    vertices, faces = finer(Surface(np.asarray(ball.vertices), np.asarray(ball.faces)), 0.01, 100)
+    np.testing.assert_array_equal(vertices, ball.vertices)
+    np.testing.assert_array_equal(faces, ball.faces)
+
+
+def test_a_left_result_is_posed_by_a_left_model(result):
+    left = replace(mirrored_result(result, SIZE[0]), scene=mirrored(result.scene))
+    candidate = left.candidates[0]
+    vertices = POSED(mirror_hand_model(open_hand()), candidate.grasp.hand).vertices
+    np.testing.assert_allclose(vertices, candidate.hand_vertices, atol=1e-5)
+
+
+def test_settings_are_flat():
+    assert flattened({"a": {"b": 1, "c": ({"d": 2}, {"d": (3, 4)})}, "e": ()}) == {
+        "a.b": 1, "a.c.0.d": 2, "a.c.1.d": (3, 4), "e": (),
+    }  # fmt: skip
+
+
+def test_curves_hold_weighted_terms_and_all_phases(result):
+    energy, terms, poses = energy_curves(result)
+    np.testing.assert_array_equal(energy["energy"], [np.arange(20), result.history])
+    assert list(terms) == ["100 × dis", "1000 × pen"]
+    np.testing.assert_array_equal(terms["100 × dis"], [[0, 10], [200, 100]])
+    np.testing.assert_array_equal(terms["1000 × pen"], [[0, 10], [500, 0]])
+    assert list(poses) == ["pose 0"]
+    np.testing.assert_array_equal(poses["pose 0"], [np.arange(8), [1, 1, 1, 1, 1, 0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("values", "drawn"),
+    [([np.nan, 1.0, 2.0, 3.0], True), ([0.0, 0.0], True), ([-1.0, 1.0], True), ([np.nan], False), ([], False)],
+)
+def test_curves_of_any_values_are_drawn(values, drawn):
+    """matplotlib's first colour is a blue, all else is grey."""
+    picture = module._plot({"a": (np.arange(len(values)), np.array(values))}, "step", "energy", [1]).astype(int)
+    assert picture.shape == (330, 520, 3)
+    assert (picture[..., 2] > picture[..., 0] + 100).any() == drawn
+
+
+def test_the_same_result_gives_the_same_file(result, document, tmp_path):
+    write_report(result, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == document
+
+
+def test_a_drawing_that_fails_leaves_the_former_file(result, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("former")
+    with pytest.raises(IndexError):
+        write_report(replace(result, hand_faces=result.hand_faces + 10**6), path)
+    assert path.read_text() == "former" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(result, tmp_path):
+    path = tmp_path / "report.html"
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_report(result, path)
+    assert list(tmp_path.iterdir()) == [path] and not list(path.iterdir())
