@@ -20,9 +20,10 @@ from benchmarks.thousands import contact_config, grasp_problems, grasps_about
 from benchmarks.timing import machine, spread, timed, write_section
 from fgs_jax.config import FAST
 from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.results.result import Result
 from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.stages.opa import approximate
-from fgs_jax.stages.refine import Result, refine, refine_many
+from fgs_jax.stages.refine import refine, refine_many
 
 MEASURES = ("mpd_mm", "siv_cm3", "fingers_in_contact", "masked_iou", "occlusion_agreement")
 

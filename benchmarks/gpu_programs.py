@@ -24,9 +24,9 @@ from fgs_jax.hands.files import load_hand_model
 from fgs_jax.objects.distance import DistanceGrid
 from fgs_jax.solve.restarts import OTHER_WIDTHS, kept
 from fgs_jax.stages import grasps, opa
-from fgs_jax.stages.contact import ContactProblem, Grasp
+from fgs_jax.stages.contact import ContactProblem
 from fgs_jax.stages.opa import PoseState, room
-from fgs_jax.types import Camera, HandParams
+from fgs_jax.types import Camera, Grasp, HandParams
 
 NAME, FLOAT_OPERATIONS = "NVIDIA H200", 67e12
 """Of the card's data sheet: operations on float32 a second, a product and a sum being two."""

@@ -20,7 +20,8 @@ from benchmarks.shapes import ASYMMETRIC, SHAPES, Mesh
 from fgs_jax.config import FAST_OPA, PAPER_OPA, OpaConfig
 from fgs_jax.objects.mesh import load_object, sample_points, simplify
 from fgs_jax.picture.scene import Scene
-from fgs_jax.stages.opa import ObjectPoses, PoseState, approximate, opa_terms, pose_problem
+from fgs_jax.results.result import ObjectPoses
+from fgs_jax.stages.opa import PoseState, approximate, opa_terms, pose_problem
 
 SOLVERS = {
     "fast": FAST_OPA,

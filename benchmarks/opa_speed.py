@@ -26,10 +26,10 @@ from fgs_jax.config import FAST, FAST_OPA, PAPER_OPA, OpaConfig, Phase
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.picture.scene import Scene
 from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.results.result import ObjectPoses
 from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import random_rotations
 from fgs_jax.stages.opa import (
-    ObjectPoses,
     PoseProblem,
     PoseState,
     approximate,

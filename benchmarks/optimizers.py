@@ -45,7 +45,6 @@ from fgs_jax.stages import opa
 from fgs_jax.stages.contact import (
     ContactProblem,
     Contacts,
-    Grasp,
     HandState,
     Order,
     contact_terms,
@@ -59,7 +58,7 @@ from fgs_jax.stages.contact import (
 from fgs_jax.stages.contact_stage import closed_faces
 from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, start_translation
 from fgs_jax.stages.refine import align_scale, pose_hand, with_hand
-from fgs_jax.types import Camera, HandParams
+from fgs_jax.types import Camera, Grasp, HandParams
 
 Kind = Literal["rendered", "photos", "contact"]
 

@@ -24,9 +24,9 @@ from fgs_jax.objects.mesh import load_object as load_object
 from fgs_jax.picture.camera import project as project
 from fgs_jax.picture.scene import Scene as Scene
 from fgs_jax.picture.scene import camera_from_matrix as camera_from_matrix
+from fgs_jax.results.result import ObjectPoses as ObjectPoses
 from fgs_jax.solve.minimise import least_squares as least_squares
 from fgs_jax.solve.minimise import minimise as minimise
-from fgs_jax.stages.opa import ObjectPoses as ObjectPoses
 from fgs_jax.stages.opa import approximate as approximate
 from fgs_jax.types import Camera as Camera
 from fgs_jax.types import Hand as Hand

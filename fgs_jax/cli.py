@@ -32,11 +32,12 @@ from fgs_jax.picture.scene import Scene
 from fgs_jax.picture.scene_files import load_scene
 from fgs_jax.results import ablate, metrics
 from fgs_jax.results.fingerprints import fingerprint
+from fgs_jax.results.result import Result
 from fgs_jax.results.write import check_apart, check_folder, comparison, finished_as, scene_name, write_result
 from fgs_jax.run_lock import RunLock
 from fgs_jax.shipped import shipped
 from fgs_jax.solve.ahead import start_up
-from fgs_jax.stages.refine import Result, refine_many
+from fgs_jax.stages.refine import refine_many
 
 app = tyro.extras.SubcommandApp()
 hand = tyro.extras.SubcommandApp()

@@ -118,3 +118,15 @@ class Hand(NamedTuple):
     """MANO's order."""
     keypoints: Float[Array, "21 3"]
     """OpenPose's order."""
+
+
+@pytree
+class Grasp:
+    """A hand and an object in the camera's frame."""
+
+    hand: HandParams
+    """Axis-angle."""
+    rotation: Float[Array, "3 3"]
+    """Of the object: p_camera = rotation (scale p_object) + translation."""
+    translation: Float[Array, "3"]
+    scale: Float[Array, ""]

@@ -15,7 +15,8 @@ from fgs_jax.config import FAST, Phase
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.scene import Scene
-from fgs_jax.stages.refine import Result, refine
+from fgs_jax.results.result import Result
+from fgs_jax.stages.refine import refine
 
 SIZE = (160, 160)
 PHASE = Phase(1.0, 1, 80, 192, 192, rotation_rate=(1e-1, 3e-3), translation_rate=(2e-2, 3e-4))

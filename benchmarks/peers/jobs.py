@@ -27,7 +27,6 @@ from fgs_jax.solve.restarts import random_rotations
 from fgs_jax.stages.contact import (
     ContactProblem,
     Contacts,
-    Grasp,
     GraspSearch,
     HandState,
     begin_grasp,
@@ -46,6 +45,7 @@ from fgs_jax.stages.opa import (
     run_phase,
     start_translation,
 )
+from fgs_jax.types import Grasp
 
 STEPS, STARTS = 20, 64
 """Of PyTorch's loop that are timed."""

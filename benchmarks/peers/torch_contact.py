@@ -19,8 +19,8 @@ from benchmarks.peers.torch_opa import rotation_matrix
 from fgs_jax.config import ContactConfig
 from fgs_jax.hands.anatomy import FINGER_JOINTS
 from fgs_jax.hands.mano import KEYPOINT_ORDERS
-from fgs_jax.stages.contact import DEEPEST, LEAST_KEYPOINT_DISTANCE, POINTS, VERTICES, ContactProblem, Contacts, Grasp
-from fgs_jax.types import HandModel
+from fgs_jax.stages.contact import DEEPEST, LEAST_KEYPOINT_DISTANCE, POINTS, VERTICES, ContactProblem, Contacts
+from fgs_jax.types import Grasp, HandModel
 
 Form = Literal["cdist", "difference"]
 """How nearest vertices are found: by `torch.cdist`, or by differences written out, which the compiler can fuse."""

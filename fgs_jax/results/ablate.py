@@ -34,8 +34,9 @@ from fgs_jax.results.report import (
     _table,
     flattened,
 )
+from fgs_jax.results.result import Result
 from fgs_jax.results.write import _finite, versions, write_folder
-from fgs_jax.stages.refine import Result, refine
+from fgs_jax.stages.refine import refine
 
 FORMAT, VERSION = "fgs-ablation", 1
 FILES = frozenset({"ablation.json", "ablation.html"})

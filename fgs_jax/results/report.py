@@ -29,7 +29,7 @@ from fgs_jax.picture.camera import Z_NEAR
 from fgs_jax.picture.render import Colour, Mesh, render
 from fgs_jax.picture.scene import Scene, mask_box
 from fgs_jax.results.metrics import CONTACT, GRASP_METRICS, PICTURE_METRICS, Surface, signed_distances
-from fgs_jax.stages.refine import Result, object_at
+from fgs_jax.results.result import Result, object_at
 from fgs_jax.types import Camera
 
 OBJECT, HAND, BARE = (0.35, 0.55, 0.85), (0.9, 0.7, 0.55), (0.82, 0.84, 0.87)

@@ -18,8 +18,8 @@ from fgs_jax.errors import ResultError
 from fgs_jax.files import output_folder, write_whole
 from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS
 from fgs_jax.results.report import write_picture, write_report
-from fgs_jax.stages.contact import Grasp
-from fgs_jax.stages.refine import Result
+from fgs_jax.results.result import Result
+from fgs_jax.types import Grasp
 
 FORMAT, VERSION = "fgs-result", 1
 PACKAGES = ("fgs-jax", "jax", "jaxlib", "optax", "numpy", "scipy", "libigl", "manifold3d", "trimesh")

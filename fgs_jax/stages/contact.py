@@ -21,7 +21,7 @@ from fgs_jax.objects.distance import DistanceGrid, nearest, signed_distance, sig
 from fgs_jax.picture.camera import inverse_depths, project
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.minimise import Search, Solution, adam, advance, begin, minimise, nan_where_lost
-from fgs_jax.types import Camera, Hand, HandModel, HandParams, pytree
+from fgs_jax.types import Camera, Grasp, Hand, HandModel, HandParams, pytree
 
 Surface = DistanceGrid | Callable[[Float[Array, "p 3"]], Float[Array, "p"]]
 """What signed distances in metres are asked of, positive outside."""
@@ -234,18 +234,6 @@ class ContactProblem:
     object, 0 where it says nothing."""
     corners: Float[Array, "f 3 3"]
     """Of the object's triangles, simplified; object frame."""
-
-
-@pytree
-class Grasp:
-    """A hand and an object in the camera's frame."""
-
-    hand: HandParams
-    """Axis-angle."""
-    rotation: Float[Array, "3 3"]
-    """Of the object: p_camera = rotation (scale p_object) + translation."""
-    translation: Float[Array, "3"]
-    scale: Float[Array, ""]
 
 
 class HandState(NamedTuple):

@@ -19,13 +19,13 @@ from fgs_jax.objects.mesh import distance_grid, sample_points
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of, mask_at
 from fgs_jax.results import metrics
+from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.stages.contact import (
     TERMS,
     Approach,
     ContactProblem,
     Contacts,
-    Grasp,
     GraspSearch,
     Seen,
     approach,
@@ -33,33 +33,11 @@ from fgs_jax.stages.contact import (
     found,
     grasp_round,
 )
-from fgs_jax.stages.opa import VIEW, ObjectPoses, picture_view
-from fgs_jax.types import HandModel, HandParams, on_device
+from fgs_jax.stages.opa import VIEW, picture_view
+from fgs_jax.types import Grasp, HandModel, HandParams, on_device
 
 ROUNDS = 10
 """Of step two between two visits to the host."""
-
-
-class Candidate(NamedTuple):
-    """One of the grasps that step two ended with."""
-
-    pose: int
-    """Which of OPA's poses it started from."""
-    valley: int
-    """Which of step one's two depths; where it found one only, 1 has started with the fingers half open."""
-    factor: float
-    """By which step one resized the hand, or an object of unknown size."""
-    energy: float
-    """Of Eq. 12, with w_dis times reach for each contact point out of reach."""
-    masked_iou: float
-    """Of the object's pose; where step one descends, of sampled pixels and a simplified mesh."""
-    occlusion_agreement: float
-    """Of sampled pixels and a simplified mesh."""
-    score: float
-    """Energy, silhouette and order together; the lowest wins."""
-    grasp: Grasp
-    hand_vertices: Float[ndarray, "v 3"]
-    """Metres, camera frame."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.solve.minimise import nan_where_lost
 from fgs_jax.solve.restarts import count_of, run_blocks, scenes_width
-from fgs_jax.stages.contact import TERMS, ContactProblem, Grasp, begin_grasp, found, grasp_round
+from fgs_jax.stages.contact import TERMS, ContactProblem, begin_grasp, found, grasp_round
+from fgs_jax.types import Grasp
 
 
 class Grasps(NamedTuple):

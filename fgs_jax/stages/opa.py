@@ -30,6 +30,7 @@ from fgs_jax.picture.camera import Z_NEAR, silhouette
 from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import Scene, check_scene, mask_at, mask_box
 from fgs_jax.results import metrics
+from fgs_jax.results.result import ObjectPoses
 from fgs_jax.rotations import matrix_of
 from fgs_jax.solve.minimise import Solution, adam, minimise
 from fgs_jax.solve.restarts import best_of, block_width, compile_block, kept, random_rotations, run_blocks
@@ -172,27 +173,6 @@ def _off_mask(problem: PoseProblem, pixels: Float[Array, "2 n"], cell: Int[Array
     offset = pixels - problem.nearest_pixel.reshape(-1, 2)[cell].T
     half = jnp.maximum(problem.cell, 1.0) / 2
     return jnp.sign(offset) * jax.nn.relu(jnp.abs(offset) - half)
-
-
-class ObjectPoses(NamedTuple):
-    """What `approximate` found, best first: `k` distinct poses T_camera_object of one object."""
-
-    rotation: Float[ndarray, "k 3 3"]
-    translation: Float[ndarray, "k 3"]
-    """Metres."""
-    scale: Float[ndarray, "k"]
-    """p_camera = R (scale * p_object) + t; 1 where the size is known."""
-    masked_iou: Float[ndarray, "k"]
-    """Of the rendered object and its mask, outside the hand's pixels, at the picture's own resolution."""
-    energy: Float[ndarray, "k"]
-    """Eq. 11 before the polish."""
-    terms: dict[str, Float[ndarray, "k"]]
-    history: list[Float[ndarray, "k steps"]]
-    """The energy at every step of each phase."""
-    start: Int[ndarray, "k"]
-    """Which start each pose came from."""
-    lost: int
-    """Starts that ended without a finite energy."""
 
 
 def approximate(

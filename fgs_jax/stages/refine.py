@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,12 +26,11 @@ from fgs_jax.picture.camera import project
 from fgs_jax.picture.render import depth_map, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, check_scene, confidence_of, mask_box, mirrored, scene_notes, without_gaps
 from fgs_jax.results import metrics
+from fgs_jax.results.result import Result
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.minimise import least_squares
-from fgs_jax.stages.contact import Grasp
 from fgs_jax.stages.contact_stage import (
-    Candidate,
     Contact,
     ContactTask,
     closed_faces,
@@ -40,48 +39,9 @@ from fgs_jax.stages.contact_stage import (
     optimise_contact,
     starts_of,
 )
-from fgs_jax.stages.opa import ObjectPoses, approximate, compile_approximate
+from fgs_jax.stages.opa import approximate, compile_approximate
 from fgs_jax.stages.scale import ScaleAlignment, align
-from fgs_jax.types import Camera, HandModel, HandParams, on_device
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A refined scene. Everything stands in the frame of `scene`'s picture: a left hand is a left hand here."""
-
-    scene: Scene
-    """As it was given."""
-    camera: Camera
-    """The one that the grasp is seen by: the scene's, or an ordinary one."""
-    config: RefineConfig
-    before: Grasp
-    """OPA's best pose with the hand as it was seen."""
-    after: Grasp
-    hand_vertices: tuple[Float[ndarray, "v 3"], Float[ndarray, "v 3"]]
-    """Before and after, metres, camera frame."""
-    hand_faces: Int[ndarray, "f 3"]
-    """Closed at the wrist."""
-    hand_keypoints: tuple[Float[ndarray, "21 3"], Float[ndarray, "21 3"]]
-    metrics: tuple[dict[str, float | None], dict[str, float | None]]
-    """Before and after."""
-    scale: dict[str, float]
-    """k2D, k3D and k_scale of Eq. 4-6."""
-    poses: ObjectPoses
-    """OPA's, of `scene.object` as it was given."""
-    candidates: list[Candidate]
-    """The best first."""
-    history: Float[ndarray, "steps"]
-    """Energy of the chosen candidate at each step of step two."""
-    terms: dict[str, Float[ndarray, "rounds"]]
-    """Its terms, unweighted, each `refresh` steps."""
-    notes: tuple[str, ...]
-    """What a user should know: mended meshes, a doubtful hand, another camera."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Per stage."""
-
-    def object_vertices(self, when: int = 1) -> Float[ndarray, "w 3"]:
-        """Of the object's mesh in the camera's frame, metres: 0 before, 1 after."""
-        return object_at((self.before, self.after)[when], self.scene.object.vertices)
+from fgs_jax.types import Camera, Grasp, HandModel, HandParams, on_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -455,12 +415,6 @@ def measure(result: Result, model: HandModel, when: int) -> dict[str, float | No
 
 
 # --- pieces
-
-
-def object_at(grasp: Grasp, vertices: Float[ndarray, "v 3"]) -> Float[ndarray, "v 3"]:
-    """Vertices of the object's mesh in the camera's frame, metres, in float64."""
-    rotation, translation = np.asarray(grasp.rotation, float), np.asarray(grasp.translation, float)
-    return float(grasp.scale) * vertices @ rotation.T + translation
 
 
 def mirrored_result(result: Result, width: int) -> Result:

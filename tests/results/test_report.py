@@ -37,10 +37,9 @@ from fgs_jax.results.report import (
     flattened,
     write_report,
 )
-from fgs_jax.stages.contact import Grasp
-from fgs_jax.stages.contact_stage import Candidate
-from fgs_jax.stages.opa import ObjectPoses
-from fgs_jax.stages.refine import Result, _axis_angle, mirrored_result
+from fgs_jax.results.result import Candidate, ObjectPoses, Result
+from fgs_jax.stages.refine import _axis_angle, mirrored_result
+from fgs_jax.types import Grasp
 
 SIZE = (480, 360)
 NAME = "<b>&\"'"

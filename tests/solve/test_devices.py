@@ -19,10 +19,10 @@ from fgs_jax.journal import Journal
 from fgs_jax.objects.distance import DistanceGrid
 from fgs_jax.solve.ahead import keep_programs
 from fgs_jax.solve.restarts import random_rotations, run_blocks
-from fgs_jax.stages.contact import ContactProblem, Grasp
+from fgs_jax.stages.contact import ContactProblem
 from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.stages.opa import PoseProblem, PoseState, _PhaseInputs, _PhaseSettings, _run_phase
-from fgs_jax.types import Camera, HandParams
+from fgs_jax.types import Camera, Grasp, HandParams
 
 COUNTS = (1, 7, 32, 50)
 WIDTH = 4

@@ -39,7 +39,6 @@ from fgs_jax.stages.contact import (
     E_pen,
     E_prior,
     E_spen,
-    Grasp,
     HandState,
     Neighbours,
     Order,
@@ -61,7 +60,7 @@ from fgs_jax.stages.contact import (
     weighted_sum,
 )
 from fgs_jax.stages.contact_stage import _begin
-from fgs_jax.types import Camera, Hand, HandParams
+from fgs_jax.types import Camera, Grasp, Hand, HandParams
 from tests.reference import contact as twin
 from tests.reference import distance as distance_twin
 
