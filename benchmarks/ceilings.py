@@ -69,8 +69,8 @@ def kernel(name: str, function: Callable[..., Any], *arguments: Any, operations:
 
 def kernels() -> list[Kernel]:
     given = contact_starts(HANDS)
-    problem, vertices = given.problem, given.searching.vertices
-    points, model = problem.object_points, problem.model
+    problem, vertices = given.problem, given.searching.search.last.vertices
+    points, model = problem.object_points, problem.hand.data
     pairs = HANDS * len(points) * vertices.shape[1]
 
     def hinge(points: Array) -> Array:

@@ -305,7 +305,7 @@ def distances_part(rounds: int) -> list[str]:
     mesh = load_object(SHAPES["mug"](), name="mug")
     grid = distance_grid(mesh)
     given = contact_starts(64)
-    vertices = np.asarray(given.searching.vertices)
+    vertices = np.asarray(given.searching.search.last.vertices)
     queries = np.asarray(sample_points(mesh, 2000, jax.random.key(0)))
     calls = distances.nearest_calls(queries, vertices)
     check("nearest, distances", distances.nearest_error(calls, queries, vertices), 1e-3)

@@ -156,7 +156,7 @@ def energy(outcome: Outcome, weights: Mapping[str, float]) -> float | None:
     row, found = outcome
     if isinstance(found, FgsError) or not row.when:
         return None
-    own = row.config.contact.weights
+    own = row.config.contact.term_weights
     others = sum(
         (weights[name] - own[name]) * float(found.terms[name][-1]) for name in own if weights[name] != own[name]
     )
@@ -219,7 +219,7 @@ def summary(outcomes: Sequence[Outcome], source: str = "") -> dict[str, Any]:
                 entry
                 | {
                     "metrics": found.metrics[row.when],
-                    "energy": energy(outcome, full.config.contact.weights),
+                    "energy": energy(outcome, full.config.contact.term_weights),
                     "object_size": object_size(row, found),
                     "notes": list(found.notes),
                 }
@@ -239,7 +239,7 @@ def summary(outcomes: Sequence[Outcome], source: str = "") -> dict[str, Any]:
 def _document(outcomes: Sequence[Outcome]) -> str:
     full = outcomes[0].row
     name = escape(full.scene.object.name)
-    table = _table(HEAD, [cells(outcome, full.config.contact.weights) for outcome in outcomes])
+    table = _table(HEAD, [cells(outcome, full.config.contact.term_weights) for outcome in outcomes])
     notes = dict.fromkeys(note for _, found in outcomes if isinstance(found, Result) for note in found.notes)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -73,7 +73,7 @@ def test_the_hand_and_the_distance_to_the_object_are_the_same(rng):
     problem = torch_contact.torch_problem(given.problem, given.grasps, given.searching.contacts)
     local, root = torch_opa.rotation_matrix(problem.pose), problem.rotation
     vertices, keypoints = torch_contact.hand(problem.layer, problem.betas, local, root, problem.translation)
-    ours = jax.vmap(hand, (None, 0))(given.problem.model, given.grasps.hand)
+    ours = jax.vmap(hand, (None, 0))(given.problem.hand.data, given.grasps.hand)
     np.testing.assert_allclose(vertices, ours.vertices, atol=1e-6)
     np.testing.assert_allclose(keypoints, ours.keypoints, atol=1e-6)
 
