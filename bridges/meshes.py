@@ -12,7 +12,8 @@ from numpy import ndarray
 
 from bridges.types import Mesh
 from fgs_jax.errors import BridgeError, MeshError
-from fgs_jax.objects.mesh import ObjectMesh, load_object, simplify
+from fgs_jax.objects.mesh import ObjectMesh, load_object
+from fgs_jax.objects.simplifying import simplify
 
 
 def clean(

@@ -6,7 +6,9 @@ import optax
 import trimesh
 from jaxtyping import Array, Float
 
-from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.solve.minimise import Solution, minimise
 from fgs_jax.stages.contact import E_dis, E_pen, E_prior, E_spen, weighted_sum
 

@@ -15,7 +15,8 @@ from numpy import ndarray
 from fgs_jax.config import ContactConfig, RefineConfig
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
-from fgs_jax.objects.mesh import distance_grid, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of, mask_at
 from fgs_jax.results import metrics

@@ -9,7 +9,8 @@ import pytest
 import trimesh
 
 from fgs_jax.errors import FgsError
-from fgs_jax.objects.mesh import distance_grid, load_object
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
 from fgs_jax.stages.contact import E_dis
 
 

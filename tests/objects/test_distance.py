@@ -10,8 +10,12 @@ import pytest
 import trimesh
 from jax.test_util import check_grads
 
-from fgs_jax.objects.distance import DistanceGrid, _nearest_at_once, _nearest_in_turn, nearest, signed_distance
-from fgs_jax.objects.mesh import distance_grid, exact_signed_distance, load_object, sample_points
+from fgs_jax.objects.distance import DistanceGrid, signed_distance
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.nearest import nearest, nearest_at_once, nearest_in_turn
+from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.solid import exact_signed_distance
 from tests.lowered import loops, lowered, sizes
 from tests.reference import distance as reference
 
@@ -86,7 +90,7 @@ def test_nearest_has_no_gradient_and_makes_no_product_array(rng):
 def test_other_devices_find_the_nearest_without_a_loop_and_find_the_same(rng):
     queries, targets = (jnp.asarray(rng.normal(size=(4, size, 3)), jnp.float32) for size in (101, 211))
     targets = targets.at[:, 3].set(jnp.nan)
-    forms = [jax.jit(jax.vmap(form))(queries, targets) for form in (_nearest_in_turn, _nearest_at_once)]
+    forms = [jax.jit(jax.vmap(form))(queries, targets) for form in (nearest_in_turn, nearest_at_once)]
     np.testing.assert_array_equal(*forms)
     assert loops(lowered(jax.vmap(nearest), queries, targets, platform="cpu")) == 1
     assert loops(lowered(jax.vmap(nearest), queries, targets, platform="cuda")) == 0

@@ -14,17 +14,15 @@ import trimesh
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial import KDTree
 
+from fgs_jax import objects
 from fgs_jax.errors import MeshError
-from fgs_jax.objects import mesh as objects
-from fgs_jax.objects.mesh import (
-    convex_hull,
-    distance_grid,
-    exact_signed_distance,
-    farthest_points,
-    load_object,
-    sample_points,
-    simplify,
-)
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import farthest_points, sample_points
+from fgs_jax.objects.simplifying import simplify
+from fgs_jax.objects.solid import convex_hull, exact_signed_distance
+from fgs_jax.objects.triangles import distances_to, is_balanced
+from fgs_jax.objects.winding import close_to_lid, lid_of, winding_numbers
 from tests.lowered import lowered, sizes
 from tests.objects.test_distance import OBJECTS, SHARED, needs_data
 from tests.reference import distance as reference
@@ -590,7 +588,7 @@ def test_the_fast_side_of_a_point_is_the_exact_one(monkeypatch, rng):
         mesh = load_object((np.asarray(source[0]) + 3, source[1]))
         exact = exact_signed_distance(mesh, points + 3)
         grid = distance_grid(mesh, 16)
-        monkeypatch.setattr(objects, "exact_is_quick", lambda *_: False)
+        monkeypatch.setattr("fgs_jax.objects.winding.exact_is_quick", lambda *_: False)
         assert_allclose(exact_signed_distance(mesh, points + 3), exact, atol=1e-9)
         assert_allclose(distance_grid(mesh, 16).values, grid.values, atol=1e-6)
         again = load_object((mesh.vertices, mesh.faces[:, ::-1]))
@@ -739,7 +737,7 @@ def test_the_nodes_of_a_grid_have_the_exact_distance_before_they_are_fitted(sour
     # The box and the sheet end at nodes, and the half ball has its rim in a plane of nodes.
     mesh = load_object(source)
     fitted = distance_grid(mesh, 26)
-    monkeypatch.setattr(objects, "_fitted", lambda mesh, exact, *_: exact)
+    monkeypatch.setattr("fgs_jax.objects.grid._fitted", lambda mesh, exact, *_: exact)
     grid = distance_grid(mesh, 26)
     moved = np.abs(np.asarray(fitted.values) - np.asarray(grid.values)) / float(grid.voxel)
     assert moved.max() < 0.4 and np.mean(moved > 0) < 0.15
@@ -775,13 +773,13 @@ def test_a_grid_without_room_is_refused():
 def test_each_hole_has_a_lid_of_its_own_which_decides_nothing_far_away():
     ball = trimesh.creation.icosphere(3, 0.04)
     faces = np.asarray(ball.faces)[np.abs(ball.triangles_center[:, 2]) < 0.035]
-    vertices, lid = objects._lid(np.asarray(ball.vertices), faces)
-    assert objects.is_balanced(np.concatenate([faces, lid]))
+    vertices, lid = lid_of(np.asarray(ball.vertices), faces)
+    assert is_balanced(np.concatenate([faces, lid]))
     a, b, c = np.moveaxis(vertices[lid], 1, 0)
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
     assert area == pytest.approx(2 * np.pi * (0.04**2 - 0.035**2), rel=0.2), "two discs, and no cone between them"
     points = np.random.default_rng(0).uniform(-0.06, 0.06, (4000, 3))
-    close = objects.close_to_lid(vertices, lid, objects._distance(vertices, lid, points))
-    winding = np.abs(objects._winding(vertices, lid, points))
+    close = close_to_lid(vertices, lid, distances_to(vertices, lid, points))
+    winding = np.abs(winding_numbers(vertices, lid, points))
     assert winding[~close].max() < 0.5 and winding[close].max() > 0.4
     assert 0.05 < close.mean() < 0.5

@@ -15,8 +15,7 @@ from fgs_jax.errors import MeshError
 from fgs_jax.hands.anatomy import FINGERS
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
-from fgs_jax.objects import mesh as objects
-from fgs_jax.objects import voxels
+from fgs_jax.objects import voxels, winding
 from fgs_jax.results import metrics
 from fgs_jax.results.metrics import (
     GRASP_METRICS,
@@ -262,13 +261,13 @@ def test_thin_overlaps_at_two_places_are_both_counted():
 def test_a_fine_mesh_takes_the_work_of_a_coarse_one_and_has_its_measures(monkeypatch):
     """81,920 faces: what is exact at a cost of points times faces is asked next to the surface alone."""
     pairs = []
-    exact = objects._winding
+    exact = winding.winding_numbers
 
     def counted(vertices, faces, points):
         pairs.append(len(faces) * len(points))
         return exact(vertices, faces, points)
 
-    monkeypatch.setattr(objects, "_winding", counted)
+    monkeypatch.setattr(winding, "winding_numbers", counted)
     _, _, closed = open_hand()
     found = grasp_metrics(closed, ball(0.03, IN_THE_PALM, 6))
     assert sum(pairs) < 1e8
