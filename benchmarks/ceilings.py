@@ -21,7 +21,7 @@ from benchmarks.peers.jobs import contact_energy, contact_starts, opa_energy, op
 from benchmarks.timing import interleaved, machine, spread, write_section
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.distance import signed_distance
-from fgs_jax.objects.nearest import nearest
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import silhouette
 
 HANDS = 64

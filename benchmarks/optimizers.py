@@ -37,7 +37,7 @@ from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.mesh import load_object
-from fgs_jax.objects.nearest import nearest
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.scene import Scene, mirrored
 from fgs_jax.picture.scene_files import load_scene

@@ -1,6 +1,6 @@
 """Meshes of outside tools: read, cleaned, written.
 
-All that mends a mesh is `fgs_jax.objects.mesh`; what is added here is that a generated mesh may hold crumbs beside the
+All that mends a mesh is in `fgs_jax.objects`; what is added here is that a generated mesh may hold crumbs beside the
 object.
 """
 

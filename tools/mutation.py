@@ -53,13 +53,18 @@ SLOW = (
 FILES = {
     "scale": "stages/scale.py",
     "distance": "objects/distance.py",
+    "neighbours": "objects/neighbours.py",
+    "surfaces": "objects/surfaces.py",
     "opa": "stages/opa.py",
     "contact": "stages/contact.py",
     "refine": "stages/refine.py",
     "restarts": "solve/restarts.py",
     "camera": "picture/camera.py",
     "hand_fit": "hands/fit.py",
-    "metrics": "results/metrics.py",
+    "surface": "results/metrics/surface.py",
+    "volume": "results/metrics/volume.py",
+    "touch": "results/metrics/contact.py",
+    "fit_to_picture": "results/metrics/picture.py",
 }
 """Where the modules are, in the package."""
 CHECKS = "tests/test_checks.py"
@@ -67,13 +72,18 @@ CHECKS = "tests/test_checks.py"
 TESTS: dict[str, tuple[str, ...]] = {
     "scale": ("tests/stages/test_scale.py", CHECKS),
     "distance": ("tests/objects/test_distance.py", CHECKS),
+    "neighbours": ("tests/objects/test_neighbours.py", CHECKS),
+    "surfaces": ("tests/objects/test_surfaces.py",),
     "opa": ("tests/stages/test_opa.py", CHECKS),
     "contact": ("tests/stages/test_contact.py", CHECKS),
     "refine": ("tests/stages/test_refine.py", "-k", f"not ({SLOW})"),
     "restarts": ("tests/solve/test_restarts.py", CHECKS),
     "camera": ("tests/picture/test_camera.py", CHECKS),
     "hand_fit": ("tests/hands/test_fit.py",),
-    "metrics": ("tests/results/test_metrics.py",),
+    "surface": ("tests/results/test_metrics.py",),
+    "volume": ("tests/results/test_metrics.py",),
+    "touch": ("tests/results/test_metrics.py",),
+    "fit_to_picture": ("tests/results/test_metrics.py",),
 }
 """What to give to pytest for each module: its own tests, the most direct ones first."""
 LIMIT = 180

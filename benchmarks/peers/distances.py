@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 
 from fgs_jax.objects.distance import DistanceGrid, signed_distance
 from fgs_jax.objects.mesh import ObjectMesh
-from fgs_jax.objects.nearest import nearest
+from fgs_jax.objects.neighbours import nearest
 
 Call = Callable[[], ndarray]
 

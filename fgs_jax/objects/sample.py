@@ -41,11 +41,15 @@ def sample_points(mesh: ObjectMesh, count: int, key: Key[Array, ""] | UInt32[Arr
     # More only where nearly all of a mesh is within itself: then its winding says nothing.
     if np.count_nonzero(hidden) <= 9 * count:
         points[hidden] = np.nan  # never the farthest
-    # In room for so many, that few shapes are compiled.
+    return spread_evenly(points, count)
+
+
+def spread_evenly(points: Float[np.ndarray, "m 3"], count: int) -> Float[Array, "{count} 3"]:
+    """`count` of the points that are far from each other, as `farthest_points` chooses; few shapes are compiled."""
     candidates = np.full((4096 * -(-len(points) // 4096), 3), np.nan, np.float32)
     candidates[: len(points)] = points
-    room = 256 * -(-count // 256)
-    return on_device(candidates[np.asarray(farthest_points(candidates, room))[:count]])
+    rounded = 256 * -(-count // 256)
+    return on_device(candidates[np.asarray(farthest_points(candidates, rounded))[:count]])
 
 
 @no_type_check

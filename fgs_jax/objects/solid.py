@@ -34,15 +34,31 @@ def convex_hull(vertices: Float[np.ndarray | Array, "v 3"]) -> Int64[np.ndarray,
 
     Raises MeshError where the vertices are not finite, or lie in a plane.
     """
+    vertices, hull = _hull(vertices)
+    faces = hull.simplices.astype(np.int64)
+    inward = (double_areas(vertices[faces]) * hull.equations[:, :3]).sum(axis=1) < 0
+    return np.where(inward[:, None], faces[:, ::-1], faces)
+
+
+@no_type_check
+def hull_planes(
+    vertices: Float[np.ndarray | Array, "v 3"],
+) -> tuple[Float64[np.ndarray, "m 3"], Float64[np.ndarray, "m"]]:
+    """The planes of the convex hull, each once: outward normals and offsets, normal x <= offset inside.
+
+    Raises MeshError where the vertices are not finite, or lie in a plane.
+    """
+    planes = np.unique(_hull(vertices)[1].equations, axis=0)
+    return planes[:, :3], -planes[:, 3]
+
+
+def _hull(vertices: Float[np.ndarray | Array, "v 3"]) -> tuple[Float64[np.ndarray, "v 3"], ConvexHull]:
     vertices = checked_points(vertices, "vertices: expected an array of shape (v, 3)")
     if not np.isfinite(vertices).all():
         raise MeshError("expected finite vertices for a convex hull, came nan or infinity; check them")
     try:
-        hull = ConvexHull(vertices)
+        return vertices, ConvexHull(vertices)
     except QhullError as error:
         raise MeshError(
             f"expected vertices that span a volume, came {len(vertices)} without one; a flat object has no convex hull"
         ) from error
-    faces = hull.simplices.astype(np.int64)
-    inward = (double_areas(vertices[faces]) * hull.equations[:, :3]).sum(axis=1) < 0
-    return np.where(inward[:, None], faces[:, ::-1], faces)

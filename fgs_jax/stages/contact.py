@@ -18,7 +18,7 @@ from fgs_jax.config import FAST_CONTACT, ContactConfig
 from fgs_jax.errors import ArgumentError, ConfigError
 from fgs_jax.hands.mano import hand, joint_angles, wrist_at_rest
 from fgs_jax.objects.distance import DistanceGrid, signed_distance, signed_distance_at
-from fgs_jax.objects.nearest import nearest
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import inverse_depths, project
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.minimise import Search, Solution, adam, advance, begin, minimise, nan_where_lost

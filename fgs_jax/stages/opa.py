@@ -25,7 +25,7 @@ from fgs_jax.config import FAST_OPA, OpaConfig, Phase
 from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.journal import Entry, Journal, recorded
 from fgs_jax.objects.mesh import ObjectMesh
-from fgs_jax.objects.nearest import nearest
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.objects.simplifying import simplify
 from fgs_jax.objects.triangles import is_balanced

@@ -13,7 +13,7 @@ from jax.test_util import check_grads
 from fgs_jax.objects.distance import DistanceGrid, signed_distance
 from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.mesh import load_object
-from fgs_jax.objects.nearest import nearest, nearest_at_once, nearest_in_turn
+from fgs_jax.objects.neighbours import nearest, nearest_at_once, nearest_in_turn
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.objects.solid import exact_signed_distance
 from tests.lowered import loops, lowered, sizes
