@@ -80,10 +80,10 @@ TESTS: dict[str, tuple[str, ...]] = {
     "restarts": ("tests/solve/test_restarts.py", CHECKS),
     "camera": ("tests/picture/test_camera.py", CHECKS),
     "hand_fit": ("tests/hands/test_fit.py",),
-    "surface": ("tests/results/test_metrics.py",),
-    "volume": ("tests/results/test_metrics.py",),
-    "touch": ("tests/results/test_metrics.py",),
-    "fit_to_picture": ("tests/results/test_metrics.py",),
+    "surface": ("tests/results/metrics/test_penetration.py",),
+    "volume": ("tests/results/metrics/test_volume.py",),
+    "touch": ("tests/results/metrics/test_contact.py",),
+    "fit_to_picture": ("tests/results/metrics/test_picture.py",),
 }
 """What to give to pytest for each module: its own tests, the most direct ones first."""
 LIMIT = 180

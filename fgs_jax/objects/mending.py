@@ -1,12 +1,14 @@
 """What a mesh that people bring gets mended: places, faces without an area or there twice, and how faces are wound."""
 
 import numpy as np
+from jaxtyping import Float64, Int64
+from numpy import ndarray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from fgs_jax.errors import MeshError
-from fgs_jax.objects.triangles import double_areas, extent_of, mean_by, parts_of
+from fgs_jax.objects.triangles import Faces, Vertices, double_areas, extent_of, mean_by, parts_of
 from fgs_jax.objects.winding import winding_in_front
 
 LEAST_OF_ALL = 1e-30
@@ -15,8 +17,13 @@ _FACES_ASKED, _MOST_ASKED = 256, 16384
 """Faces per patch that are asked on which side the inside is, and of all patches together where each has one."""
 
 
-def mended(vertices: np.ndarray, faces: np.ndarray, where: str, repairs: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The mesh as `load_object` promises it; adds a line to `repairs` for each kind of change."""
+def mended(
+    vertices: Vertices, faces: Faces, where: str, repairs: list[str]
+) -> tuple[Float64[ndarray, "w 3"], Int64[ndarray, "g 3"]]:
+    """The mesh as `load_object` promises it; adds a line to `repairs` for each kind of change.
+
+    Raises MeshError, which says `where`, for a mesh without an extent or without a face that has an area.
+    """
     unused = len(vertices) - len(np.unique(faces))
     if unused:
         repairs.append(f"dropped {unused} unused vertices")

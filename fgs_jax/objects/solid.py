@@ -1,5 +1,7 @@
 """A mesh as a solid: its exact signed distance and its convex hull. Host side, numpy, float64."""
 
+from typing import Any
+
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Float64, Int64
@@ -52,7 +54,7 @@ def hull_planes(
     return planes[:, :3], -planes[:, 3]
 
 
-def _hull(vertices: Float[np.ndarray | Array, "v 3"]) -> tuple[Float64[np.ndarray, "v 3"], ConvexHull]:
+def _hull(vertices: Any) -> tuple[Float64[np.ndarray, "v 3"], ConvexHull]:
     vertices = checked_points(vertices, "vertices: expected an array of shape (v, 3)")
     if not np.isfinite(vertices).all():
         raise MeshError("expected finite vertices for a convex hull, came nan or infinity; check them")

@@ -30,6 +30,9 @@ BACK_TONE = 0.5
 _LIGHT = unit(np.array([-0.4, -0.6, -1.0]))
 """Towards the lamp: behind the camera, over its left shoulder, far away."""
 
+_BLOCK = 1_000_000
+"""Pairs of face and pixel compared at once, which bounds the memory."""
+
 
 class _Surface(NamedTuple):
     """What is seen, pixel by pixel and row by row."""

@@ -134,7 +134,7 @@ def test_a_function_must_give_one_distance_for_each_point():
         surface.distance(jnp.ones((7, 3)))
     with pytest.raises(ArgumentError, match=r"distance: points: expected floats of shape \(p, 3\)"):
         surface.distance(jnp.ones((3, 7)))
-    column = SignedDistance.from_network(lambda offset, points: points[:, :1] - offset, jnp.ones(1))
+    column = SignedDistance.from_network(lambda offset, points: points[:, :1] - offset, jnp.ones((1, 1)))
     assert_array_equal(column.distance(jnp.array([[3.0, 0, 0], [1, 1, 1]])), [2, 0])
 
 
@@ -257,7 +257,7 @@ def test_a_network_and_its_cloud_close_fingertips_on_the_bottle_that_it_was_fitt
 
 def test_samples_are_on_the_surface_far_from_each_other_and_the_same_for_the_same_key():
     surface = SignedDistance.from_convex_parts(box_parts((SIZE, (0, 0, 0))))
-    low, high = [-0.04, -0.03, -0.06], [0.04, 0.03, 0.06]
+    low, high = jnp.array([-0.04, -0.03, -0.06]), jnp.array([0.04, 0.03, 0.06])
     points = np.asarray(surface_samples(surface, 300, low, high, KEY), float)
     assert_allclose(to_box(points), 0, atol=1e-5)
     apart = np.linalg.norm(points[:, None] - points[None], axis=2) + np.eye(300)
@@ -268,16 +268,17 @@ def test_samples_are_on_the_surface_far_from_each_other_and_the_same_for_the_sam
 
 
 def test_samples_stay_within_the_box():
-    upper = surface_samples(SignedDistance.from_function(sphere), 100, [-0.05, -0.05, 0.01], [0.05, 0.05, 0.05], KEY)
+    low, high = jnp.array([-0.05, -0.05, 0.01]), jnp.full(3, 0.05)
+    upper = surface_samples(SignedDistance.from_function(sphere), 100, low, high, KEY)
     assert (upper[:, 2] > 0.00999).all()
     assert_allclose(to_sphere(np.asarray(upper, float)), 0, atol=1e-6)
 
 
 def test_a_box_without_a_surface_is_refused():
     with pytest.raises(ArgumentError, match=r"expected a surface in the box from .* got 0 points on it of 10: check"):
-        surface_samples(SignedDistance.from_function(sphere), 10, [0.1, 0.1, 0.1], [0.2, 0.2, 0.2], KEY)
+        surface_samples(SignedDistance.from_function(sphere), 10, jnp.full(3, 0.1), jnp.full(3, 0.2), KEY)
     with pytest.raises(ArgumentError, match="surface_samples: count: expected a whole number from 1 to 100000, got 0"):
-        surface_samples(SignedDistance.from_function(sphere), 0, [-0.1] * 3, [0.2] * 3, KEY)
+        surface_samples(SignedDistance.from_function(sphere), 0, jnp.full(3, -0.1), jnp.full(3, 0.1), KEY)
 
 
 # --- what is refused
