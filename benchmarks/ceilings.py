@@ -20,7 +20,8 @@ from jaxtyping import Array
 from benchmarks.peers.jobs import contact_energy, contact_starts, opa_energy, opa_starts, random_states, scene_of
 from benchmarks.timing import interleaved, machine, spread, write_section
 from fgs_jax.hands.mano import hand
-from fgs_jax.objects.distance import nearest, signed_distance
+from fgs_jax.objects.distance import signed_distance
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import silhouette
 
 HANDS = 64

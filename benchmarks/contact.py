@@ -21,7 +21,9 @@ from fgs_jax.errors import SceneError
 from fgs_jax.hands.anatomy import vertex_normals
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand, mano_kind
-from fgs_jax.objects.mesh import ObjectMesh, distance_grid, load_object, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import ObjectMesh, load_object
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.results import metrics
 from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.contact_problem import ContactProblem

@@ -38,8 +38,10 @@ from fgs_jax.energies.terms import term_values, weighted_sum
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.kind import HandState, retract_params
 from fgs_jax.hands.mano import hand, mano_kind
-from fgs_jax.objects.distance import nearest
-from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.neighbours import nearest
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.scene import Scene, mirrored
 from fgs_jax.picture.scene_files import load_scene
 from fgs_jax.results import metrics

@@ -14,7 +14,9 @@ from fgs_jax.energies.terms import Context
 from fgs_jax.extensions import Term
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import mano_kind
-from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.grasps import Grasps, refine_grasps
 from fgs_jax.types import Grasp

@@ -10,7 +10,9 @@ from jaxtyping import Array
 
 from fgs_jax.config import FAST_CONTACT
 from fgs_jax.hands.kind import HandKind, PosePrior, rotation_matrix
-from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.results.metrics import Surface, grasp_metrics
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.grasps import Grasps, refine_grasps

@@ -21,8 +21,9 @@ from fgs_jax.energies.image import E_keypoint, E_order, Order
 from fgs_jax.energies.pose import E_h, E_prior, E_spen
 from fgs_jax.energies.terms import weighted_sum
 from fgs_jax.errors import ArgumentError, FgsError
-from fgs_jax.objects.distance import DistanceGrid, nearest, signed_distance, signed_distance_at
+from fgs_jax.objects.distance import DistanceGrid, signed_distance, signed_distance_at
 from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import inverse_depth, inverse_depths, project, silhouette
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.minimise import least_squares, minimise

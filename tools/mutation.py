@@ -46,7 +46,7 @@ SLOW = (
 """Tests that refine scenes which no other test needs."""
 FILES: dict[str, tuple[str, ...]] = {
     "scale": ("stages/scale.py",),
-    "distance": ("objects/distance.py",),
+    "distance": ("objects/distance.py", "objects/neighbours.py"),
     "opa": ("stages/opa.py",),
     "contact": (
         *("energies/contact.py", "energies/image.py", "energies/pose.py", "energies/terms.py"),
@@ -56,21 +56,21 @@ FILES: dict[str, tuple[str, ...]] = {
     "restarts": ("solve/restarts.py",),
     "camera": ("picture/camera.py",),
     "hand_fit": ("hands/fit.py",),
-    "metrics": ("results/metrics.py",),
+    "metrics": tuple(f"results/metrics/{name}.py" for name in ("contact", "grasp", "penetration", "picture", "surface", "volume")),
 }
 """Where the modules are, in the package."""
 CHECKS = "tests/test_checks.py"
 """Tests of the checks of arguments of several modules."""
 TESTS: dict[str, tuple[str, ...]] = {
     "scale": ("tests/stages/test_scale.py", CHECKS),
-    "distance": ("tests/objects/test_distance.py", CHECKS),
+    "distance": ("tests/objects/test_distance.py", "tests/objects/test_neighbours.py", CHECKS),
     "opa": ("tests/stages/test_opa.py", CHECKS),
     "contact": ("tests/stages/test_contact.py", CHECKS),
     "refine": ("tests/stages/test_refine.py", "-k", f"not ({SLOW})"),
     "restarts": ("tests/solve/test_restarts.py", CHECKS),
     "camera": ("tests/picture/test_camera.py", CHECKS),
     "hand_fit": ("tests/hands/test_fit.py",),
-    "metrics": ("tests/results/test_metrics.py",),
+    "metrics": ("tests/results/metrics",),
 }
 """What to give to pytest for each module: its own tests, the most direct ones first."""
 LIMIT = 180

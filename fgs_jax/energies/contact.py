@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from fgs_jax.checks import check_count, check_value, checked
-from fgs_jax.objects.distance import DistanceGrid, nearest, signed_distance
+from fgs_jax.objects.distance import DistanceGrid, signed_distance
+from fgs_jax.objects.neighbours import nearest
 
 Surface = DistanceGrid | Callable[[Float[Array, "p 3"]], Float[Array, "p"]] | Float[Array, "p"]
 """What signed distances in metres are asked of, positive outside; or those of the points, where they are known."""

@@ -28,6 +28,7 @@ from fgs_jax.errors import ArgumentError, ConfigError
 from fgs_jax.extensions import Term
 from fgs_jax.hands.kind import HandKind
 from fgs_jax.objects.distance import DistanceGrid, signed_distance_at
+from fgs_jax.objects.surfaces import SignedDistance
 from fgs_jax.picture.camera import project
 from fgs_jax.types import Camera, Hand, pytree
 
@@ -39,7 +40,7 @@ Weights = Mapping[str, float | Float[Array, ""]]
 class PlacedObject:
     """The object where it is: p_camera = rotation (scale p_object) + translation."""
 
-    surface: DistanceGrid
+    surface: DistanceGrid | SignedDistance
     """Signed distances in the object's own frame, before any scale."""
     rotation: Float[Array, "3 3"]
     translation: Float[Array, "3"]
@@ -52,7 +53,9 @@ class PlacedObject:
         """Signed distance of points in the camera's frame to the object, metres, positive outside."""
         offset = points.T - self.translation[:, None]
         local = jnp.matmul(self.rotation.T, offset, precision="highest") / self.scale
-        return self.scale * signed_distance_at(self.surface, local)
+        surface = self.surface
+        is_grid = isinstance(surface, DistanceGrid)
+        return self.scale * (signed_distance_at(surface, local) if is_grid else surface.distance_at(local))
 
 
 @pytree

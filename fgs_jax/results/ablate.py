@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from fgs_jax.config import FAST, RefineConfig, config_values
 from fgs_jax.errors import FgsError
-from fgs_jax.objects.mesh import simplify
+from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.report import (
     _STYLE,

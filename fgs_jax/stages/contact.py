@@ -17,7 +17,8 @@ from fgs_jax.energies.contact import Contacts, out_of_reach
 from fgs_jax.errors import SceneError
 from fgs_jax.hands.mano import mano_kind
 from fgs_jax.journal import Journal
-from fgs_jax.objects.mesh import distance_grid, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of, mask_at
 from fgs_jax.results import metrics

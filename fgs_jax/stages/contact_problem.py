@@ -13,6 +13,7 @@ from fgs_jax.energies.image import Order
 from fgs_jax.energies.terms import Context, PlacedObject, SeenHand
 from fgs_jax.hands.kind import HandKind
 from fgs_jax.objects.distance import DistanceGrid
+from fgs_jax.objects.surfaces import SignedDistance
 from fgs_jax.picture.camera import inverse_depths, project
 from fgs_jax.types import Camera, Grasp, Hand, pytree
 
@@ -38,7 +39,7 @@ class ContactProblem:
     """What the terms need besides the grasp, in arrays of the same shapes for every scene of one kind of hand."""
 
     hand: HandKind
-    object: DistanceGrid
+    object: DistanceGrid | SignedDistance
     """Object frame, before any scale."""
     object_points: Float[Array, "n 3"]
     """Samples of the object's surface, object frame."""

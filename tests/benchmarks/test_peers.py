@@ -20,7 +20,8 @@ from benchmarks.shapes import SHAPES
 from fgs_jax.config import PAPER_OPA
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.distance import signed_distance
-from fgs_jax.objects.mesh import distance_grid, load_object
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
 from tests.small_scene import rendered
 
 FORMS: tuple[torch_contact.Form, ...] = ("cdist", "difference")

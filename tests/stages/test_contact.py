@@ -32,7 +32,10 @@ from fgs_jax.errors import ConfigError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.kind import HandState, retract_params
 from fgs_jax.hands.mano import hand, joint_angles, mano_kind
-from fgs_jax.objects.mesh import distance_grid, exact_signed_distance, load_object, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.solid import exact_signed_distance
 from fgs_jax.picture.camera import project
 from fgs_jax.results.metrics import (
     Surface,
