@@ -10,17 +10,14 @@ import pytest
 
 pytest.importorskip("torch", reason="the peers need PyTorch: pip install torch")
 pytest.importorskip("body_models", reason="the peers need body-models: pip install body-models")
-pytest.importorskip("manifold3d", reason="the benchmark's shapes need manifold3d: pip install manifold3d")
-
 import torch
 
-from benchmarks.opa import as_scene
 from benchmarks.peers import distances, jobs, torch_contact, torch_opa
-from benchmarks.shapes import SHAPES
 from fgs_jax.config import PAPER_OPA
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.distance import signed_distance
 from fgs_jax.objects.mesh import distance_grid, load_object
+from fgs_jax.testing import SHAPES, as_scene
 from tests.small_scene import rendered
 
 FORMS: tuple[torch_contact.Form, ...] = ("cdist", "difference")
@@ -28,7 +25,7 @@ FORMS: tuple[torch_contact.Form, ...] = ("cdist", "difference")
 
 @cache
 def opa_starts() -> jobs.OpaStarts:
-    return jobs.opa_starts(as_scene(rendered(), size="metric", factor=1.0), 8)
+    return jobs.opa_starts(as_scene(rendered(), hand="mesh"), 8)
 
 
 @cache
