@@ -5,7 +5,7 @@ What is used most stands here; each folder exports the rest: `from fgs_jax.hands
 
 from typing import TYPE_CHECKING
 
-from fgs_jax.exports import exports
+from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.config import CONFIGS as CONFIGS
@@ -73,6 +73,6 @@ if TYPE_CHECKING:
     from fgs_jax.types import HandModel as HandModel
     from fgs_jax.types import HandParams as HandParams
 else:
-    __getattr__, __dir__ = exports(__name__)
+    __getattr__, __dir__ = lazy_exports(__name__)
 
 __version__ = "0.1.0"

@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from typing import Any
 
 
-def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package whose `__init__` lists its names for type checkers, as `X as X`.
 
         if TYPE_CHECKING:
             from fgs_jax.picture.camera import project as project
         else:
-            __getattr__, __dir__ = exports(__name__)
+            __getattr__, __dir__ = lazy_exports(__name__)
 
     Its modules are found by their names too, with no import of their own.
     """

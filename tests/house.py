@@ -161,14 +161,11 @@ def outside(root: Path, package: str, banned: Sequence[str]) -> list[str]:
     faults = []
     for name, source in sources(root, package).items():
         for node in ast.walk(source.tree):
-            starts = []
-            if isinstance(node, ast.Import):
-                starts = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                starts = [imported_from(name, source, node)]
-            for start in starts:
-                if start.partition(".")[0] in banned:
-                    faults.append(f"{name}:{node.lineno}: imports {start}")
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                continue
+            is_from = isinstance(node, ast.ImportFrom)
+            starts = [imported_from(name, source, node)] if is_from else [alias.name for alias in node.names]
+            faults += [f"{name}:{node.lineno}: imports {one}" for one in starts if one.partition(".")[0] in banned]
     return faults
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fgs_jax.exports import exports
+from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.hands.anatomy import FINGER_JOINTS as FINGER_JOINTS
@@ -30,4 +30,4 @@ if TYPE_CHECKING:
     from fgs_jax.hands.mano import reorder_keypoints as reorder_keypoints
     from fgs_jax.hands.mano import wrist_at_rest as wrist_at_rest
 else:
-    __getattr__, __dir__ = exports(__name__)
+    __getattr__, __dir__ = lazy_exports(__name__)

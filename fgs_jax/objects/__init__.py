@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fgs_jax.exports import exports
+from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.objects.distance import DistanceGrid as DistanceGrid
@@ -17,4 +17,4 @@ if TYPE_CHECKING:
     from fgs_jax.objects.mesh import sample_points as sample_points
     from fgs_jax.objects.mesh import simplify as simplify
 else:
-    __getattr__, __dir__ = exports(__name__)
+    __getattr__, __dir__ = lazy_exports(__name__)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fgs_jax.exports import exports
+from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.picture.camera import Z_NEAR as Z_NEAR
@@ -18,4 +18,4 @@ if TYPE_CHECKING:
     from fgs_jax.picture.scene_files import load_scene as load_scene
     from fgs_jax.picture.scene_files import save_scene as save_scene
 else:
-    __getattr__, __dir__ = exports(__name__)
+    __getattr__, __dir__ = lazy_exports(__name__)

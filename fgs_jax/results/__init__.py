@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fgs_jax.exports import exports
+from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.results.metrics import GRASP_METRICS as GRASP_METRICS
@@ -27,4 +27,4 @@ if TYPE_CHECKING:
     from fgs_jax.results.result import object_at as object_at
     from fgs_jax.results.write import write_result as write_result
 else:
-    __getattr__, __dir__ = exports(__name__)
+    __getattr__, __dir__ = lazy_exports(__name__)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fgs_jax.exports import exports
+from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.solve.ahead import keep_programs as keep_programs
@@ -14,4 +14,4 @@ if TYPE_CHECKING:
     from fgs_jax.solve.restarts import random_rotations as random_rotations
     from fgs_jax.solve.restarts import run_blocks as run_blocks
 else:
-    __getattr__, __dir__ = exports(__name__)
+    __getattr__, __dir__ = lazy_exports(__name__)

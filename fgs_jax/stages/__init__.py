@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fgs_jax.exports import exports
+from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.stages.contact import ContactProblem as ContactProblem
@@ -32,4 +32,4 @@ if TYPE_CHECKING:
     from fgs_jax.stages.scale import hull_volume as hull_volume
     from fgs_jax.stages.scale import volume_ratio as volume_ratio
 else:
-    __getattr__, __dir__ = exports(__name__)
+    __getattr__, __dir__ = lazy_exports(__name__)

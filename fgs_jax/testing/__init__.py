@@ -8,7 +8,7 @@ Everything follows from names and seeds.
 
 from typing import TYPE_CHECKING
 
-from fgs_jax.exports import exports
+from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.testing.grasps import open_hand as open_hand
@@ -30,4 +30,4 @@ if TYPE_CHECKING:
     from fgs_jax.testing.shapes import Mesh as Mesh
     from fgs_jax.testing.starts import hands_about as hands_about
 else:
-    __getattr__, __dir__ = exports(__name__)
+    __getattr__, __dir__ = lazy_exports(__name__)

@@ -135,13 +135,15 @@ def test_as_scene_is_what_the_stages_take(scenes):
     assert by_keypoints.object.size == "unknown" and by_keypoints.hand_vertices is None
     np.testing.assert_allclose(np.ptp(by_keypoints.object.vertices, axis=0), 2 * np.ptp(truth.object_vertices, axis=0))
     seen = np.asarray(project(truth.camera, jnp.asarray(truth.hand_keypoints)))
+    assert by_keypoints.keypoints_2d is not None
     np.testing.assert_allclose(by_keypoints.keypoints_2d, seen, atol=1 / 2048 + 1e-9)
     by_mesh = as_scene(truth, hand="mesh")
     assert by_mesh.keypoints_2d is None
+    assert by_mesh.hand_vertices is not None
     np.testing.assert_array_equal(by_mesh.hand_vertices, truth.hand_vertices)
     for scene in (by_keypoints, by_mesh):
         np.testing.assert_array_equal(scene.object_mask, truth.object_mask)
-        assert scene.image.shape == (*truth.object_mask.shape, 3)
+        assert scene.image is not None and scene.image.shape == (*truth.object_mask.shape, 3)
 
 
 def test_a_size_that_is_not_known_is_the_mesh_times_the_factor(scenes):
