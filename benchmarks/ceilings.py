@@ -20,7 +20,7 @@ from jaxtyping import Array
 from benchmarks.peers.jobs import contact_energy, contact_starts, opa_energy, opa_starts, random_states, scene_of
 from benchmarks.timing import interleaved, machine, spread, write_section
 from fgs_jax.hands.mano import hand
-from fgs_jax.objects.distance import signed_distance
+from fgs_jax.objects.distance import DistanceGrid, signed_distance
 from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import silhouette
 
@@ -71,11 +71,12 @@ def kernel(name: str, function: Callable[..., Any], *arguments: Any, operations:
 def kernels() -> list[Kernel]:
     given = contact_starts(HANDS)
     problem, vertices = given.problem, given.searching.search.last.vertices
-    points, model = problem.object_points, problem.hand.data
+    points, model, grid = problem.object_points, problem.hand.data, problem.object
+    assert isinstance(grid, DistanceGrid)
     pairs = HANDS * len(points) * vertices.shape[1]
 
     def hinge(points: Array) -> Array:
-        return jnp.sum(jax.nn.relu(-signed_distance(problem.object, points)))
+        return jnp.sum(jax.nn.relu(-signed_distance(grid, points)))
 
     def vertex_sum(params: Any) -> Array:
         return jnp.sum(hand(model, params).vertices ** 2)
@@ -92,7 +93,7 @@ def kernels() -> list[Kernel]:
     return [
         # Three differences, three squares, two sums; two to pack the index, one to compare.
         kernel("nearest vertex of points", jax.vmap(nearest, (None, 0)), points, vertices, operations=11.0 * pairs),
-        kernel("distance in the grid", jax.vmap(partial(signed_distance, problem.object)), vertices),
+        kernel("distance in the grid", jax.vmap(partial(signed_distance, grid)), vertices),
         kernel("distance in the grid, gradient of a hinge", jax.vmap(jax.value_and_grad(hinge)), vertices),
         kernel("hand", jax.vmap(lambda p: hand(model, p).vertices), given.grasps.hand),
         kernel("hand, gradient of a sum", jax.vmap(jax.value_and_grad(vertex_sum)), given.grasps.hand),

@@ -14,11 +14,9 @@ import numpy as np
 import tyro
 from jaxtyping import Array
 
-from benchmarks.photos import DATA, exact_scenes, photo_scene, photos, unknown_size
 from fgs_jax.config import FAST, PAPER, ContactConfig, RefineConfig
 from fgs_jax.energies.contact import out_of_reach
 from fgs_jax.errors import SceneError
-from fgs_jax.hands.anatomy import vertex_normals
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand, mano_kind
 from fgs_jax.objects.grid import distance_grid
@@ -29,7 +27,9 @@ from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.refine import refine
 from fgs_jax.stages.step_two import begin_grasp, best_grasp, grasp_round
-from fgs_jax.types import Grasp, HandModel, HandParams
+from fgs_jax.testing import hands_about, of_unknown_size
+from fgs_jax.types import Grasp, HandModel
+from tools.photos import DATA, exact_scenes, photo_scene, photos
 
 THIN = ("wineglass", "scissors", "knife")
 Case = Literal["photos", "unknown", "similar", "thin"]
@@ -79,7 +79,7 @@ def run_scenes(case: Case, config: RefineConfig, verbose: bool) -> str:
     scenes = {name: photo_scene(name) for name in photos(exact=False)} if case == "similar" else exact_scenes()
     rows, lost, agreement, off, seconds = [], [], [], [], []
     for seed, (name, given) in enumerate(scenes.items()):
-        scene, factor = unknown_size(given, seed) if case == "unknown" else (given, 1.0)
+        scene, factor = of_unknown_size(given, seed) if case == "unknown" else (given, 1.0)
         if case == "similar":  # the size of another object is no knowledge of this one's
             scene = replace(scene, object=replace(scene.object, size="unknown"))
         begin = time.perf_counter()
@@ -115,51 +115,10 @@ def thin_problem(model: HandModel, mesh: ObjectMesh, config: RefineConfig) -> Co
     return ContactProblem(mano_kind(model), distance_grid(mesh, config.grid), points)
 
 
-def starts(model: HandModel, mesh: ObjectMesh, count: int, rng: np.random.Generator) -> HandParams:
-    """Hands of the mean pose whose palms face random points of the object, some centimetres away."""
-    at_rest = jax.tree.map(np.asarray, hand(model, HandParams(betas=jnp.zeros(0), pose=model.pose_mean)))
-    of_palm = np.asarray(model.regions) == 5
-    palm = at_rest.vertices[of_palm].mean(axis=0)
-    outward = vertex_normals(np.asarray(at_rest.vertices, float), closed_faces(model))[of_palm].mean(axis=0)
-    outward = outward / np.linalg.norm(outward)
-    points = np.asarray(sample_points(mesh, count, jax.random.key(7)), float)
-    middle = (mesh.vertices.min(axis=0) + mesh.vertices.max(axis=0)) / 2
-    rotations, translations = [], []
-    for point in points:
-        away = point - middle + 1e-3 * rng.normal(size=3)
-        away = away / np.linalg.norm(away)
-        turn = aligned(outward, -away, rng)
-        wrist = at_rest.joints[0]
-        target = point + 0.04 * away
-        rotations.append(turn)
-        translations.append(target - turn @ (palm - wrist) - wrist)
-    from scipy.spatial.transform import Rotation  # noqa: PLC0415
-
-    vectors = Rotation.from_matrix(np.stack(rotations)).as_rotvec()
-    return HandParams(
-        betas=jnp.zeros((count, 0)),
-        pose=jnp.tile(model.pose_mean, (count, 1, 1)),
-        rotation=jnp.asarray(vectors, jnp.float32),
-        translation=jnp.asarray(np.stack(translations), jnp.float32),
-        scale=jnp.ones(count),
-    )
-
-
-def aligned(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A rotation that turns a to b, with a random turn about it."""
-
-    def frame(x: np.ndarray) -> np.ndarray:
-        y = np.cross(x, rng.normal(size=3))
-        y = y / np.linalg.norm(y)
-        return np.stack([x, y, np.cross(x, y)], axis=1)
-
-    return frame(b) @ frame(a).T
-
-
 def run_thin(name: str, config: RefineConfig, count: int = 32) -> str:
     model, mesh = load_hand_model(config.hand_model), load_object(DATA / "objects" / f"{name}.ply")
     contact = replace(config.contact, reach=0.06, steps=max(500, config.contact.steps))
-    problem, hands = thin_problem(model, mesh, config), starts(model, mesh, count, np.random.default_rng(0))
+    problem, hands = thin_problem(model, mesh, config), hands_about(model, mesh, count, np.random.default_rng(0))
     still = jnp.tile(jnp.eye(3), (count, 1, 1)), jnp.zeros((count, 3)), jnp.ones(count)
     step: Callable[..., Any] = jax.jit(lambda problem, grasps, keys: run_lanes(problem, grasps, keys, contact))
     keys = jax.random.split(jax.random.key(1), count)

@@ -15,7 +15,6 @@ import jax
 import tyro
 
 from benchmarks.opa_speed import tumbler
-from benchmarks.photos import SCENES, TUMBLERS
 from benchmarks.thousands import contact_config, grasp_problems, grasps_about
 from benchmarks.timing import machine, spread, timed, write_section
 from fgs_jax.config import FAST
@@ -24,6 +23,7 @@ from fgs_jax.results.result import Result
 from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.stages.opa import approximate
 from fgs_jax.stages.refine import refine, refine_many
+from tools.photos import SCENES, TUMBLERS
 
 MEASURES = ("mpd_mm", "siv_cm3", "fingers_in_contact", "masked_iou", "occlusion_agreement")
 

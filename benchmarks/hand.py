@@ -25,8 +25,8 @@ from body_models.mano.torch import MANO as TorchMano  # noqa: N811
 from benchmarks.timing import interleaved_medians, limit_threads, machine, peak_memory, timed, write_section
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
+from fgs_jax.testing import synthetic_mano, write_mano_npz, write_mano_pickle
 from fgs_jax.types import HandParams
-from tests.synthetic_mano import synthetic_mano, write_npz, write_pickle
 
 ROUNDS = {1: 200, 64: 60, 1024: 15}
 AIM = {"body-models JAX": 4.0, "body-models torch": 6.0}
@@ -228,8 +228,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "models" / "MANO_RIGHT.npz"
         path.parent.mkdir()
-        write_npz(path, synthetic_mano())
-        write_pickle(path.with_suffix(".pkl"), synthetic_mano())  # the one format that manotorch reads
+        write_mano_npz(path, synthetic_mano())
+        write_mano_pickle(path.with_suffix(".pkl"), synthetic_mano())  # the one format that manotorch reads
         skipped = {name: why_skipped(name, path) for name in CONTENDERS if name != "fgs_jax"}
         names = [name for name in CONTENDERS if not skipped.get(name)]
         for batch in options.batches:

@@ -30,11 +30,11 @@ def run(started: float) -> None:
     """The three tumbler scenes in one process; prints its seconds as JSON."""
     import jax  # noqa: PLC0415
 
-    from benchmarks.photos import SCENES, TUMBLERS  # noqa: PLC0415
     from fgs_jax.cli import start_up  # noqa: PLC0415
     from fgs_jax.picture.scene_files import load_scene  # noqa: PLC0415
     from fgs_jax.results.write import write_result  # noqa: PLC0415
     from fgs_jax.stages.refine import refine  # noqa: PLC0415
+    from tools.photos import SCENES, TUMBLERS  # noqa: PLC0415
 
     start_up()
     spent = dict.fromkeys(PARTS, 0.0)

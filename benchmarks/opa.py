@@ -14,9 +14,6 @@ import numpy as np
 import tyro
 from jaxtyping import Array, Key
 
-from benchmarks.photos import DATA
-from benchmarks.scenes import RenderedScene, add_s, diameter, make_scene, rotation_error
-from benchmarks.shapes import ASYMMETRIC, SHAPES, Mesh
 from fgs_jax.config import FAST_OPA, PAPER_OPA, OpaConfig
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.objects.sample import sample_points
@@ -24,6 +21,18 @@ from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import ObjectPoses
 from fgs_jax.stages.opa import PoseState, approximate, opa_terms, pose_problem
+from fgs_jax.testing import (
+    ASYMMETRIC,
+    SHAPES,
+    Mesh,
+    RenderedScene,
+    add_s,
+    as_scene,
+    diameter,
+    make_scene,
+    rotation_error,
+)
+from tools.photos import DATA
 
 SOLVERS = {
     "fast": FAST_OPA,
@@ -49,12 +58,6 @@ class Row:
     """Warm."""
     why: str = ""
     """Of a miss: what the truth costs, and what was found instead."""
-
-
-def as_scene(rendered: RenderedScene, *, size: str, factor: float) -> Scene:
-    mesh = load_object((rendered.object_vertices * factor, rendered.object_faces), size=size, name=rendered.name)
-    hand = np.asarray(rendered.hand_vertices, float), np.asarray(rendered.hand_faces)
-    return Scene(rendered.camera, rendered.object_mask, rendered.hand_mask, *hand, mesh)
 
 
 def judge(rendered: RenderedScene, found: ObjectPoses, case: Case, factor: float, seconds: float) -> Row:
@@ -99,7 +102,7 @@ def run(case: Case, config: OpaConfig, poses: int, restarts: int, objects: dict[
                 continue
             rendered = dataclasses.replace(rendered, name=name)
             factor = 1.0 if case != "unknown" else float(np.exp(np.random.default_rng(seed).uniform(-0.3, 0.3)))
-            scene = as_scene(rendered, size="unknown" if case == "unknown" else "metric", factor=factor)
+            scene = as_scene(rendered, "unknown" if case == "unknown" else "metric", factor, hand="mesh")
             start = time.perf_counter()
             found = approximate(scene, jax.random.key(seed), restarts, config=config)
             row = judge(rendered, found, case, factor, time.perf_counter() - start)

@@ -14,15 +14,13 @@ import numpy as np
 import tyro
 from jaxtyping import Array, Float
 
-from benchmarks.opa import as_scene
-from benchmarks.scenes import add_s, diameter, make_scene
-from benchmarks.shapes import SHAPES
 from fgs_jax.config import FAST_OPA
 from fgs_jax.objects.neighbours import nearest
 from fgs_jax.solve.minimise import Solution, least_squares
 from fgs_jax.solve.restarts import best_of, kept, random_rotations, run_blocks
 from fgs_jax.stages import opa
 from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, run_phase, start_translation
+from fgs_jax.testing import SHAPES, add_s, as_scene, diameter, make_scene
 
 FIRST, SECOND, LAST = FAST_OPA.phases
 WEIGHTS = {"dep": FAST_OPA.lambda_dep, "cam": FAST_OPA.lambda_cam, "size": FAST_OPA.lambda_size}
@@ -99,7 +97,7 @@ def main(poses: int = 2, restarts: int = 256, steps: tuple[int, ...] = (10, 20))
         for shape in SHAPES:
             for seed in range(poses):
                 rendered = make_scene(shape, seed)
-                scene = as_scene(rendered, size="metric", factor=1.0)
+                scene = as_scene(rendered, hand="mesh")
                 found, energy, time_taken = solve(scene, seed, restarts, kind)
                 span = diameter(rendered.object_vertices)
                 shares = [add_s(rendered.object_vertices, T, rendered.T_camera_object) / span for T in found]

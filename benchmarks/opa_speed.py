@@ -18,10 +18,6 @@ import optax
 import tyro
 from jaxtyping import Array, Float
 
-from benchmarks.opa import as_scene
-from benchmarks.photos import SCENES
-from benchmarks.scenes import make_scene
-from benchmarks.shapes import ASYMMETRIC
 from fgs_jax.config import FAST, FAST_OPA, PAPER_OPA, OpaConfig, Phase
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.picture.scene import Scene
@@ -39,6 +35,8 @@ from fgs_jax.stages.opa import (
     start_translation,
 )
 from fgs_jax.stages.refine import pose_hand, with_hand
+from fgs_jax.testing import ASYMMETRIC, as_scene, make_scene
+from tools.photos import SCENES
 
 Part = Literal["compile", "solvers", "dense", "thousands"]
 
@@ -78,7 +76,7 @@ def solvers(restarts: int) -> None:
     print("| scene | loss, fast | loss, paper | masked IoU, fast | paper | s, fast | s, paper | ratio |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     scenes = {"tumbler photo": tumbler()}
-    scenes |= {n: as_scene(make_scene(n, 0), size="metric", factor=1.0) for n in (*ASYMMETRIC, "can", "wine_glass")}
+    scenes |= {n: as_scene(make_scene(n, 0), hand="mesh") for n in (*ASYMMETRIC, "can", "wine_glass")}
     rows = []
     for name, scene in scenes.items():
         row: list[float] = []

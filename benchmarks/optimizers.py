@@ -25,11 +25,6 @@ from jaxtyping import Array, Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from benchmarks.grasps import grasp, open_hand
-from benchmarks.opa import as_scene
-from benchmarks.photos import SCENES, TUMBLERS, exact_scenes, photo_scene, photos
-from benchmarks.scenes import RenderedScene, add_s, diameter, make_scene
-from benchmarks.shapes import SHAPES
 from benchmarks.solvers import SOLVERS, UNIT, Objective, Solver, Trace, energies_of
 from benchmarks.timing import machine, write_section
 from fgs_jax.config import FAST, FAST_OPA
@@ -58,7 +53,18 @@ from fgs_jax.stages.contact_problem import (
 )
 from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, start_translation
 from fgs_jax.stages.refine import align_scale, pose_hand, with_hand
+from fgs_jax.testing import (
+    SHAPES,
+    RenderedScene,
+    add_s,
+    as_scene,
+    diameter,
+    make_scene,
+    open_hand,
+    random_grasp,
+)
 from fgs_jax.types import Grasp, HandParams
+from tools.photos import SCENES, TUMBLERS, exact_scenes, photo_scene, photos
 
 Kind = Literal["rendered", "photos", "contact"]
 
@@ -187,7 +193,7 @@ def pose_problem_of(name: str, kind: Kind, scene: Scene, judge: Callable[[Any, f
 
 
 def rendered_problem(name: str, rendered: RenderedScene) -> Problem:
-    scene = as_scene(rendered, size="metric", factor=1.0)
+    scene = as_scene(rendered, hand="mesh")
     return pose_problem_of(name, "rendered", scene, partial(against_truth, rendered))
 
 
@@ -272,7 +278,7 @@ def contact_problem_of(shape: str, seed: int) -> Problem:
     """A made-up grasp of a shape, perturbed; the object stays where it is."""
     vertices, faces = SHAPES[shape]()
     model, mesh = open_hand(), load_object((vertices, faces), size="metric", name=shape)
-    base = jax.tree.map(np.asarray, grasp(vertices, faces, np.random.default_rng([seed, 11])))
+    base = jax.tree.map(np.asarray, random_grasp(vertices, faces, np.random.default_rng([seed, 11])))
     angles = Rotation.from_matrix(base.pose).as_rotvec()
     points = sample_points(mesh, OBJECT_POINTS, jax.random.key(0))
     problem = ContactProblem(mano_kind(model), distance_grid(mesh, FAST.grid), points)

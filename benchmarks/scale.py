@@ -14,12 +14,11 @@ import tyro
 from jaxtyping import Array, Float
 from numpy import ndarray
 
-from benchmarks.scenes import RenderedScene, make_scene, transformed
-from benchmarks.shapes import SHAPES
 from fgs_jax.objects.solid import convex_hull
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.scene import mask_box
 from fgs_jax.stages.scale import box_ratio, hull_volume, volume_ratio
+from fgs_jax.testing import SHAPES, RenderedScene, make_scene, transformed
 from fgs_jax.types import Camera
 
 WHOLE, VISIBLE = "whole boxes", "object's box: visible mask"

@@ -18,8 +18,6 @@ import matplotlib as mpl
 import numpy as np
 import tyro
 
-from benchmarks import shapes
-from benchmarks.contact import starts as hands_about
 from benchmarks.contact import thin_problem
 from benchmarks.opa_speed import from_random_rotations, tumbler
 from benchmarks.timing import machine, peak_memory, spread
@@ -30,6 +28,7 @@ from fgs_jax.stages import opa
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.stages.opa import approximate
+from fgs_jax.testing import SHAPES, hands_about
 from fgs_jax.types import Grasp
 
 mpl.use("Agg")
@@ -88,7 +87,7 @@ def full_at(curve: Curve) -> int | None:
 
 def grasp_problems() -> tuple[list[ContactProblem], list[Any]]:
     model = load_hand_model(FAST.hand_model)
-    meshes = [load_object(shapes.SHAPES[name](), name=name) for name in OBJECTS]
+    meshes = [load_object(SHAPES[name](), name=name) for name in OBJECTS]
     return [thin_problem(model, mesh, FAST) for mesh in meshes], [model, meshes]
 
 

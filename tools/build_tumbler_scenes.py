@@ -7,7 +7,6 @@ examples/scenes unless given, with the licence beside them; scenes that are ther
 
 import argparse
 import json
-import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from fgs_jax.hands.fit import clearer_landmarks
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.scene import Scene, camera_from_matrix
 from fgs_jax.picture.scene_files import save_scene
+from fgs_jax.testing.shapes import tumbler
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SCENES = {"tumbler": 72, "tumbler_005": 5, "tumbler_199": 199}
@@ -49,14 +49,14 @@ def tumbler_scene(source: Path, frame: int) -> Scene:
             "the keypoints in the picture with MediaPipe's relative depth, at the size of its world landmarks: these "
             "have the fingers before the thumb"
         ),
-        "object": "examples/tumbler.py: revolved from a profile, in metres",
+        "object": "fgs_jax/testing/shapes.py: revolved from a profile, in metres",
     }
     world = np.array(detected["world_landmarks_m"])
     pictured = pictured_landmarks(np.array(detected["landmarks_px"]), np.array(detected["landmarks_rel_z_px"]), world)
     landmarks = clearer_landmarks(load_hand_model("open_hand"), world, pictured)
     if np.allclose(landmarks, world):
         del provenance["world_landmarks"]
-    mesh = runpy.run_path(str(EXAMPLES / "tumbler.py"))["tumbler"]()
+    mesh = tumbler()
     return Scene(
         camera=camera_from_matrix(np.array(meta["K_assumed"])),
         object_mask=object_mask > 127,

@@ -56,7 +56,11 @@ FILES: dict[str, tuple[str, ...]] = {
     "restarts": ("solve/restarts.py",),
     "camera": ("picture/camera.py",),
     "hand_fit": ("hands/fit.py",),
-    "metrics": tuple(f"results/metrics/{name}.py" for name in ("contact", "grasp", "penetration", "picture", "surface", "volume")),
+    "metrics": tuple(
+        f"results/metrics/{name}.py" for name in ("contact", "grasp", "penetration", "picture", "surface", "volume")
+    ),
+        f"results/metrics/{name}.py" for name in ("contact", "grasp", "penetration", "picture", "surface", "volume")
+    ),
 }
 """Where the modules are, in the package."""
 CHECKS = "tests/test_checks.py"

@@ -51,8 +51,6 @@ from benchmarks.peers.jobs import (
     torch_contact_call,
     torch_opa_call,
 )
-from benchmarks.scenes import make_scene
-from benchmarks.shapes import SHAPES
 from benchmarks.timing import machine, peak_memory, spread, write_section
 from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.objects.grid import distance_grid
@@ -61,7 +59,7 @@ from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import ObjectPoses
 from fgs_jax.stages.opa import approximate, pose_problem
-from tests.synthetic_mano import synthetic_mano, write_npz
+from fgs_jax.testing import SHAPES, make_scene, synthetic_mano, write_mano_npz
 
 Part = Literal["opa", "contact", "hand", "distances"]
 
@@ -292,7 +290,7 @@ def hand_part() -> list[str]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "MANO_RIGHT.npz"
-        write_npz(path, synthetic_mano())
+        write_mano_npz(path, synthetic_mano())
         names = ["fgs_jax", "body-models JAX", "body-models torch", "body-models torch.compile"]
         medians, _ = measure(path, names, 1024)
     for name in names:

@@ -12,12 +12,9 @@ import torch
 from jaxtyping import Array
 from numpy import ndarray
 
-from benchmarks.contact import starts, thin_problem
-from benchmarks.opa import as_scene
+from benchmarks.contact import thin_problem
 from benchmarks.opa_speed import bare
 from benchmarks.peers import torch_contact, torch_opa
-from benchmarks.scenes import make_scene
-from benchmarks.shapes import SHAPES
 from fgs_jax.config import FAST_OPA, PAPER, PAPER_CONTACT, PAPER_OPA, Phase
 from fgs_jax.energies.contact import Contacts
 from fgs_jax.energies.terms import term_values, weighted_sum
@@ -37,6 +34,7 @@ from fgs_jax.stages.opa import (
     start_translation,
 )
 from fgs_jax.stages.step_two import GraspSearch, begin_grasp, grasp_round
+from fgs_jax.testing import SHAPES, as_scene, hands_about, make_scene
 from fgs_jax.types import Grasp
 
 STEPS, STARTS = 20, 64
@@ -92,7 +90,7 @@ def relative_norm(found: Any, expected: Any) -> ndarray:
 
 
 def scene_of(shape: str) -> Scene:
-    return as_scene(make_scene(shape, 0), size="metric", factor=1.0)
+    return as_scene(make_scene(shape, 0), hand="mesh")
 
 
 class OpaStarts(NamedTuple):
@@ -174,7 +172,7 @@ def contact_starts(count: int) -> ContactStarts:
     """Grasps of a mug from random sides, as step two begins."""
     model, mesh = load_hand_model("open_hand"), load_object(SHAPES["mug"](), name="mug")
     problem = thin_problem(model, mesh, replace(PAPER, contact=CONTACT))
-    hands = starts(model, mesh, count, np.random.default_rng(0))
+    hands = hands_about(model, mesh, count, np.random.default_rng(0))
     grasps = Grasp(hands, jnp.tile(jnp.eye(3), (count, 1, 1)), jnp.zeros((count, 3)), jnp.ones(count))
     begin = jax.jit(jax.vmap(partial(begin_grasp, problem, config=CONTACT)))
     return ContactStarts(problem, grasps, begin(grasps, jax.random.split(jax.random.key(1), count)))

@@ -21,6 +21,7 @@ from fgs_jax.energies.contact import FARTHEST_INSIDE, POINTS, VERTICES, Contacts
 from fgs_jax.energies.pose import LEAST_KEYPOINT_DISTANCE
 from fgs_jax.hands.anatomy import FINGER_JOINTS
 from fgs_jax.hands.mano import KEYPOINT_ORDERS
+from fgs_jax.objects.distance import DistanceGrid
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.types import Grasp, HandModel
 
@@ -116,10 +117,12 @@ def torch_problem(problem: ContactProblem, grasps: Grasp, contacts: Contacts, de
     unit = (np.asarray(grasps.scale) == 1).all() and (np.asarray(grasps.hand.scale) == 1).all()
     if not (unit and np.array_equal(grasps.rotation, at_rest) and not np.any(grasps.translation)):
         raise ValueError("expected objects at rest at the origin and hands and objects of scale one, got others")
+    grid = problem.object
+    assert isinstance(grid, DistanceGrid)
     arrays = (
-        problem.object.values[None, None],
-        problem.object.origin,
-        problem.object.voxel,
+        grid.values[None, None],
+        grid.origin,
+        grid.voxel,
         problem.object_points,
         grasps.hand.betas,
         grasps.hand.rotation,

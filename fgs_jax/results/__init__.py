@@ -1,0 +1,30 @@
+"""Results: what the stages find, its metrics, files, report, and what each stage is worth."""
+
+from typing import TYPE_CHECKING
+
+from fgs_jax.exports import lazy_exports
+
+if TYPE_CHECKING:
+    from fgs_jax.results.metrics import GRASP_METRICS as GRASP_METRICS
+    from fgs_jax.results.metrics import PICTURE_METRICS as PICTURE_METRICS
+    from fgs_jax.results.metrics import Surface as Surface
+    from fgs_jax.results.metrics import contact_ratio as contact_ratio
+    from fgs_jax.results.metrics import fingers_in_contact as fingers_in_contact
+    from fgs_jax.results.metrics import grasp_metrics as grasp_metrics
+    from fgs_jax.results.metrics import keypoint_error as keypoint_error
+    from fgs_jax.results.metrics import masked_iou as masked_iou
+    from fgs_jax.results.metrics import maximal_penetration_depth as maximal_penetration_depth
+    from fgs_jax.results.metrics import object_depth_in_hand as object_depth_in_hand
+    from fgs_jax.results.metrics import occlusion_agreement as occlusion_agreement
+    from fgs_jax.results.metrics import penetration_depth_to_vertex as penetration_depth_to_vertex
+    from fgs_jax.results.metrics import picture_metrics as picture_metrics
+    from fgs_jax.results.metrics import signed_distances as signed_distances
+    from fgs_jax.results.metrics import solid_intersection_volume as solid_intersection_volume
+    from fgs_jax.results.report import write_report as write_report
+    from fgs_jax.results.result import Candidate as Candidate
+    from fgs_jax.results.result import ObjectPoses as ObjectPoses
+    from fgs_jax.results.result import Result as Result
+    from fgs_jax.results.result import object_at as object_at
+    from fgs_jax.results.write import write_result as write_result
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)

@@ -9,13 +9,11 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-pytest.importorskip("manifold3d", reason="the benchmark's shapes need manifold3d: pip install manifold3d")
-
 from benchmarks import optimizers, solvers
 from benchmarks.optimizers import Metric, Outcome, Row, Verdict
-from benchmarks.scenes import diameter, make_scene
 from benchmarks.solvers import SOLVERS, Objective, Trace, each_start, halved, register
 from fgs_jax.results.metrics import Surface
+from fgs_jax.testing import diameter, make_scene
 
 SPREAD = jnp.array([1.0, 3.0, 0.5])
 PLACES = np.array([[1.0, -2.0, 0.5], [0.2, 0.1, 3.0], [-1.0, 0.0, 0.4], [2.0, 2.0, -2.0]], np.float32)

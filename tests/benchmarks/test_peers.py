@@ -10,18 +10,15 @@ import pytest
 
 pytest.importorskip("torch", reason="the peers need PyTorch: pip install torch")
 pytest.importorskip("body_models", reason="the peers need body-models: pip install body-models")
-pytest.importorskip("manifold3d", reason="the benchmark's shapes need manifold3d: pip install manifold3d")
-
 import torch
 
-from benchmarks.opa import as_scene
 from benchmarks.peers import distances, jobs, torch_contact, torch_opa
-from benchmarks.shapes import SHAPES
 from fgs_jax.config import PAPER_OPA
 from fgs_jax.hands.mano import hand
-from fgs_jax.objects.distance import signed_distance
+from fgs_jax.objects.distance import DistanceGrid, signed_distance
 from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.mesh import load_object
+from fgs_jax.testing import SHAPES, as_scene
 from tests.small_scene import rendered
 
 FORMS: tuple[torch_contact.Form, ...] = ("cdist", "difference")
@@ -29,7 +26,7 @@ FORMS: tuple[torch_contact.Form, ...] = ("cdist", "difference")
 
 @cache
 def opa_starts() -> jobs.OpaStarts:
-    return jobs.opa_starts(as_scene(rendered(), size="metric", factor=1.0), 8)
+    return jobs.opa_starts(as_scene(rendered(), hand="mesh"), 8)
 
 
 @cache
@@ -81,7 +78,9 @@ def test_the_hand_and_the_distance_to_the_object_are_the_same(rng):
     points = rng.uniform(-0.2, 0.2, (1, 500, 3)).astype(np.float32)  # in the grid's cube and beyond it
     leaf = torch.tensor(points, requires_grad=True)
     found = torch_contact.object_distance(problem, leaf)
-    distance, pull_back = jax.vjp(lambda x: signed_distance(given.problem.object, x), jnp.asarray(points[0]))
+    grid = given.problem.object
+    assert isinstance(grid, DistanceGrid)
+    distance, pull_back = jax.vjp(lambda x: signed_distance(grid, x), jnp.asarray(points[0]))
     np.testing.assert_allclose(found.detach()[0], distance, atol=1e-6)
     gradient = torch.autograd.grad(found.sum(), leaf)[0][0].numpy()
     assert np.mean(np.abs(gradient - np.asarray(pull_back(jnp.ones(500))[0])) < 1e-3) > 0.99  # save at cells' borders

@@ -13,8 +13,9 @@ from bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError
 from fgs_jax.hands.files import load_hand_model, mirror_hand_model
 from fgs_jax.hands.mano import hand, pose_from_pca, wrist_at_rest
+from fgs_jax.testing import synthetic_mano
+from fgs_jax.testing import write_mano_npz as write_npz
 from fgs_jax.types import HandModel, HandParams
-from tests.synthetic_mano import synthetic_mano, write_npz
 
 WIDTH, HEIGHT = 640, 480
 

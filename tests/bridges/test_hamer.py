@@ -21,8 +21,10 @@ from bridges.registry import create
 from bridges.types import Detection
 from fgs_jax.errors import BridgeError, BridgeUnavailable
 from fgs_jax.hands.files import load_hand_model
+from fgs_jax.testing import mirrored_mano as mirrored
+from fgs_jax.testing import synthetic_mano
+from fgs_jax.testing import write_mano_npz as write_npz
 from tests.bridges import tiny_hamer
-from tests.synthetic_mano import mirrored, synthetic_mano, write_npz
 
 torch = pytest.importorskip("torch", reason='torch is not installed: pip install "fgs-jax[bridges]"')
 WIDTH, HEIGHT = 640, 480

@@ -34,8 +34,9 @@ from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand, wrist_at_rest
 from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.testing import synthetic_mano
+from fgs_jax.testing import write_mano_npz as write_npz
 from fgs_jax.types import HandModel, HandParams
-from tests.synthetic_mano import synthetic_mano, write_npz
 
 RECORDED = Path(__file__).parent / "recorded"
 HAMER, TUMBLER = RECORDED / "hamer_synthetic.npz", RECORDED / "mediapipe_tumbler_072.json"

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.synthetic_mano import synthetic_mano, write_pickle
+from fgs_jax.testing import synthetic_mano
+from fgs_jax.testing import write_mano_pickle as write_pickle
 
 CONFIG = """
 MODEL:

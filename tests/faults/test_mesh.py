@@ -21,9 +21,10 @@ from fgs_jax.objects.solid import exact_signed_distance
 from fgs_jax.picture.scene_files import load_scene, save_scene
 from fgs_jax.results import metrics
 from fgs_jax.results.metrics import Surface, grasp_metrics, picture, picture_metrics
+from fgs_jax.testing import as_scene
 from fgs_jax.types import Camera
 from tests.faults.conftest import FAULTS, ROOT, script_of
-from tests.small_scene import as_scene, rendered
+from tests.small_scene import rendered
 
 
 def surface(path) -> Surface:

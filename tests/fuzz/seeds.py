@@ -15,8 +15,10 @@ import trimesh
 from PIL import Image
 
 from fgs_jax.picture.scene_files import load_scene, save_scene
+from fgs_jax.testing import mirrored_mano as mirrored
+from fgs_jax.testing import synthetic_mano
+from fgs_jax.testing import write_mano_pickle as write_pickle
 from fgs_jax.types import Camera
-from tests.synthetic_mano import mirrored, synthetic_mano, write_pickle
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

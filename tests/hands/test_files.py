@@ -35,8 +35,11 @@ from fgs_jax.hands.files import (
 )
 from fgs_jax.hands.mano import hand
 from fgs_jax.hands.safe_pickle import read_pickled_arrays
+from fgs_jax.testing import mirrored_mano as mirrored
+from fgs_jax.testing import synthetic_mano
+from fgs_jax.testing import write_mano_npz as write_npz
+from fgs_jax.testing import write_mano_pickle as write_pickle
 from fgs_jax.types import HandModel, HandParams
-from tests.synthetic_mano import mirrored, synthetic_mano, write_npz, write_pickle
 
 Arrays = dict[str, np.ndarray]
 KEYS = ("v_template", "f", "weights", "J_regressor", "shapedirs", "posedirs", "kintree_table", "hands_mean")

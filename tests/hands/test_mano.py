@@ -22,8 +22,8 @@ from fgs_jax.hands.mano import (
     reorder_keypoints,
     wrist_at_rest,
 )
+from fgs_jax.testing import mirrored_mano, synthetic_mano, write_mano_pickle
 from fgs_jax.types import HandModel, HandParams
-from tests import synthetic_mano
 from tests.reference import hand as twin
 
 
@@ -31,10 +31,10 @@ from tests.reference import hand as twin
 def mano(tmp_path_factory):
     """Synthetic MANO files, right and left, and their arrays."""
     folder = tmp_path_factory.mktemp("mano")
-    right = synthetic_mano.synthetic_mano()
-    arrays = {"right": right, "left": synthetic_mano.mirrored(right)}
+    right = synthetic_mano()
+    arrays = {"right": right, "left": mirrored_mano(right)}
     for side, content in arrays.items():
-        synthetic_mano.write_pickle(folder / f"MANO_{side.upper()}.pkl", content)
+        write_mano_pickle(folder / f"MANO_{side.upper()}.pkl", content)
     return {side: (folder / f"MANO_{side.upper()}.pkl", content) for side, content in arrays.items()}
 
 

@@ -31,8 +31,11 @@ from fgs_jax.hands.mano import joint_angles
 from fgs_jax.hands.pose_words import read_pose
 from fgs_jax.picture.scene_files import load_scene, save_scene
 from fgs_jax.stages.refine import pose_hand
+from fgs_jax.testing import mirrored_mano as mirrored
+from fgs_jax.testing import synthetic_mano
+from fgs_jax.testing import write_mano_npz as write_npz
+from fgs_jax.testing import write_mano_pickle as write_pickle
 from fgs_jax.types import HandParams
-from tests.synthetic_mano import mirrored, synthetic_mano, write_npz, write_pickle
 
 TUMBLER = Path(__file__).parents[2] / "examples" / "scenes" / "tumbler"
 PICTURE = np.zeros((480, 640, 3), np.uint8)

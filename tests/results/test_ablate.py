@@ -30,7 +30,8 @@ from fgs_jax.results.ablate import (
 from fgs_jax.results.report import flattened
 from fgs_jax.results.result import Result
 from fgs_jax.stages.refine import pose_hand
-from tests.small_scene import SMALL, as_scene, rendered
+from fgs_jax.testing import as_scene
+from tests.small_scene import SMALL, rendered
 
 WEIGHTS = SMALL.contact.term_weights
 MESH_FACTOR = 100.0

@@ -12,10 +12,6 @@ import pytest
 import trimesh
 from PIL import Image
 
-pytest.importorskip("manifold3d", reason="the benchmark's shapes need manifold3d: pip install manifold3d")
-
-from benchmarks.grasps import open_hand
-from benchmarks.scenes import make_scene
 from fgs_jax.config import FAST
 from fgs_jax.hands.files import mirror_hand_model
 from fgs_jax.hands.mano import hand
@@ -39,6 +35,7 @@ from fgs_jax.results.report import (
 )
 from fgs_jax.results.result import Candidate, ObjectPoses, Result
 from fgs_jax.stages.refine import _axis_angle, mirrored_result
+from fgs_jax.testing import make_scene, open_hand
 from fgs_jax.types import Grasp
 
 SIZE = (480, 360)

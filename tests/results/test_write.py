@@ -33,8 +33,9 @@ from fgs_jax.results import write as results
 from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS
 from fgs_jax.results.write import RUN, check_folder, summary, write_result
 from fgs_jax.run_lock import RunLock
+from fgs_jax.testing import as_scene
 from fgs_jax.types import HandParams
-from tests.small_scene import SMALL, as_scene, refined, rendered
+from tests.small_scene import SMALL, refined, rendered
 
 FILES = sorted(
     [f"{name}.{kind}" for name in ("hand", "hand_before", "object", "object_before") for kind in ("obj", "ply")]

@@ -11,7 +11,6 @@ import pytest
 import trimesh
 from jax.test_util import check_grads
 
-from benchmarks import grasps, shapes
 from examples import energies_on_your_own_hand
 from fgs_jax.config import FAST_CONTACT, PAPER_CONTACT
 from fgs_jax.energies.contact import (
@@ -57,6 +56,7 @@ from fgs_jax.stages.contact_problem import (
 )
 from fgs_jax.stages.step_one import approach, scanned
 from fgs_jax.stages.step_two import begin_grasp, best_grasp, grasp, grasp_round
+from fgs_jax.testing import SHAPES, random_grasp
 from fgs_jax.types import Camera, Grasp, Hand, HandParams
 from tests.reference import contact as twin
 from tests.reference import distance as distance_twin
@@ -509,7 +509,7 @@ def closed_faces(model):
 
 @pytest.fixture(scope="module")
 def can():
-    return load_object(shapes.can(), name="can")
+    return load_object(SHAPES["can"](), name="can")
 
 
 def problem_of(model, mesh, **changes):
@@ -533,7 +533,7 @@ def contact_terms(problem, placed, given, contacts, *, order, posed, held):
 @pytest.fixture(scope="module")
 def scene(model, can):
     """A made-up grasp half a metre before the camera, and the same one shaken: 12 mm deep in the can."""
-    made = grasps.grasp(can.vertices, can.faces, np.random.default_rng(0))
+    made = random_grasp(can.vertices, can.faces, np.random.default_rng(0))
     rng = np.random.default_rng(1)
     right = HandParams(
         betas=made.betas,

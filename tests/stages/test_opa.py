@@ -12,7 +12,6 @@ import pytest
 from jax.test_util import check_grads
 from scipy.spatial.transform import Rotation
 
-from benchmarks.scenes import add_s, diameter, make_scene
 from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.objects.mesh import load_object
@@ -38,6 +37,7 @@ from fgs_jax.stages.opa import (
     pose_problem,
     start_translation,
 )
+from fgs_jax.testing import add_s, diameter, make_scene
 from fgs_jax.types import Camera
 from tests.lowered import loops, lowered, sizes
 from tests.reference import opa as twin

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.photos import DATA, TUMBLERS, exact_scenes, photo_scene, photos, unknown_size
 from fgs_jax.stages import opa
 from fgs_jax.stages.refine import refine
+from fgs_jax.testing import of_unknown_size as unknown_size
+from tools.photos import DATA, TUMBLERS, exact_scenes, photo_scene, photos
 
 needs_photos = pytest.mark.skipif(not photos(exact=True), reason="needs ../shared/data/photos, which is not shipped")
 

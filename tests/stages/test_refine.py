@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.scenes import make_scene
 from fgs_jax import notes
 from fgs_jax.errors import FgsError, SceneError
 from fgs_jax.hands.files import load_hand_model
@@ -38,8 +37,9 @@ from fgs_jax.stages.refine import (
     refine_many,
     reframe,
 )
+from fgs_jax.testing import as_scene, make_scene
 from fgs_jax.types import Camera, Grasp
-from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
+from tests.small_scene import SIZE, SMALL, refined, rendered
 
 M = np.array([-1.0, 1.0, 1.0])
 module: Any = sys.modules["fgs_jax.stages.refine"]  # whose name is a function's, too

@@ -1,10 +1,11 @@
-"""Rendered pictures of a hand that grasps an object, with the truth known, and the measures of a pose against it.
+"""Rendered pictures of a hand that grasps an object, with the truth known.
 
 Everything follows from the shape and the seed. The pair is seen from any side, and the z-buffer decides what hides
 what, so the masks cut each other as in a photo. Only the forearm is missing.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 from zlib import crc32
 
 import jax
@@ -12,14 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.spatial import ConvexHull, KDTree
-from scipy.spatial.distance import pdist
 from scipy.spatial.transform import Rotation
 
-from benchmarks.grasps import grasp, open_hand
-from benchmarks.shapes import SHAPES, Mesh
-from fgs_jax.hands.mano import hand
+from fgs_jax.hands import mano
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.picture.camera import project
 from fgs_jax.picture.render import depth_map
+from fgs_jax.picture.scene import Scene
+from fgs_jax.testing.grasps import open_hand, random_grasp
+from fgs_jax.testing.poses import transformed
+from fgs_jax.testing.shapes import SHAPES, Mesh
 from fgs_jax.types import Camera, HandParams
 
 OBJECT_VISIBLE, MOST_OBJECT = (0.4, 0.95), 0.7
@@ -38,7 +41,10 @@ GRASPS, VIEWS = 6, 24
 After a third of the grasps the object may show as much as in any scene, after two thirds the hand too.
 """
 
-_posed = jax.jit(hand)
+GREY = 90
+"""Brightness of the plain picture, of 255."""
+
+_posed = jax.jit(mano.hand)
 
 
 @dataclass(frozen=True)
@@ -59,17 +65,17 @@ class RenderedScene:
     """Object frame."""
     object_faces: Int[ndarray, "g 3"]
     T_camera_object: Float[ndarray, "4 4"]
-    hand_depth: Float[ndarray, "h w"]
+    hand_depth: Float[ndarray, "height width"]
     """Of the whole hand, behind the object too; infinite where it is not."""
-    object_depth: Float[ndarray, "h w"]
+    object_depth: Float[ndarray, "height width"]
 
     @property
-    def object_mask(self) -> Bool[ndarray, "h w"]:
+    def object_mask(self) -> Bool[ndarray, "height width"]:
         """Where the object is seen."""
         return self.object_depth < self.hand_depth
 
     @property
-    def hand_mask(self) -> Bool[ndarray, "h w"]:
+    def hand_mask(self) -> Bool[ndarray, "height width"]:
         """Where the hand is seen."""
         return np.isfinite(self.hand_depth) & ~self.object_mask
 
@@ -110,7 +116,7 @@ def make_scene(
             most_object if attempt < GRASPS / 3 else OBJECT_VISIBLE[1],
             HAND_VISIBLE[1] if mutual and attempt < GRASPS * 2 / 3 else 1.0,
         )
-        params = grasp(vertices, faces, rng)
+        params = random_grasp(vertices, faces, rng)
         for _ in range(VIEWS):
             T_camera_object = _view(params, vertices, camera, rng, cut=cut)
             scene = _rendered((name, vertices, faces), camera, size, _moved(params, T_camera_object), T_camera_object)
@@ -119,24 +125,33 @@ def make_scene(
     raise ValueError(f"{name}, seed {seed}: no view of {GRASPS * VIEWS} shows the object as asked: use another seed")
 
 
-def add_s(points: Float[ndarray, "n 3"], estimate: Float[ndarray, "4 4"], truth: Float[ndarray, "4 4"]) -> float:
-    """ADD-S in metres: mean distance from a point in its true place to the nearest one in the estimated pose."""
-    return float(KDTree(transformed(points, estimate)).query(transformed(points, truth))[0].mean())
+def as_scene(
+    rendered: RenderedScene,
+    size: Literal["metric", "unknown"] = "metric",
+    factor: float = 1.0,
+    *,
+    hand: Literal["keypoints", "mesh"] = "keypoints",
+) -> Scene:
+    """The scene as the stages take it: a plain grey picture, both masks, the true hand, and the object's mesh.
+
+    `size`: what is said of the mesh's size; `factor`: by which the mesh is scaled first. `hand`: what is known of the
+    hand, its 21 keypoints in the picture or its mesh in the camera's frame. Keypoints are rounded to 1/1024 pixel,
+    which the mirror of a left hand turns without rounding.
+    """
+    mesh = load_object((factor * rendered.object_vertices, rendered.object_faces), size, rendered.name)
+    image = np.full((*rendered.object_mask.shape, 3), GREY, np.uint8)
+    scene = Scene(rendered.camera, rendered.object_mask, rendered.hand_mask, None, None, mesh, image)
+    if hand == "mesh":
+        return replace(scene, hand_vertices=rendered.hand_vertices.astype(float), hand_faces=rendered.hand_faces)
+    pixels = np.asarray(project(rendered.camera, jnp.asarray(rendered.hand_keypoints)), float)
+    return replace(scene, keypoints_2d=np.round(pixels * 1024) / 1024)
 
 
-def diameter(vertices: Float[ndarray, "v 3"]) -> float:
-    """Greatest distance between two vertices."""
-    return float(pdist(vertices[ConvexHull(vertices).vertices]).max())
-
-
-def rotation_error(a: Float[ndarray, "3 3"], b: Float[ndarray, "3 3"]) -> float:
-    """Angle between two rotations, degrees."""
-    return float(np.rad2deg((Rotation.from_matrix(a).inv() * Rotation.from_matrix(b)).magnitude()))
-
-
-def transformed(points: Float[ndarray, "*n 3"], T: Float[ndarray, "4 4"]) -> Float[ndarray, "*n 3"]:
-    """R p + t."""
-    return points @ T[:3, :3].T + T[:3, 3]
+def of_unknown_size(scene: Scene, seed: int) -> tuple[Scene, float]:
+    """The scene with its mesh scaled by a random factor between 0.01 and 100, and the factor."""
+    factor = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.01), np.log(100.0))))
+    mesh = replace(scene.object, vertices=factor * scene.object.vertices, size="unknown")
+    return replace(scene, object=mesh), factor
 
 
 def _camera(focal: float, size: tuple[int, int]) -> Camera:

@@ -1,4 +1,4 @@
-"""Grasps made up in code: a hand near an object, closed finger by finger until it touches.
+"""Grasps made by code: a hand near an object, closed finger by finger until it touches.
 
 Good enough to hide and be hidden as in a photo; neither free of penetration nor stable.
 """
@@ -42,13 +42,15 @@ BONES = np.array([(0 if k % 4 == 1 else k - 1, k) for k in range(1, 21)])
 
 @cache
 def open_hand() -> HandModel:
+    """The hand that ships with the package, read once."""
     return load_hand_model("open_hand")
 
 
-def grasp(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], rng: np.random.Generator) -> HandParams:
-    """The open hand about an object, in the object's frame: of random grasps the best.
+def random_grasp(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], rng: np.random.Generator) -> HandParams:
+    """The open hand about an object, in the object's frame and metres: of random grasps the best.
 
-    That is one with many fingers, from opposite sides, and with no bone in the object or through its wall.
+    That is one with many fingers, from opposite sides, and with no bone in the object or through its wall. Pose and
+    rotation are matrices.
     """
     model, mesh = open_hand(), trimesh.Trimesh(vertices, faces, process=False)
     samples, sampled = trimesh.sample.sample_surface(mesh, SAMPLES, seed=int(rng.integers(2**31)))[:2]

@@ -1,7 +1,6 @@
 """Real pictures as scenes: the tumbler's three frames, and six photos of a folder that is not shipped."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +54,3 @@ def photo_scene(name: str) -> Scene:
         keypoints_2d=pixels,
         world_landmarks=np.asarray(clearer_landmarks(model, world, pictured), float),
     )
-
-
-def unknown_size(scene: Scene, seed: int) -> tuple[Scene, float]:
-    """The scene with its mesh scaled by a random factor between 0.01 and 100, and the factor."""
-    factor = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.01), np.log(100.0))))
-    mesh = replace(scene.object, vertices=factor * scene.object.vertices, size="unknown")
-    return replace(scene, object=mesh), factor
