@@ -9,7 +9,7 @@ SKIPPED := .cache/skipped
 FUZZ_EXAMPLES ?= 1000
 FUZZ_SEED ?= 0
 
-.PHONY: demo test test-extras test-packages check mutation fuzz clean
+.PHONY: demo test test-extras test-packages test-long check mutation fuzz clean
 
 demo: $(VENV)/.installed-core
 	$(BIN)/fgs refine examples/scenes/tumbler --out out/demo --overwrite
@@ -24,6 +24,9 @@ test-extras: $(INSTALLED)  # what the optional dependencies add to a `make test`
 
 test-packages: $(INSTALLED)
 	$(BIN)/python -m pytest -m packages
+
+test-long: $(INSTALLED)  # `make fuzz` and `make mutation` take longer yet
+	$(PYTEST) -m long
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

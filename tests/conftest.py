@@ -1,5 +1,6 @@
 """Settings for all tests: float32 as users have it, no silent broadcasting, compiled programs kept between runs."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--write-skipped")
     if path and not hasattr(config, "workerinput"):  # xdist's workers tell the process that started them
         config.pluginmanager.register(Skipped(Path(path)))
+
+
+def pytest_collection_finish() -> None:
+    """Tracing makes objects by the million, few of them garbage: looked through less often, as long as tests run."""
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,12 +13,13 @@ PHASE = Phase(1.0, 1, 80, 192, 192, rotation_rate=(1e-1, 3e-3), translation_rate
 SMALL = replace(
     FAST,
     opa=replace(FAST.opa, phases=(PHASE,), candidates=8, polish_evaluations=100),
-    contact=replace(FAST.contact, steps=100, refresh=5, object_points=500),
+    contact=replace(FAST.contact, steps=98, refresh=5, object_points=500),
     restarts=48,
     candidates=2,
     grid=32,
 )
-"""Two rounds of contact, so that a run can be killed between them."""
+"""Contact's steps are rounded up to whole searches for neighbours, 100, which the host sees in two parts: a run can be
+killed between them."""
 
 
 @cache

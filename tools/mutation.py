@@ -59,8 +59,6 @@ FILES: dict[str, tuple[str, ...]] = {
     "metrics": tuple(
         f"results/metrics/{name}.py" for name in ("contact", "grasp", "penetration", "picture", "surface", "volume")
     ),
-        f"results/metrics/{name}.py" for name in ("contact", "grasp", "penetration", "picture", "surface", "volume")
-    ),
 }
 """Where the modules are, in the package."""
 CHECKS = "tests/test_checks.py"

@@ -1,4 +1,4 @@
-"""Energies, alone and together: contact, the hand's pose, the picture; the terms that stages minimise, by their names."""
+"""Energies, alone and together: of contact, of the hand's pose, of the picture; terms by their names."""
 
 from typing import TYPE_CHECKING
 

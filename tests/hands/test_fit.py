@@ -28,7 +28,40 @@ needs_data = pytest.mark.skipif(
 CAMERA = Camera(focal=jnp.array([600.0, 600.0]), principal=jnp.array([320.0, 240.0]))
 
 
-fit_in_space = jax.jit(jax.vmap(lambda model, keypoints: fit_hand(model, keypoints_3d=keypoints), (None, 0)))
+COUNT = 64
+keypoints_of, posed_hands = (jax.jit(jax.vmap(layer, (None, 0))) for layer in (hand_keypoints, hand))
+pixels_of = jax.jit(jax.vmap(project, (None, 0)))
+
+
+@jax.jit
+@partial(jax.vmap, in_axes=(None, 0, 0))
+def space_program(model, keypoints, confidence):
+    return fit_hand(model, keypoints_3d=keypoints, confidence=confidence)
+
+
+def fit_in_space(model, keypoints):
+    return space_program(model, keypoints, jnp.ones((len(keypoints), 21)))
+
+
+@jax.jit
+@partial(jax.vmap, in_axes=(None, 0, 0, 0, 0))
+def picture_program(model, pixels, camera, landmarks, confidence):
+    seen = {"keypoints_2d": pixels, "camera": camera, "world_landmarks": landmarks, "confidence": confidence}
+    return fit_hand(model, **seen)
+
+
+def fit_in_pictures(model, *arrays):
+    """Pixels, cameras, landmarks and, if not all count, confidences of up to 16 hands: one program, whose lanes repeat
+    the first hand where there are fewer."""
+    if len(arrays) == 3:
+        arrays = (*arrays, jnp.ones((len(arrays[0]), 21)))
+    count = len(arrays[0])
+    lanes = jnp.where(jnp.arange(16) < count, jnp.arange(16), 0)
+    return jax.tree.map(lambda x: x[:count], picture_program(model, *jax.tree.map(lambda x: x[lanes], arrays)))
+
+
+def cameras(count):
+    return jax.tree.map(lambda x: jnp.tile(x, (count, 1)), CAMERA)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +73,7 @@ def model():
 def natural(model):
     """Random hands in natural poses: drawn from the pose components, then brought within the joints' limits."""
     rng = np.random.default_rng(3)
-    count = 64
+    count = COUNT
     spread = np.asarray(model.pose_components) * np.asarray(model.pose_component_std)[:, None]
     poses = np.asarray(model.pose_mean) + (rng.normal(size=(count, 45)) @ spread).reshape(count, 15, 3)
 
@@ -51,7 +84,7 @@ def natural(model):
     translation = rng.normal(size=(count, 3)) * 0.05 + np.array([0.0, 0.0, 0.7])
     return HandParams(
         betas=jnp.asarray(rng.normal(size=(count, 10)), jnp.float32),
-        pose=jax.vmap(natural_pose)(jnp.asarray(poses, jnp.float32)),
+        pose=jax.jit(jax.vmap(natural_pose))(jnp.asarray(poses, jnp.float32)),
         rotation=jnp.asarray(rng.normal(size=(count, 3)) * 1.5, jnp.float32),
         translation=jnp.asarray(translation, jnp.float32),
         scale=jnp.ones(count),
@@ -59,9 +92,9 @@ def natural(model):
 
 
 def test_exact_keypoints_in_space_come_back(model, natural):
-    keypoints = jax.vmap(hand_keypoints, (None, 0))(model, natural)
+    keypoints = keypoints_of(model, natural)
     fits = fit_in_space(model, keypoints)
-    found = jax.vmap(hand_keypoints, (None, 0))(model, fits.params)
+    found = keypoints_of(model, fits.params)
     errors = np.linalg.norm(found - keypoints, axis=-1).mean(axis=1)
     print(f"64 natural hands: mean error {1e3 * errors.mean():.2f} mm, worst hand {1e3 * errors.max():.2f} mm")
     assert errors.mean() < 4e-4 and errors.max() < 1e-3
@@ -72,9 +105,9 @@ def test_exact_keypoints_in_space_come_back(model, natural):
 
 def test_a_mesh_of_the_same_topology_comes_back(model, natural):
     few = jax.tree.map(lambda x: x[:6], natural)
-    vertices = jax.vmap(lambda p: hand(model, p).vertices)(few)
-    fits = jax.jit(jax.vmap(lambda v: fit_hand(model, vertices=v)))(vertices)
-    found = jax.vmap(lambda p: hand(model, p).vertices)(fits.params)
+    vertices = posed_hands(model, few).vertices
+    fits = jax.jit(jax.vmap(lambda model, v: fit_hand(model, vertices=v), (None, 0)))(model, vertices)
+    found = posed_hands(model, fits.params).vertices
     errors = np.linalg.norm(found - vertices, axis=-1).mean(axis=1)
     assert errors.max() < 3e-4
     np.testing.assert_allclose(fits.error_3d, errors, atol=1e-6)
@@ -83,12 +116,10 @@ def test_a_mesh_of_the_same_topology_comes_back(model, natural):
 
 def test_a_picture_with_landmarks_gives_the_pose_and_no_shape(model, natural):
     few = jax.tree.map(lambda x: x[:16], replace(natural, betas=jnp.zeros((64, 10))))
-    keypoints = jax.vmap(hand_keypoints, (None, 0))(model, few)
-    pixels = jax.vmap(project, (None, 0))(CAMERA, keypoints)
+    keypoints = keypoints_of(model, few)
+    pixels = pixels_of(CAMERA, keypoints)
     landmarks = 1.2 * (keypoints - keypoints.mean(axis=1, keepdims=True))
-    fits = jax.jit(jax.vmap(lambda p, w: fit_hand(model, keypoints_2d=p, camera=CAMERA, world_landmarks=w)))(
-        pixels, landmarks
-    )
+    fits = fit_in_pictures(model, pixels, cameras(16), landmarks)
     assert fits.params.betas.shape == (16, 0)
     box = np.asarray(pixels.max(axis=1) - pixels.min(axis=1)).max(axis=1)
     shares = np.asarray(fits.error_2d) / box
@@ -100,8 +131,8 @@ def test_a_picture_with_landmarks_gives_the_pose_and_no_shape(model, natural):
 
 def test_pixels_alone_find_a_hand_that_looks_right(model, natural):
     few = jax.tree.map(lambda x: x[:4], replace(natural, betas=jnp.zeros((64, 10))))
-    pixels = jax.vmap(lambda p: project(CAMERA, hand_keypoints(model, p)))(few)
-    fits = jax.jit(jax.vmap(lambda p: fit_hand(model, keypoints_2d=p, camera=CAMERA)))(pixels)
+    pixels = pixels_of(CAMERA, keypoints_of(model, few))
+    fits = jax.jit(jax.vmap(lambda model, p: fit_hand(model, keypoints_2d=p, camera=CAMERA), (None, 0)))(model, pixels)
     box = np.asarray(pixels.max(axis=1) - pixels.min(axis=1)).max(axis=1)
     assert (np.asarray(fits.error_2d) < 0.02 * box).all()
 
@@ -114,7 +145,7 @@ def expected_residuals(model, x, turn, *, keypoints_3d=None, pixels=None, landma
         betas=jnp.asarray(x[51:]), pose=jnp.asarray(x[6:51].reshape(15, 3)), rotation=jnp.asarray(rotation)
     )
     params = replace(params, translation=jnp.asarray(x[3:6]))
-    posed = hand(model, params, center_wrist=True)
+    posed = jax.jit(partial(hand, center_wrist=True))(model, params)
     keypoints, counted = array(posed.keypoints), weight > 0
 
     def centred(points):
@@ -136,7 +167,7 @@ def expected_residuals(model, x, turn, *, keypoints_3d=None, pixels=None, landma
     offset = x[6:51] - array(model.pose_mean).ravel()
     in_components = array(model.pose_components) @ offset
     parts["pose"] = (0.35**2 * in_components**2 / (array(model.pose_component_std) ** 2 + 0.05**2)).sum()
-    angles, limits = array(joint_angles(model, params.pose)), array(model.joint_limits)
+    angles, limits = array(jax.jit(joint_angles)(model, params.pose)), array(model.joint_limits)
     beyond = np.maximum(angles - limits[..., 1], 0) + np.maximum(limits[..., 0] - angles, 0)
     parts["limits"] = ((beyond / 0.1) ** 2).sum()
     parts["shape"] = (0.35**2 * x[51:] ** 2).sum()
@@ -150,7 +181,7 @@ def test_what_is_minimised_equals_its_twin(model, natural, rng, scale):
     turn = Rotation.from_rotvec([0.4, 0.2, -0.3]).as_matrix()
     weight = np.ones(21)
     weight[3], weight[8] = 0.5, 0.0
-    keypoints = np.asarray(hand_keypoints(model, jax.tree.map(lambda a: a[0], natural)), float)
+    keypoints = np.asarray(keypoints_of(model, natural)[0], float)
     pixels = 320 + scale * rng.random((21, 2))
     pixels[8] = 0  # as `fit_hand` leaves out what does not count
     given = {"keypoints_3d": keypoints, "pixels": pixels, "landmarks": 1.3 * keypoints + 0.1 * rng.normal(size=(21, 3))}
@@ -182,7 +213,7 @@ def test_the_first_place_is_right_for_a_hand_at_one_depth(rng):
 
 
 def test_alone_and_among_others_are_the_same_fit(model, natural):
-    keypoints = jax.vmap(hand_keypoints, (None, 0))(model, natural)
+    keypoints = keypoints_of(model, natural)
     together = fit_in_space(model, keypoints)
     alone = fit_in_space(model, keypoints[2:3])
     np.testing.assert_allclose(alone.keypoints[0], together.keypoints[2], atol=2e-4)
@@ -193,12 +224,10 @@ def test_alone_and_among_others_are_the_same_fit(model, natural):
 
 
 def test_missing_keypoints_are_left_out(model, natural):
-    params = jax.tree.map(lambda x: x[0], natural)
-    keypoints = hand_keypoints(model, params)
-    confidence = jnp.ones(21).at[jnp.array([8, 20])].set(0.0)
-    fit = jax.jit(lambda k, c: fit_hand(model, keypoints_3d=k, confidence=c))
-    expected = fit(keypoints, confidence)
-    spoiled = fit(keypoints.at[8].set(jnp.nan).at[20].add(5.0), confidence)
+    keypoints = keypoints_of(model, natural)[:1]
+    confidence = jnp.ones((1, 21)).at[0, jnp.array([8, 20])].set(0.0)
+    expected = space_program(model, keypoints, confidence)
+    spoiled = space_program(model, keypoints.at[0, 8].set(jnp.nan).at[0, 20].add(5.0), confidence)
     np.testing.assert_array_equal(spoiled.keypoints, expected.keypoints)
     kept = np.asarray(confidence) > 0
     assert np.linalg.norm((spoiled.keypoints - keypoints)[kept], axis=-1).mean() < 1e-3
@@ -206,7 +235,7 @@ def test_missing_keypoints_are_left_out(model, natural):
 
 def test_a_mirrored_hand_fits_with_the_left_model(model, natural):
     left, mirror = mirror_hand_model(model), jnp.array([[[-1.0, 1.0, 1.0]]])
-    keypoints = jax.vmap(hand_keypoints, (None, 0))(model, natural)
+    keypoints = keypoints_of(model, natural)
     fits, right = fit_in_space(left, keypoints * mirror), fit_in_space(model, keypoints)
     np.testing.assert_allclose(fits.keypoints * mirror, right.keypoints, atol=5e-4)
 
@@ -218,8 +247,7 @@ def test_parameters_of_another_model_keep_their_pose(model, natural):
         blend_directions=other.blend_directions.at[:10].multiply(-0.5),
         joint_shapedirs=-0.5 * other.joint_shapedirs,
     )
-    params = jax.tree.map(lambda x: x[0], natural)
-    keypoints = hand_keypoints(other, params)
+    params, keypoints = jax.tree.map(lambda x: x[0], natural), keypoints_of(other, natural)[0]
     with pytest.warns(HandShapeWarning, match="betas of another model mean nothing to open_hand: refitted"):
         found = carry_over(model, params, keypoints)
     np.testing.assert_array_equal(found.pose, params.pose)
@@ -233,7 +261,7 @@ def test_parameters_of_another_model_keep_their_pose(model, natural):
 
 
 def test_the_side_shows_in_landmarks(model, natural):
-    keypoints = jax.vmap(hand_keypoints, (None, 0))(model, natural)[:8]
+    keypoints = keypoints_of(model, natural)[:8]
     evidence_of = jax.jit(jax.vmap(side_evidence, (None, 0)))
     evidence = np.asarray(evidence_of(model, keypoints))
     assert (evidence > 1.5).all()
@@ -272,11 +300,11 @@ def test_evidence_is_enough_from_the_least_on(model):
 
 @needs_data
 def test_real_keypoints_in_space():
-    """621 frames of MediaPipe's world landmarks of one right hand, in one call."""
+    """621 frames of MediaPipe's world landmarks of one right hand."""
     model = load_hand_model("open_hand")
     frames = jnp.asarray(np.load(SHARED / "hand_keypoints" / "human_joint_right.npz")["keypoints21"], jnp.float32)
-    fits = jax.jit(jax.vmap(lambda k: fit_hand(model, keypoints_3d=k)))(frames)
-    residual = np.asarray(fits.error_3d)
+    blocks = np.resize(frames, (10, COUNT, 21, 3))  # the first ones again where there are no more
+    residual = np.concatenate([fit_in_space(model, jnp.asarray(block)).error_3d for block in blocks])[: len(frames)]
     print(f"621 frames: mean residual {1e3 * residual.mean():.2f} mm, worst frame {1e3 * residual.max():.2f} mm")
     assert residual.shape == (621,) and residual.mean() < 0.0025 and residual.max() < 0.005
 
@@ -295,17 +323,17 @@ def detections():
 
 @needs_data
 def test_real_detections_in_pictures():
-    models = {side: load_hand_model("open_hand", side) for side in ("right", "left")}
-    fit = jax.jit(
-        lambda model, pixels, camera, landmarks: fit_hand(
-            model, keypoints_2d=pixels, camera=camera, world_landmarks=landmarks
-        )
-    )
-    shares = {}
-    for name, side, camera, pixels, landmarks in detections():
-        result = fit(models[side], pixels, camera, landmarks)
-        shares[name] = float(result.error_2d / (pixels.max(axis=0) - pixels.min(axis=0)).max())
-        assert 0.2 < result.keypoints[0, 2] < 1.3, f"{name}: the wrist's depth is out of reach"
+    shares, found = {}, list(detections())
+    for side in ("right", "left"):
+        of_side = [rest for _, its_side, *rest in found if its_side == side]
+        seen = jax.tree.map(lambda *x: jnp.stack(x), *of_side)
+        camera, pixels, landmarks = seen
+        fits = fit_in_pictures(load_hand_model("open_hand", side), pixels, camera, landmarks)
+        boxes = np.ptp(pixels, axis=1).max(axis=1)
+        names = [name for name, its_side, *_ in found if its_side == side]
+        shares |= dict(zip(names, (np.asarray(fits.error_2d) / boxes).tolist(), strict=True))
+        depths = np.asarray(fits.keypoints[:, 0, 2])
+        assert ((depths > 0.2) & (depths < 1.3)).all(), f"{names}: a wrist's depth is out of reach: {depths}"
     print({name: f"{100 * share:.2f} %" for name, share in shares.items()})
     assert len(shares) == 9 and max(shares.values()) <= 0.035
 
@@ -349,22 +377,15 @@ def test_other_functions_say_what_they_take(model):
             call()
 
 
-@jax.jit
-def _fit_twice(model, pixels, landmarks, confidence):
-    seen = {"keypoints_2d": pixels, "camera": CAMERA, "world_landmarks": landmarks, "confidence": confidence}
-    return fit_hand(model, **seen, steps=2)
-
-
 @pytest.mark.parametrize("count", [21, 4])
 def test_no_nan_stands_for_what_is_not_yet_known(model, natural, count):
     """With `jax_debug_nans` each array that a program gives is looked at."""
-    params = jax.tree.map(lambda x: x[0], replace(natural, betas=jnp.zeros((64, 10))))
-    points = hand_keypoints(model, params)
-    confidence = jnp.asarray(np.arange(21) < count, jnp.float32)
+    points = keypoints_of(model, replace(natural, betas=jnp.zeros((64, 10))))[:1]
+    confidence = jnp.asarray(np.arange(21) < count, jnp.float32)[None]
     with jax.debug_nans(True):
-        found = _fit_twice(model, project(CAMERA, points), points - points[:1], confidence)
+        found = fit_in_pictures(model, pixels_of(CAMERA, points), cameras(1), points - points[:, :1], confidence)
         assert np.isfinite(jax.tree.leaves(found)[0]).all() and found.distance_3d is None
-    assert np.isnan(found.error_3d) and np.isfinite(found.error_2d)
+    assert np.isnan(found.error_3d).all() and np.isfinite(found.error_2d).all()
 
 
 def test_the_box_is_of_the_points_that_count():

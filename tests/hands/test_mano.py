@@ -1,6 +1,7 @@
 """The layer against body-models and against a plain float64 twin; the conventions of `types.py`."""
 
 import inspect
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ from fgs_jax.hands.mano import (
 from fgs_jax.testing import mirrored_mano, synthetic_mano, write_mano_pickle
 from fgs_jax.types import HandModel, HandParams
 from tests.reference import hand as twin
+
+posed_hand, posed_hands = jax.jit(hand, static_argnames="center_wrist"), jax.jit(jax.vmap(hand, (None, 0)))
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,7 @@ def body_models_mano(path, flat_hand_mean):
 
     model = MANO(model_path=path, flat_hand_mean=flat_hand_mean)
 
+    @jax.jit
     def vertices_and_joints(betas, pose, rotation, translation):
         with jax.numpy_rank_promotion("allow"):
             shared = {"shape": betas, "wrist_rotation": rotation, "global_translation": translation}
@@ -73,7 +77,7 @@ def test_equals_body_models_and_the_twin(mano, rng, side, flat_hand_mean):
     path, arrays = mano[side]
     model, values = load_hand_model(path, side), random_parameters(rng, 8)
     mean = np.zeros((15, 3)) if flat_hand_mean else np.asarray(arrays["hands_mean"]).reshape(15, 3)
-    ours = jax.vmap(hand, (None, 0))(model, as_params(values, pose=jnp.asarray(values["pose"] + mean)))
+    ours = posed_hands(model, as_params(values, pose=jnp.asarray(values["pose"] + mean)))
 
     theirs = body_models_mano(path, flat_hand_mean)(*(jnp.asarray(v) for v in values.values()))
     np.testing.assert_allclose(ours.vertices, theirs[0], atol=1e-6)
@@ -86,6 +90,12 @@ def test_equals_body_models_and_the_twin(mano, rng, side, flat_hand_mean):
         np.testing.assert_allclose(ours.joints[k], expected[1], atol=1e-6)
 
 
+@jax.jit
+@jax.grad
+def gradients(values, model, cotangent):
+    return (posed_hands(model, as_params(values)).vertices * cotangent).sum()
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_gradients_equal_body_models(mano, rng, side):
     path, _ = mano[side]
@@ -94,34 +104,30 @@ def test_gradients_equal_body_models(mano, rng, side):
     inputs = tuple(jnp.asarray(value) for value in values.values())
     theirs = body_models_mano(path, flat_hand_mean=True)
 
-    def our_sum(*inputs):
-        params = as_params(dict(zip(values, inputs, strict=True)))
-        return (jax.vmap(hand, (None, 0))(model, params).vertices * cotangent).sum()
-
     def their_sum(*inputs):
         return (theirs(*inputs)[0] * cotangent).sum()
 
     with jax.numpy_rank_promotion("allow"):
-        expected = jax.grad(their_sum, argnums=(0, 1, 2, 3))(*inputs)
-    for ours, other in zip(jax.grad(our_sum, argnums=(0, 1, 2, 3))(*inputs), expected, strict=True):
-        assert np.linalg.norm(ours - other) < 1e-5 * np.linalg.norm(other)
+        expected = jax.jit(jax.grad(their_sum, argnums=(0, 1, 2, 3)))(*inputs)
+    found = gradients(dict(zip(values, inputs, strict=True)), model, cotangent)
+    for name, other in zip(values, expected, strict=True):
+        assert np.linalg.norm(found[name] - other) < 1e-5 * np.linalg.norm(other)
+
+
+@jax.jit
+def weighted(model, cotangent, size, values):
+    params = HandParams(**values | {name: size * values[name] for name in ("pose", "rotation")})
+    return (hand(model, params).vertices * cotangent).sum()
 
 
 @pytest.mark.parametrize("size", [0.7, 1e-4, 1e-7, 0.0])
 def test_gradients_are_numerical_ones(x64, mano, rng, size):
     path, _ = mano["right"]
     model = load_hand_model(path)
-    values = {key: value[0] for key, value in random_parameters(rng, 1).items()}
+    values = {key: value[0] for key, value in random_parameters(rng, 1).items()} | {"scale": jnp.asarray(1.1)}
     cotangent = rng.normal(size=(778, 3))
-
-    def weighted(betas, pose, rotation, translation, scale):
-        pose, rotation = (jnp.asarray(size) * jnp.asarray(x) for x in (pose, rotation))
-        params = HandParams(
-            betas=jnp.asarray(betas), pose=pose, rotation=rotation, translation=jnp.asarray(translation), scale=scale
-        )
-        return (hand(model, params).vertices * cotangent).sum()
-
-    check_grads(weighted, (*values.values(), jnp.asarray(1.1)), order=1, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
+    function = partial(weighted, model, cotangent, size)
+    check_grads(function, (values,), order=1, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
 
 
 def test_float64_twin_agrees_closely(x64, mano, rng):
@@ -129,7 +135,7 @@ def test_float64_twin_agrees_closely(x64, mano, rng):
     values = {key: value[0] for key, value in random_parameters(rng, 1).items()}
     params = HandParams(**{key: jnp.asarray(value) for key, value in values.items()}, scale=jnp.asarray(0.9))
     for center_wrist in (False, True):
-        ours = hand(load_hand_model(path), params, center_wrist=center_wrist)
+        ours = posed_hand(load_hand_model(path), params, center_wrist=center_wrist)
         vertices, joints = twin.hand(arrays, *values.values(), scale=0.9, center_wrist=center_wrist)
         np.testing.assert_allclose(ours.vertices, vertices, atol=1e-12)
         np.testing.assert_allclose(ours.joints, joints, atol=1e-12)
@@ -144,14 +150,14 @@ def test_rotation_matrices_and_axis_angles_are_the_same_pose(rng):
         rotation=jnp.asarray(Rotation.from_rotvec(values["rotation"]).as_matrix(), jnp.float32),
         translation=params.translation,
     )
-    np.testing.assert_allclose(hand(model, params).vertices, hand(model, as_matrices).vertices, atol=1e-6)
+    np.testing.assert_allclose(posed_hand(model, params).vertices, posed_hand(model, as_matrices).vertices, atol=1e-6)
 
 
 def test_fewer_betas_are_the_rest_at_zero(rng):
     model = load_hand_model("open_hand")
     betas = jnp.asarray(rng.normal(size=4), jnp.float32)
     padded = jnp.concatenate([betas, jnp.zeros(6)])
-    short, long = (hand(model, HandParams(betas=b)).vertices for b in (betas, padded))
+    short, long = (posed_hand(model, HandParams(betas=b)).vertices for b in (betas, padded))
     np.testing.assert_array_equal(short, long)
     np.testing.assert_allclose(hand(model, HandParams(betas=jnp.zeros(0))).vertices, model.v_template, atol=1e-7)
 
@@ -167,12 +173,12 @@ def test_zero_pose_is_the_template(name):
 def test_turns_about_the_wrist_and_scales_about_it(rng):
     model = load_hand_model("open_hand")
     wrist = model.joint_template[0]
-    turned = hand(model, HandParams(rotation=jnp.array([0.3, -1.0, 0.4]), scale=jnp.asarray(1.3)))
+    turned = posed_hand(model, HandParams(rotation=jnp.array([0.3, -1.0, 0.4]), scale=jnp.asarray(1.3)))
     np.testing.assert_allclose(turned.joints[0], wrist, atol=1e-7)
     rotation = Rotation.from_rotvec([0.3, -1.0, 0.4]).as_matrix()
     expected = 1.3 * (np.asarray(model.v_template) - np.asarray(wrist)) @ rotation.T + np.asarray(wrist)
     np.testing.assert_allclose(turned.vertices, expected, atol=1e-6)
-    centred = hand(model, HandParams(translation=jnp.array([0.1, 0.2, 0.3])), center_wrist=True)
+    centred = posed_hand(model, HandParams(translation=jnp.array([0.1, 0.2, 0.3])), center_wrist=True)
     np.testing.assert_allclose(centred.joints[0], [0.1, 0.2, 0.3], atol=1e-7)
 
 
@@ -182,34 +188,35 @@ def test_many_hands_are_those_of_few(rng, count):
     model = load_hand_model("open_hand")
     pose = jnp.asarray(0.3 * rng.normal(size=(count, 15, 3)), jnp.float32)
     for layer in (
-        lambda p: hand(model, HandParams(pose=p)).vertices,
-        lambda p: hand_keypoints(model, HandParams(pose=p)),
+        lambda model, p: hand(model, HandParams(pose=p)).vertices,
+        lambda model, p: hand_keypoints(model, HandParams(pose=p)),
     ):
-        many = jax.jit(jax.vmap(layer))(pose)
-        few = [jax.jit(jax.vmap(layer))(pose[k : k + 8]) for k in (0, count - 8)]
+        together = jax.jit(jax.vmap(layer, (None, 0)))
+        many = together(model, pose)
+        few = [together(model, pose[k : k + 8]) for k in (0, count - 8)]
         np.testing.assert_allclose(np.concatenate([many[:8], many[-8:]]), np.concatenate(few), atol=1e-6)
 
 
 def test_alone_and_in_a_batch_are_the_same_hand(rng):
     model, values = load_hand_model("open_hand"), random_parameters(rng, 5)
-    batch = jax.vmap(hand, (None, 0))(model, as_params(values))
+    batch = posed_hands(model, as_params(values))
     for k in range(5):
-        alone = hand(model, HandParams(**{key: jnp.asarray(v[k], jnp.float32) for key, v in values.items()}))
+        alone = posed_hand(model, HandParams(**{key: jnp.asarray(v[k], jnp.float32) for key, v in values.items()}))
         np.testing.assert_allclose(alone.vertices, batch.vertices[k], atol=2e-7)
         np.testing.assert_allclose(alone.keypoints, batch.keypoints[k], atol=2e-7)
 
 
 def test_positive_bend_closes_every_finger():
     model = load_hand_model("open_hand")
-    rest = hand(model, HandParams())
-    index = hand(model, HandParams(pose=jnp.zeros((15, 3)).at[0, 2].set(np.pi / 2)))
+    rest = posed_hand(model, HandParams())
+    index = posed_hand(model, HandParams(pose=jnp.zeros((15, 3)).at[0, 2].set(np.pi / 2)))
     assert rest.keypoints[8, 1] - index.keypoints[8, 1] > 0.06, "MANO's +z at index1 flexes towards the palm, -y"
     for side in (model, mirror_hand_model(model)):
-        flat = hand(side, HandParams()).keypoints
+        flat = posed_hand(side, HandParams()).keypoints
         for finger in range(1, 5):
             joint = (13, 1, 4, 10, 7)[finger]
             angles = jnp.zeros((15, 3)).at[joint - 1, 2].set(1.0)
-            bent = hand(side, HandParams(pose=pose_from_joint_angles(side, angles))).keypoints
+            bent = posed_hand(side, HandParams(pose=pose_from_joint_angles(side, angles))).keypoints
             assert flat[4 * finger + 4, 1] - bent[4 * finger + 4, 1] > 0.04
 
 
@@ -231,9 +238,11 @@ def test_keypoints_alone_are_those_of_the_hand(rng):
     model = load_hand_model("open_hand")
     for center_wrist in (False, True):
         params = as_params(random_parameters(rng, 4), scale=jnp.full(4, 0.8))
-        whole = jax.vmap(lambda p: hand(model, p, center_wrist=center_wrist).keypoints)(params)  # noqa: B023
-        alone = jax.vmap(lambda p: hand_keypoints(model, p, center_wrist=center_wrist))(params)  # noqa: B023
-        np.testing.assert_allclose(alone, whole, atol=2e-7)
+        whole, alone = (
+            jax.jit(jax.vmap(partial(layer, center_wrist=center_wrist), (None, 0)))(model, params)
+            for layer in (hand, hand_keypoints)
+        )
+        np.testing.assert_allclose(alone, whole.keypoints, atol=2e-7)
 
 
 def test_keypoint_orders(rng):
@@ -280,10 +289,11 @@ def test_joint_angles_and_back(x64, rng):
 
 def test_joint_angles_have_finite_gradients_where_spread_is_a_right_angle():
     model = load_hand_model("open_hand")
+    sum_of_angles = jax.jit(jax.grad(lambda p: joint_angles(model, p).sum()))
     for spread in (np.pi / 2, -np.pi / 2, 0.0):
         pose = pose_from_joint_angles(model, jnp.zeros((15, 3)).at[:, 1].set(spread))
         np.testing.assert_allclose(joint_angles(model, pose)[:, 1], spread, atol=1e-3)
-        gradient = jax.grad(lambda p: joint_angles(model, p).sum())(pose)
+        gradient = sum_of_angles(pose)
         assert np.isfinite(gradient).all()
 
 
@@ -292,8 +302,8 @@ def test_mirrored_hand_is_the_mirror_image(rng):
     left, mirror = mirror_hand_model(model), jnp.array([[-1.0, 1.0, 1.0]])
     values = {key: jnp.asarray(v[0], jnp.float32) for key, v in random_parameters(rng, 1).items()}
     sign = jnp.array([1.0, -1.0, -1.0])
-    right_hand = hand(model, HandParams(**values))
-    left_hand = hand(
+    right_hand = posed_hand(model, HandParams(**values))
+    left_hand = posed_hand(
         left,
         HandParams(
             betas=values["betas"],

@@ -65,7 +65,13 @@ RADIUS = 0.05
 FINGER = np.array([-1, *(k // 4 for k in range(20))])
 posed_hand, self_penetration, find_order = jax.jit(hand), jax.jit(E_spen), jax.jit(order_of)
 find_neighbours, tangent_distance = jax.jit(neighbours), jax.jit(distance_to_neighbours)
+place_points, distance_of, keypoint_term = (jax.jit(f) for f in (placed_points, object_distance, E_keypoint))
+resize = jax.jit(resized, static_argnames="unknown_size")
+find_contacts = jax.jit(nearest_contacts, static_argnums=2)
+vector_of = jax.jit(lambda matrix: jaxlie.SO3.from_matrix(matrix).log())
+turn_between = jax.jit(lambda first, second: (jaxlie.SO3.exp(first).inverse() @ jaxlie.SO3.exp(second)).log())
 CAMERA = Camera(focal=jnp.array([400.0, 410.0]), principal=jnp.array([160.0, 120.0]))
+pixels_of = jax.jit(partial(project, CAMERA))
 
 
 def sphere(points):
@@ -151,9 +157,10 @@ def test_a_point_without_weight_moves_nothing_that_it_depends_on(grid):
     """Not the surface, and not what the points are made of."""
     points, weight = jnp.array([[0.0, 0.0, 0.08], [jnp.nan, 0.0, 0.0]]), jnp.array([2.0, 0.0])
     for surface in (sphere, lambda x: distance_to(grid, x)):
-        gradient = jax.grad(lambda t: E_dis(points, lambda x: surface(x - t[None]), weight))(jnp.zeros(3))  # noqa: B023
+        of_surface = jax.grad(lambda t: E_dis(points, lambda x: surface(x - t[None]), weight))  # noqa: B023
+        gradient = jax.jit(of_surface)(jnp.zeros(3))
         np.testing.assert_allclose(gradient, [0, 0, -2], atol=0.01)
-        gradient = jax.grad(lambda t: E_dis(points + t[None], surface, weight))(jnp.zeros(3))  # noqa: B023
+        gradient = jax.jit(jax.grad(lambda t: E_dis(points + t[None], surface, weight)))(jnp.zeros(3))  # noqa: B023
         np.testing.assert_allclose(gradient, [0, 0, 2], atol=0.01)
 
 
@@ -241,21 +248,21 @@ def test_the_keypoint_term_equals_its_twin(rng):
     all_seen, some = np.ones(21), np.where(np.arange(21) % 3, rng.uniform(0.2, 1, 21), 0)
     one, none = np.eye(21)[4], np.zeros(21)
     for confidence in (all_seen, some, one, none):
-        ours = E_keypoint(jnp.asarray(pixels), jnp.asarray(seen), jnp.asarray(confidence, jnp.float32))
+        ours = keypoint_term(jnp.asarray(pixels), jnp.asarray(seen), jnp.asarray(confidence, jnp.float32))
         np.testing.assert_allclose(ours, twin.E_keypoint(pixels, seen, confidence), rtol=1e-4)
     np.testing.assert_allclose(
-        E_keypoint(jnp.asarray(pixels), jnp.asarray(seen)), twin.E_keypoint(pixels, seen, all_seen), rtol=1e-4
+        keypoint_term(jnp.asarray(pixels), jnp.asarray(seen)), twin.E_keypoint(pixels, seen, all_seen), rtol=1e-4
     )
     # A box of less than a pixel counts as one, one of a pixel and a half as it is.
     for shrink in (0.005, 0.001):
         small, small_seen = ((shrink * array).astype(np.float32) for array in (pixels, seen))
-        ours = E_keypoint(jnp.asarray(small), jnp.asarray(small_seen))
+        ours = keypoint_term(jnp.asarray(small), jnp.asarray(small_seen))
         np.testing.assert_allclose(ours, twin.E_keypoint(small, small_seen, all_seen), rtol=1e-4)
     # A keypoint that was not seen may be anywhere, and is not in the box.
     unseen = seen.copy()
     unseen[some == 0] = np.nan
     unseen[0] = 1e6
-    value, gradient = jax.value_and_grad(E_keypoint)(
+    value, gradient = jax.jit(jax.value_and_grad(E_keypoint))(
         jnp.asarray(pixels), jnp.asarray(unseen), jnp.asarray(some, jnp.float32)
     )
     np.testing.assert_allclose(value, twin.E_keypoint(pixels, seen, some), rtol=1e-4)
@@ -265,7 +272,7 @@ def test_the_keypoint_term_equals_its_twin(rng):
 def test_the_keypoint_term_does_not_depend_on_the_picture_s_size(rng):
     seen, pixels = rng.uniform(50, 300, size=(21, 2)), rng.uniform(50, 300, size=(21, 2))
     small, large = (
-        E_keypoint(jnp.asarray(k * pixels, jnp.float32), jnp.asarray(k * seen, jnp.float32)) for k in (1, 8)
+        keypoint_term(jnp.asarray(k * pixels, jnp.float32), jnp.asarray(k * seen, jnp.float32)) for k in (1, 8)
     )
     np.testing.assert_allclose(small, large, rtol=1e-5)
 
@@ -434,7 +441,7 @@ def test_points_of_a_thin_rod_see_the_hand_that_its_vertices_do_not_see():
 def test_nearest_contacts_equal_their_twin(rng):
     regions, distance = rng.integers(-1, 6, size=200), rng.normal(size=200) * 0.03
     for per_region, reach in ((1, 0.001), (2, 0.03), (5, 0.002)):
-        ours = nearest_contacts(jnp.asarray(distance, jnp.float32), jnp.asarray(regions), per_region, reach)
+        ours = find_contacts(jnp.asarray(distance, jnp.float32), jnp.asarray(regions), per_region, reach)
         assert ours.vertex.shape == ours.weight.shape == (6 * per_region,)
         np.testing.assert_allclose(ours.distance, np.abs(distance)[np.asarray(ours.vertex)], rtol=1e-6)
         index, weight = (np.asarray(x).reshape(6, per_region) for x in (ours.vertex, ours.weight))
@@ -444,15 +451,15 @@ def test_nearest_contacts_equal_their_twin(rng):
 
 
 def test_no_contact_is_within_reach():
-    contacts = nearest_contacts(jnp.full(60, 0.031), jnp.arange(60) % 6, 2, 0.03)
+    contacts = find_contacts(jnp.full(60, 0.031), jnp.arange(60) % 6, 2, 0.03)
     np.testing.assert_array_equal(contacts.weight, 0.0)
-    assert nearest_contacts(jnp.full(60, -0.029), jnp.arange(60) % 6, 2, 0.03).weight.sum() == 12
+    assert find_contacts(jnp.full(60, -0.029), jnp.arange(60) % 6, 2, 0.03).weight.sum() == 12
 
 
 @pytest.mark.parametrize("reach", [0.03, np.inf])
 def test_a_small_region_has_no_contacts_of_others(reach):
     regions = jnp.array([0, 0, 1, -1, -1, -1, -1])  # nothing in regions 2 to 5
-    contacts = nearest_contacts(jnp.zeros(7), regions, 2, reach)
+    contacts = find_contacts(jnp.zeros(7), regions, 2, reach)
     assert contacts.weight.sum() == 3
     np.testing.assert_array_equal(np.sort(np.asarray(contacts.vertex)[np.asarray(contacts.weight) > 0]), [0, 1, 2])
 
@@ -484,13 +491,13 @@ def test_random_contacts_are_all_there_are_where_there_are_fewer():
 
 def test_a_vertex_that_is_lost_takes_the_place_of_no_contact():
     distance = jnp.array([jnp.nan, 0.02, 0.01, -jnp.nan, 0.01, jnp.nan])
-    contacts = nearest_contacts(distance, jnp.array([0, 0, 0, 1, 1, 2]), 2, 0.03)
+    contacts = find_contacts(distance, jnp.array([0, 0, 0, 1, 1, 2]), 2, 0.03)
     vertex, weight, far = (np.asarray(x).reshape(6, 2) for x in contacts)
     np.testing.assert_array_equal(vertex[0], [2, 1])
     np.testing.assert_array_equal(weight, [[1, 1], [1, 0], *4 * [[0, 0]]])
     assert vertex[1, 0] == 4 and not np.isnan(far).any() and np.isinf(far[weight == 0]).all()
     # Of equal distances the first vertices are taken, either sign alike.
-    same = nearest_contacts(jnp.array([0.01, -0.01, 0.01]), jnp.zeros(3, int), 2, 0.03)
+    same = find_contacts(jnp.array([0.01, -0.01, 0.01]), jnp.zeros(3, int), 2, 0.03)
     np.testing.assert_array_equal(same.vertex[:2], [0, 1])
 
 
@@ -537,8 +544,8 @@ def scene(model, can):
     rng = np.random.default_rng(1)
     right = HandParams(
         betas=made.betas,
-        pose=jaxlie.SO3.from_matrix(made.pose).log(),
-        rotation=jaxlie.SO3.from_matrix(made.rotation).log(),
+        pose=vector_of(made.pose),
+        rotation=vector_of(made.rotation),
         translation=made.translation + jnp.array([0.0, 0.0, 0.5]),
         scale=made.scale,
     )
@@ -552,7 +559,7 @@ def scene(model, can):
     problem = problem_of(
         model,
         can,
-        keypoints=project(CAMERA, posed.keypoints),
+        keypoints=pixels_of(posed.keypoints),
         confidence=jnp.where(jnp.arange(21) == 8, 0.0, 0.9),
         seen=jnp.asarray(rng.integers(-1, 2, size=len(posed.vertices)), jnp.float32),
     )
@@ -571,11 +578,11 @@ def test_the_object_s_distance_moves_with_it(scene, can, rng):
     points = rng.normal(size=(300, 3)) * 0.03 + np.asarray(start.translation)
     vertices = float(start.scale) * can.vertices @ np.asarray(start.rotation, float).T + np.asarray(start.translation)
     exact = signed_distances(Surface(vertices, can.faces), points)
-    ours = object_distance(problem, start, jnp.asarray(points, jnp.float32))
+    ours = distance_of(problem, start, jnp.asarray(points, jnp.float32))
     near = exact < 0.01  # farther away the grid's cube ends, and the distance becomes a bound
     np.testing.assert_allclose(ours[near], exact[near], atol=0.003)
     assert near.sum() > 150 and (ours >= exact - 0.003).all()
-    on_surface = signed_distances(Surface(vertices, can.faces), placed_points(problem, start))
+    on_surface = signed_distances(Surface(vertices, can.faces), place_points(problem, start))
     np.testing.assert_allclose(on_surface, 0.0, atol=1e-5)
 
 
@@ -603,20 +610,25 @@ def test_the_order_of_a_picture_equals_rays_against_each_triangle(scene, model, 
     np.testing.assert_allclose(again.back, 4 * back, atol=4e-4)
 
 
+def turned_hand(turn, start):
+    return retract_params(None, start, HandState(jnp.zeros((15, 3)), turn, jnp.zeros(3))).rotation
+
+
+def turned_matrix(turn, start):
+    return (jaxlie.SO3.exp(start.rotation) @ jaxlie.SO3.exp(turn)).as_matrix()
+
+
+rotations = [jax.jit(lambda *x, f=f: (f(*x), jax.jacrev(f)(*x))) for f in (turned_hand, turned_matrix)]
+
+
 @pytest.mark.parametrize("angle", [0.0, 1e-6, 2.0, np.pi, 2 * np.pi])
 def test_a_hand_turns_by_the_state_from_any_rotation(angle):
     """Forth, and its derivative, which is that of the rotation matrices."""
     start = HandParams(rotation=jnp.asarray(angle * np.array([0.6, 0.0, 0.8]), jnp.float32))
-
-    def ours(turn):
-        return retract_params(None, start, HandState(jnp.zeros((15, 3)), turn, jnp.zeros(3))).rotation
-
-    def expected(turn):
-        return (jaxlie.SO3.exp(start.rotation) @ jaxlie.SO3.exp(turn)).as_matrix()
-
     for turn in (jnp.zeros(3), jnp.array([0.3, -0.2, 0.1])):
-        np.testing.assert_allclose(ours(turn), expected(turn), atol=1e-5)
-        np.testing.assert_allclose(jax.jacrev(ours)(turn), jax.jacrev(expected)(turn), atol=1e-4)
+        (ours, derivative), (expected, expected_derivative) = (rotation(turn, start) for rotation in rotations)
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+        np.testing.assert_allclose(derivative, expected_derivative, atol=1e-4)
 
 
 # --- step one
@@ -624,15 +636,15 @@ def test_a_hand_turns_by_the_state_from_any_rotation(angle):
 
 def test_resizing_changes_no_pixel(scene, model):
     problem, start = turned(scene)
-    seen_hand = project(CAMERA, posed_hand(model, start.hand).vertices)
-    seen_object = project(CAMERA, placed_points(problem, start))
+    seen_hand = pixels_of(posed_hand(model, start.hand).vertices)
+    seen_object = pixels_of(place_points(problem, start))
     for factor in (0.6, 1.0, 1.7):
         larger = resized(problem, start, jnp.asarray(factor), unknown_size=False)
-        np.testing.assert_allclose(project(CAMERA, posed_hand(model, larger.hand).vertices), seen_hand, atol=1e-3)
+        np.testing.assert_allclose(pixels_of(posed_hand(model, larger.hand).vertices), seen_hand, atol=1e-3)
         np.testing.assert_allclose(larger.hand.scale, factor * start.hand.scale, rtol=1e-6)
         assert larger.translation is start.translation and larger.scale is start.scale
         larger = resized(problem, start, jnp.asarray(factor), unknown_size=True)
-        np.testing.assert_allclose(project(CAMERA, placed_points(problem, larger)), seen_object, atol=1e-3)
+        np.testing.assert_allclose(pixels_of(place_points(problem, larger)), seen_object, atol=1e-3)
         np.testing.assert_allclose(larger.scale, factor * start.scale, rtol=1e-6)
         assert larger.hand is start.hand
 
@@ -662,7 +674,7 @@ def energy_of_step_one(problem, placed, factor, unknown_size):
     """What was scanned, of the grasp that comes back."""
     model, posed = problem.hand.data, posed_hand(problem.hand.data, placed.hand)
     sigma = FAST_CONTACT.object_sigma if unknown_size else FAST_CONTACT.hand_sigma
-    distance = np.asarray(object_distance(problem, placed, posed.vertices), float)
+    distance = np.asarray(distance_of(problem, placed, posed.vertices), float)
     chosen = twin.nearest_contacts(distance, np.asarray(model.regions), FAST_CONTACT.per_region, np.inf)
     order = (np.asarray(x, float) for x in find_order(problem, placed, posed))
     wrong = twin.E_order(np.asarray(posed.vertices[:, 2], float), *order)
@@ -683,7 +695,7 @@ def test_step_one_finds_both_valleys_and_puts_the_better_first(model, unknown_si
         assert -0.05 < first < -0.03 and 0.03 < second < 0.06
         for k in range(2):
             placed = jax.tree.map(lambda x: x[k], found.grasp)  # noqa: B023
-            again = resized(problem, start, found.factor[k], unknown_size=unknown_size)
+            again = resize(problem, start, found.factor[k], unknown_size=unknown_size)
             for ours, expected in zip(jax.tree.leaves(placed), jax.tree.leaves(again), strict=True):
                 np.testing.assert_allclose(ours, expected, rtol=1e-6)
             expected = energy_of_step_one(problem, placed, found.factor[k], unknown_size)
@@ -738,10 +750,11 @@ def test_step_one_leaves_alone_what_is_lost(model):
     spoiled = replace(starts, translation=starts.translation.at[1, 0].set(jnp.nan))
 
     @jax.jit
-    def run(starts):
-        return jax.vmap(lambda s: approach(problem, s, jax.random.key(0), FAST_CONTACT, unknown_size=False))(starts)
+    @partial(jax.vmap, in_axes=(None, 0))
+    def run(problem, start):
+        return approach(problem, start, jax.random.key(0), FAST_CONTACT, unknown_size=False)
 
-    beside, without = run(spoiled), run(starts)
+    beside, without = run(problem, spoiled), run(problem, starts)
     assert np.isinf(beside.energy[1]).all() and not beside.distinct[1] and np.isfinite(without.energy).all()
     for ours, expected in zip(jax.tree.leaves(beside), jax.tree.leaves(without), strict=True):
         np.testing.assert_array_equal(np.asarray(ours)[::2], np.asarray(expected)[::2])
@@ -765,7 +778,7 @@ def test_the_paper_s_step_one_moves_the_object_in_depth_alone(model):
         replace(problem, hand=replace(problem.hand, regions=few)), start, jax.random.key(3), none, unknown_size=False
     )
     np.testing.assert_array_equal(of_few.contacts.weight, [[1, 1, 0, 0]] * 2)
-    distance = np.asarray(object_distance(problem, start, posed_hand(model, start.hand).vertices), float)
+    distance = np.asarray(distance_of(problem, start, posed_hand(model, start.hand).vertices), float)
     expected = np.abs(distance[[200, 300]]).sum() + 5 * np.maximum(-distance, 0).sum() * 778 / len(distance)
     np.testing.assert_allclose(of_few.energy, expected, rtol=1e-4)
     noisy = replace(none, depth_noise=0.01)
@@ -828,15 +841,12 @@ def test_a_shaken_grasp_comes_to_hold_the_object(scene, model, can, closed_faces
     # The terms are those of the hand that comes back.
     posed = posed_hand(model, after.hand)
     given = start.hand
-    turn = (jaxlie.SO3.exp(given.rotation).inverse() @ jaxlie.SO3.exp(after.hand.rotation)).log()
+    turn = turn_between(given.rotation, after.hand.rotation)
     theta = ((after.hand.pose - given.pose) ** 2).sum() + (turn**2).sum()
     np.testing.assert_allclose(solution.terms["theta"], theta, rtol=1e-4)
     np.testing.assert_allclose(solution.terms["spen"], twin.E_spen(np.asarray(posed.keypoints), FINGER), atol=1e-5)
     keypoint = twin.E_keypoint(
-        *(
-            np.asarray(x)
-            for x in (project(CAMERA, posed.keypoints), problem.picture.keypoints, problem.picture.confidence)
-        )
+        *(np.asarray(x) for x in (pixels_of(posed.keypoints), problem.picture.keypoints, problem.picture.confidence))
     )
     np.testing.assert_allclose(solution.terms["keypoint"], keypoint, rtol=1e-3)
     for name in ("rotation", "translation", "scale"):
@@ -849,15 +859,11 @@ def test_rounds_may_be_cut_anywhere(scene):
     config = replace(FAST_CONTACT, steps=20, refresh=5)
     weights = {name: jnp.asarray(value) for name, value in config.term_weights.items()}
     searching = run_begin(problem, start, jax.random.key(0), config)
-
-    def rounds(count):
-        return jax.jit(lambda searching: grasp_round(problem, searching, config, count))
-
-    whole, history, terms = rounds(4)(searching)
+    rounds = jax.jit(grasp_round, static_argnames=("config", "rounds"))
+    whole, history, terms = rounds(problem, searching, config=config, rounds=4)
     parts = []
-    two = rounds(2)
     for _ in range(2):
-        searching, part, part_terms = two(searching)
+        searching, part, part_terms = rounds(problem, searching, config=config, rounds=2)
         assert part.shape == (10,) and part_terms.shape == (2, len(CONTACT_TERMS))
         parts.append(part)
     np.testing.assert_array_equal(np.concatenate(parts), history)
@@ -866,7 +872,7 @@ def test_rounds_may_be_cut_anywhere(scene):
     np.testing.assert_allclose(
         weighted_sum(dict(zip(CONTACT_TERMS, terms[0], strict=True)), weights), history[0], rtol=1e-5
     )
-    np.testing.assert_array_equal(best_grasp(problem, whole).hand.pose, whole.search.best[0].pose)
+    np.testing.assert_array_equal(jax.jit(best_grasp)(problem, whole).hand.pose, whole.search.best[0].pose)
 
 
 def test_the_paper_s_form(scene, model):
@@ -907,10 +913,11 @@ def test_a_lost_start_loses_alone(scene):
     alone = jax.tree.map(lambda x: jnp.stack([x[2]] * 3), starts)
 
     @jax.jit
-    def run(starts):
-        return jax.vmap(lambda s: grasp(problem, s, jax.random.key(0), config))(starts)
+    @partial(jax.vmap, in_axes=(None, 0))
+    def run(problem, start):
+        return grasp(problem, start, jax.random.key(0), config)
 
-    without, beside, alone = run(starts), run(spoiled), run(alone)
+    without, beside, alone = (run(problem, x) for x in (starts, spoiled, alone))
     for ours, expected, single in zip(*(jax.tree.leaves(x) for x in (beside, without, alone)), strict=True):
         np.testing.assert_array_equal(np.asarray(ours)[::2], np.asarray(expected)[::2])
         np.testing.assert_array_equal(np.asarray(single)[0], np.asarray(expected)[2])
@@ -1002,12 +1009,12 @@ def expected_terms(problem, start, given, *, contacts, order, held):
     contact_points = posed.vertices[np.asarray(contacts.vertex)]
     points = scale * array(problem.object_points) @ rotation.T + translation
     depths = -twin.distance_to_neighbours(points, posed.vertices, np.asarray(held.vertex), array(held.normal))
-    turn = (jaxlie.SO3.exp(given.rotation).inverse() @ jaxlie.SO3.exp(start.hand.rotation)).log()
+    turn = turn_between(given.rotation, start.hand.rotation)
     pose, given_pose = np.vstack([start.hand.pose, turn]), np.vstack([given.pose, np.zeros((1, 3))])
     theta, t = twin.E_h(pose, given_pose, array(start.hand.translation), array(given.translation))
-    limited = array(joint_angles(model, start.hand.pose))
+    limited = array(jax.jit(joint_angles)(model, start.hand.pose))
     natural = array(start.hand.pose), array(model.pose_mean), array(model.pose_std), limited, array(model.joint_limits)
-    pixels = array(project(problem.picture.camera, jnp.asarray(posed.keypoints)))
+    pixels = array(jax.jit(project)(problem.picture.camera, jnp.asarray(posed.keypoints)))
     share = 778 / len(posed.vertices)
     return {
         "dis": twin.E_dis(contact_points, surface, array(contacts.weight)),
@@ -1056,7 +1063,7 @@ def test_terms_equal_their_twins_and_are_named_as_the_weights(x64, scene, closed
         assert value > 0, name
         np.testing.assert_allclose(ours[name], value, rtol=1e-6, err_msg=name)
     printed = terms(problem, start, given, contacts, order=order, posed=posed, held=None)
-    inside = 5 * E_pen(placed_points(problem, start), lambda x: tangent_distance(x, posed.vertices, held))
+    inside = 5 * jnp.maximum(-tangent_distance(place_points(problem, start), posed.vertices, held), 0).sum()
     assert inside > 0
     np.testing.assert_allclose(printed["pen"], ours["pen"] - inside, rtol=1e-6)
     # Twice as many points weigh the same.
@@ -1074,9 +1081,9 @@ def test_the_terms_of_a_similar_scene_are_as_much_larger(scene, closed_faces):
     terms, contacts = jax.jit(contact_terms), None
     found = []
     for k in (1.0, 1.7):
-        both = resized(problem, start, jnp.asarray(k), unknown_size=True)
-        both = resized(problem, both, jnp.asarray(k), unknown_size=False)
-        given = resized(problem, replace(both, hand=given_hand(start)), jnp.asarray(k), unknown_size=False).hand
+        both = resize(problem, start, jnp.asarray(k), unknown_size=True)
+        both = resize(problem, both, jnp.asarray(k), unknown_size=False)
+        given = resize(problem, replace(both, hand=given_hand(start)), jnp.asarray(k), unknown_size=False).hand
         posed, nearest, order, held = prepared(problem, both, jnp.asarray(closed_faces))
         contacts = contacts or nearest
         found.append(terms(problem, both, given, contacts, order=order, posed=posed, held=held))
@@ -1092,16 +1099,18 @@ def test_hundreds_of_lanes_have_the_terms_of_a_few(scene, closed_faces):
     _, contacts, order, held = prepared(problem, start, jnp.asarray(closed_faces))
 
     @jax.jit
-    @jax.vmap
-    def pen(shift):
+    @partial(jax.vmap, in_axes=(0, None))
+    def pen(shift, rest):
+        problem, start, contacts, order, held = rest
         params = replace(start.hand, translation=start.hand.translation + shift)
         placed, posed = replace(start, hand=params), hand(problem.hand.data, params)
         terms = contact_terms(problem, placed, start.hand, contacts, order=order, posed=posed, held=held)
         return terms["pen"], terms["dis"]
 
     shifts = 1e-3 * jax.random.normal(jax.random.key(0), (600, 3))
-    few = [pen(shifts[k : k + 20]) for k in range(0, 600, 20)]
-    for many, parts in zip(pen(shifts), zip(*few, strict=True), strict=True):
+    rest = problem, start, contacts, order, held
+    few = [pen(shifts[k : k + 20], rest) for k in range(0, 600, 20)]
+    for many, parts in zip(pen(shifts, rest), zip(*few, strict=True), strict=True):
         np.testing.assert_allclose(many, np.concatenate(parts), rtol=1e-4)
         assert np.std(many) > 0.01 * np.mean(many) > 0
 
@@ -1112,11 +1121,13 @@ def test_gradients_of_the_terms_are_numerical_ones(x64, scene, closed_faces):
     _, contacts, order, held = prepared(problem, start, jnp.asarray(closed_faces))
 
     @jax.jit
-    def terms(pose, rotation, translation):
-        params = retract_params(None, start.hand, HandState(pose, rotation, translation))
+    def terms(state, rest):
+        problem, start, given, contacts, order, held = rest
+        params = retract_params(None, start.hand, HandState(*state))
         placed, posed = replace(start, hand=params), hand(problem.hand.data, params)
         found = contact_terms(problem, placed, given, contacts, order=order, posed=posed, held=held)
         return jnp.stack([found[name] for name in sorted(found)])
 
     state = start.hand.pose, jnp.array([0.02, -0.01, 0.03]), start.hand.translation
-    check_grads(terms, state, order=1, modes=("fwd", "rev"), atol=1e-5, rtol=1e-4, eps=1e-7)
+    rest = problem, start, given, contacts, order, held
+    check_grads(lambda *state: terms(state, rest), state, order=1, modes=("fwd", "rev"), atol=1e-5, rtol=1e-4, eps=1e-7)

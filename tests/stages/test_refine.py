@@ -167,7 +167,9 @@ def test_the_candidates_stand_by_score_and_the_first_has_won(result):
 
 
 def test_the_way_is_recorded(result):
-    steps, contact = SMALL.contact.steps, SMALL.contact
+    steps, contact = 100, SMALL.contact
+    assert contact.steps == 98, "rounded up to whole searches for neighbours"
+    assert (contact.rounds, replace(contact, steps=52).rounds) == (20, 11)
     assert result.history.shape == (steps,) and result.history[-1] < result.history[0]
     assert result.terms.keys() == contact.weights.keys()
     assert {values.shape for values in result.terms.values()} == {(steps // contact.refresh,)}
@@ -617,7 +619,9 @@ def test_a_batch_goes_on_from_journals_of_different_lengths(scene, result, tmp_p
         journal.close()
 
 
+@pytest.mark.long
 def test_steps_are_rounded_up_to_searches_for_neighbours_only(scene):
+    """Not to what the host sees at once. Compiles contact again."""
     again = refine(scene, replace(SMALL, contact=replace(SMALL.contact, steps=52)))
     assert again.history.shape == (55,) and {values.shape for values in again.terms.values()} == {(11,)}
 

@@ -44,14 +44,14 @@ def test_a_known_scale_comes_back(clouds):
 def test_is_differentiable_and_batched(x64, clouds):
     hand, hand_faces, thing, thing_faces = clouds
 
+    @jax.jit
     def k_scale(hand, thing, box):
         other = jnp.array([0.0, 0.0, 30.0, 20.0])
-        hand, thing, box = (jnp.asarray(x) for x in (hand, thing, box))
         return align(box, other, (hand, jnp.asarray(hand_faces)), (thing, jnp.asarray(thing_faces))).k_scale
 
     box = jnp.array([3.0, 4.0, 50.0, 60.0])
     check_grads(k_scale, (jnp.asarray(hand), jnp.asarray(thing), box), order=1, modes=("fwd", "rev"), rtol=1e-6)
     boxes = jnp.stack([box, box * 2])
-    together = jax.vmap(k_scale, (None, None, 0))(jnp.asarray(hand), jnp.asarray(thing), boxes)
+    together = jax.jit(jax.vmap(k_scale, (None, None, 0)))(jnp.asarray(hand), jnp.asarray(thing), boxes)
     np.testing.assert_allclose(together, [k_scale(jnp.asarray(hand), jnp.asarray(thing), b) for b in boxes])
     assert together[1] == pytest.approx(float(together[0]) / 2)
