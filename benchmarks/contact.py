@@ -21,10 +21,10 @@ from fgs_jax.hands.anatomy import vertex_normals
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.mesh import ObjectMesh, distance_grid, load_object, sample_points
+from fgs_jax.picture.view import DRAWN_FACES
 from fgs_jax.results import metrics
 from fgs_jax.stages.contact import ContactProblem, begin_grasp, found, grasp_round
 from fgs_jax.stages.contact_stage import closed_faces
-from fgs_jax.stages.opa import DRAWN_FACES
 from fgs_jax.stages.refine import refine
 from fgs_jax.types import Camera, Grasp, HandModel, HandParams
 

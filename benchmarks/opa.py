@@ -21,7 +21,9 @@ from fgs_jax.config import FAST_OPA, PAPER_OPA, OpaConfig
 from fgs_jax.objects.mesh import load_object, sample_points, simplify
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import ObjectPoses
-from fgs_jax.stages.opa import PoseState, approximate, opa_terms, pose_problem
+from fgs_jax.stages.opa import approximate
+from fgs_jax.stages.opa_problem import PoseState, pose_problem
+from fgs_jax.stages.opa_terms import opa_terms
 
 SOLVERS = {
     "fast": FAST_OPA,

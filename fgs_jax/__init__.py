@@ -25,7 +25,7 @@ from fgs_jax.picture.camera import project as project
 from fgs_jax.picture.scene import Scene as Scene
 from fgs_jax.picture.scene import camera_from_matrix as camera_from_matrix
 from fgs_jax.results.result import ObjectPoses as ObjectPoses
-from fgs_jax.solve.minimise import least_squares as least_squares
+from fgs_jax.solve.least_squares import least_squares as least_squares
 from fgs_jax.solve.minimise import minimise as minimise
 from fgs_jax.stages.opa import approximate as approximate
 from fgs_jax.types import Camera as Camera

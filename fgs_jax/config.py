@@ -4,7 +4,8 @@ import contextlib
 import difflib
 import json
 import math
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -19,7 +20,7 @@ Rate = tuple[float, float]
 
 @dataclass(frozen=True)
 class Phase:
-    """One round of OPA: which starts take part, on how many samples, and how they are optimised (Adam)."""
+    """One round of OPA: which starts take part, on how many samples, and how they are optimised."""
 
     keep: float
     """Share of the starts of the round before that take part, the best ones; in the last of several rounds those whose
@@ -27,7 +28,7 @@ class Phase:
     least: int
     """But at least so many."""
     steps: int
-    """Adam steps. Table 2: 1000."""
+    """Of the solver. Table 2: 1000, of Adam."""
     points: int
     """Samples of the object's surface."""
     targets: int
@@ -45,7 +46,7 @@ class OpaConfig:
     phases: tuple[Phase, ...]
     """In their order."""
     paper_form: bool
-    """Eq. 8 and 9 as sums of squared pixels and of metres, in place of the means of `opa.opa_terms`."""
+    """Eq. 8 and 9 as sums of squared pixels and of metres, in place of the means of `opa_terms`."""
     lambda_dep: float
     """Weight of L_dep, Eq. 11. Table 2: 0.1."""
     lambda_cam: float
@@ -67,6 +68,20 @@ class OpaConfig:
     share of the diameter, on average, are one."""
     polish_evaluations: int
     """Renderings that each of the last three rounds of polish may take, the rough one before half; 0: no polish."""
+    solver: Any = "adam"
+    """Of every phase: a name of `solve.solvers`, which takes the phase's rates, or "module:attribute"; from Python also
+    an optax transformation, or a function as `solve.minimise` describes it."""
+    terms: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Of one's own: for each name "module:function"; from Python also a function of an `opa_terms.OpaContext`, or a
+    pair of a function and its data."""
+    term_weights: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Of each of these, by its name."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of all terms, by their names. That of L_dist is 1."""
+        own = {"dist": 1.0, "dep": self.lambda_dep, "cam": self.lambda_cam, "size": self.lambda_size}
+        return own | dict(self.term_weights)
 
 
 PAPER_OPA = OpaConfig(  # Table 2

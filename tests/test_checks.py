@@ -16,12 +16,14 @@ import trimesh
 from jaxtyping import Array, Float
 
 from fgs_jax.checks import check_count, checked
+from fgs_jax.energies.image import L_cam, L_dep, L_dist
 from fgs_jax.errors import ArgumentError, FgsError
 from fgs_jax.objects.distance import DistanceGrid, nearest, signed_distance, signed_distance_at
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.camera import inverse_depth, inverse_depths, project, silhouette
 from fgs_jax.rotations import matrix_of, vector_of
-from fgs_jax.solve.minimise import least_squares, minimise
+from fgs_jax.solve.least_squares import least_squares
+from fgs_jax.solve.minimise import minimise
 from fgs_jax.solve.restarts import best_of, kept, random_rotations, run_blocks
 from fgs_jax.stages.contact import (
     E_dis,
@@ -37,7 +39,6 @@ from fgs_jax.stages.contact import (
     random_contacts,
     weighted_sum,
 )
-from fgs_jax.stages.opa import L_cam, L_dep, L_dist
 from fgs_jax.stages.scale import align, box_ratio, hull_volume, volume_ratio
 from fgs_jax.types import Camera
 

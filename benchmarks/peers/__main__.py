@@ -58,7 +58,8 @@ from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import ObjectPoses
-from fgs_jax.stages.opa import approximate, pose_problem
+from fgs_jax.stages.opa import approximate
+from fgs_jax.stages.opa_problem import pose_problem
 from tests.synthetic_mano import synthetic_mano, write_npz
 
 Part = Literal["opa", "contact", "hand", "distances"]

@@ -36,15 +36,10 @@ from fgs_jax.stages.contact import (
     neighbours,
     weighted_sum,
 )
-from fgs_jax.stages.opa import (
-    PoseProblem,
-    PoseState,
-    approximate,
-    opa_terms,
-    pose_problem,
-    run_phase,
-    start_translation,
-)
+from fgs_jax.stages.opa import approximate
+from fgs_jax.stages.opa_phases import run_phase
+from fgs_jax.stages.opa_problem import PoseProblem, PoseState, pose_problem, start_translation
+from fgs_jax.stages.opa_terms import opa_terms
 from fgs_jax.types import Grasp
 
 STEPS, STARTS = 20, 64

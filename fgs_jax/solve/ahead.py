@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 
 def start_up() -> None:
@@ -92,3 +93,8 @@ def _options(level: int) -> dict[str, Any] | None:
     except jax.errors.JaxRuntimeError:
         return None
     return options
+
+
+def shape_struct(*shape: int, dtype: Any = np.float32) -> Any:
+    """An array's shape and type, in its place where a program is compiled before its arrays are there."""
+    return jax.ShapeDtypeStruct(shape, dtype)

@@ -20,7 +20,8 @@ from fgs_jax.hands.mano import hand, joint_angles, wrist_at_rest
 from fgs_jax.objects.distance import DistanceGrid, nearest, signed_distance, signed_distance_at
 from fgs_jax.picture.camera import inverse_depths, project
 from fgs_jax.rotations import matrix_of, vector_of
-from fgs_jax.solve.minimise import Search, Solution, adam, advance, begin, minimise, nan_where_lost
+from fgs_jax.solve.minimise import Search, Solution, advance, begin, minimise, nan_where_lost
+from fgs_jax.solve.solvers import adam
 from fgs_jax.types import Camera, Grasp, Hand, HandModel, HandParams, pytree
 
 Surface = DistanceGrid | Callable[[Float[Array, "p 3"]], Float[Array, "p"]]

@@ -18,6 +18,8 @@ from fgs_jax.journal import Journal
 from fgs_jax.objects.mesh import distance_grid, sample_points
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of, mask_at
+from fgs_jax.picture.view import VIEW_SIDE as VIEW
+from fgs_jax.picture.view import picture_view
 from fgs_jax.results import metrics
 from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.solve.ahead import jit_once
@@ -33,7 +35,6 @@ from fgs_jax.stages.contact import (
     found,
     grasp_round,
 )
-from fgs_jax.stages.opa import VIEW, picture_view
 from fgs_jax.types import Grasp, HandModel, HandParams, on_device
 
 ROUNDS = 10

@@ -5,7 +5,9 @@ import optax
 import pytest
 import scipy.optimize
 
-from fgs_jax.solve.minimise import adam, advance, begin, least_squares, minimise
+from fgs_jax.solve.least_squares import least_squares
+from fgs_jax.solve.minimise import advance, begin, minimise
+from fgs_jax.solve.solvers import adam
 
 
 def rosenbrock(x):
