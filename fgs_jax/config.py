@@ -315,8 +315,14 @@ def load_config(source: str | Path) -> RefineConfig:
 
 
 def config_values(config: Any) -> dict[str, Any]:
-    """The configuration as plain values, for YAML and JSON."""
-    return json.loads(json.dumps(asdict(config)))
+    """The configuration as plain values, for YAML and JSON; functions by their names."""
+    return json.loads(json.dumps(asdict(config), default=_named))
+
+
+def _named(value: Any) -> str:
+    """A function as "module:name"; anything else that is no plain value by its type."""
+    named = value if callable(value) and hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def check_config(config: Any, where: str = "configuration") -> None:
@@ -324,6 +330,10 @@ def check_config(config: Any, where: str = "configuration") -> None:
     for item in fields(config):
         value: Any = vars(config)[item.name]
         name = f"{where}: {item.name}"
+        if isinstance(value, Mapping):
+            for key, part in value.items():
+                if isinstance(part, int | float):
+                    _check_number(part, _WEIGHT, f"{name}: {key}")
         parts = value if isinstance(value, tuple) else (value,)
         for part in parts:
             if is_dataclass(part):
@@ -416,6 +426,12 @@ def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:
 def _typed(kind: Any, value: Any, base: Any, where: str) -> Any:
     if is_dataclass(kind):
         return _from_values(kind, value, base, where)  # pyright: ignore[reportArgumentType]
+    if kind is Any:  # what Python may give as itself has a name in YAML
+        kind = str
+    if get_origin(kind) is Mapping:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected names and values, got {value!r}; change it")
+        return {str(name): _typed(get_args(kind)[1], item, None, f"{where}: {name}") for name, item in value.items()}
     if get_origin(kind) is tuple:
         inner = get_args(kind)
         wanted = None if Ellipsis in inner else len(inner)

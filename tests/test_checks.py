@@ -154,7 +154,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "half a step": (lambda: call(minimise)(scalar, optax.adam(0.1), K, 1.5), "steps: expected a whole number, got 1.5"),
     "no optimizer": (
         lambda: call(minimise)(scalar, 0.1, K, 1),
-        "optimizer: expected a GradientTransformation, got 0.1",
+        "solver: expected a GradientTransformation or a function, got 0.1",
     ),
     "no terms": (
         lambda: call(minimise)(lambda x: x.sum(), optax.adam(0.1), K, 1),

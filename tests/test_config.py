@@ -116,6 +116,24 @@ def test_a_file_changes_what_it_names_alone(load):
     assert load("") == load("# nothing but words\n") == FAST
 
 
+def test_solvers_and_terms_are_texts_in_a_file_and_anything_from_python(load):
+    config = load("opa: {solver: lion, terms: {flat: 'math:sin'}, term_weights: {flat: 1e-3}}").opa
+    assert (config.solver, config.terms, config.term_weights) == ("lion", {"flat": "math:sin"}, {"flat": 1e-3})
+    assert config.weights == {"dist": 1.0, "dep": 0.1, "cam": 1000.0, "size": 0.001, "flat": 1e-3}
+    given = replace(FAST.opa, solver=load_config, terms={"one": test_values_come_back, "two": (len, 3.0)})
+    values = config_values(given)
+    assert values["solver"] == "fgs_jax.config:load_config" and hash(given) == hash(replace(given, terms={}))
+    assert values["terms"] == {"one": f"{__name__}:test_values_come_back", "two": ["builtins:len", 3.0]}
+    for text, message in {
+        "solver: 3": "opa: solver: expected str, got 3; change it",
+        "terms: [one]": r"opa: terms: expected names and values, got \['one'\]",
+        "term_weights: {one: much}": "opa: term_weights: one: expected float, got 'much'",
+        "term_weights: {one: -1}": "opa: term_weights: one: expected a number that is not negative, got -1",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            load(f"opa: {{{text}}}")
+
+
 def test_a_power_of_ten_that_yaml_takes_for_a_word_is_a_number(load):
     assert yaml.safe_load("1e-4") == "1e-4"
     assert load("contact: {angle_rate: 1e-4}").contact.angle_rate == 1e-4

@@ -117,7 +117,7 @@ def of_each(function: Callable[[Similarity], Any], poses: Similarity) -> list[An
         return list(pool.map(function, map(poses.take, range(len(poses.log_scale)))))
 
 
-def ious(view: PictureView, poses: Similarity) -> Float[ndarray, "k"]:
+def masked_ious(view: PictureView, poses: Similarity) -> Float[ndarray, "k"]:
     """Masked IoU of each pose, over the view's pixels."""
     in_mask = np.asarray(view.in_mask)
     return np.array(of_each(lambda pose: iou(silhouette_in(view, pose), in_mask), poses))

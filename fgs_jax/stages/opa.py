@@ -23,8 +23,8 @@ from fgs_jax.picture.view import (
     VIEW_SIDE,
     Similarity,
     draw,
-    ious,
     masked_iou,
+    masked_ious,
     of_each,
     picture_view,
     silhouette_in,
@@ -75,7 +75,7 @@ def approximate(
         if 0 < len(histories) == len(config.phases) - 1:
             # The energies, of few samples, hardly tell a pose from its mirror image in depth; silhouettes do.
             starts = poses_of(rotations, state, centre)
-            measured = recorded(journal, lambda: {"iou": ious(rough, starts)})["iou"]  # noqa: B023
+            measured = recorded(journal, lambda: {"iou": masked_ious(rough, starts)})["iou"]  # noqa: B023
             energies = np.where(np.isfinite(energies), -measured, np.inf)
         chosen = _finite_best(energies, kept(len(origin), phase.keep, phase.least), restarts)
         origin, rotations = origin[chosen], rotations[chosen]
