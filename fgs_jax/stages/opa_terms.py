@@ -180,7 +180,12 @@ def own_terms(config: OpaConfig) -> tuple[tuple[tuple[str, Term], ...], dict[str
     functions, data = [], {}
     for name, given in sorted(config.terms.items()):
         term = imported(given, f"opa: terms: {name}") if isinstance(given, str) else given
-        if isinstance(term, tuple):
+        if isinstance(term, tuple) and len(term) == 2:
             term, data[name] = term
+        if not callable(term):
+            raise ConfigError(
+                f'opa: terms: {name}: expected a function, a pair of one and its data, or "module:function", got '
+                f"{type(term).__name__}: change it"
+            )
         functions.append((name, term))
     return tuple(functions), data
