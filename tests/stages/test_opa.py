@@ -17,31 +17,23 @@ from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.energies.image import L_cam, L_dep, L_dist
 from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.objects.mesh import load_object
-from fgs_jax.picture.camera import project
 from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene, mask_box
 from fgs_jax.picture.view import (
     ROUGH_VIEW_SIDE,
-    VIEW_SIDE,
-    Similarity,
     masked_ious,
     picture_view,
-    silhouette_in,
-    view_shapes,
 )
 from fgs_jax.results import metrics
 from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import random_rotations, run_blocks
-from fgs_jax.stages import opa, opa_phases, opa_polish
+from fgs_jax.stages import opa, opa_phases
 from fgs_jax.stages.opa import approximate, compile_approximate, poses_of
 from fgs_jax.stages.opa_phases import PhaseInputs, PhaseSettings, run_phase, run_start
-from fgs_jax.stages.opa_polish import nelder_mead, polished
 from fgs_jax.stages.opa_problem import (
     GRID_SIDE,
     PoseState,
-    mask_targets,
     pose_problem,
-    problem_shapes,
     start_translation,
 )
 from fgs_jax.stages.opa_terms import opa_terms
@@ -328,94 +320,6 @@ def test_an_unknown_size_is_found_at_the_hands_depth():
     assert abs(middle[2] - scene.posed_hand()[0][:, 2].mean()) < 0.1
 
 
-def test_targets_lie_on_the_outline_that_is_seen(scene):
-    targets = mask_targets(scene.object_mask, scene.hand_mask, 400, 0.75, jax.random.key(0))
-    assert targets.shape == (400, 2)
-    column, row = np.floor(targets).astype(int).T
-    assert scene.object_mask[row, column].all() and np.allclose(targets - np.floor(targets), 0.5)
-    padded = np.pad(scene.object_mask, 1, constant_values=True)
-    beside_background = ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
-    on_outline = beside_background[row, column]
-    assert 0.7 < on_outline.mean() < 0.9
-    hand = np.argwhere(scene.hand_mask)
-    distance = np.abs(hand[None] - np.stack([row, column], axis=1)[:, None]).sum(axis=-1).min(axis=1)
-    assert (distance[on_outline] > 1).mean() > 0.95
-    uniform = mask_targets(scene.object_mask, scene.hand_mask, 400, 0.0, jax.random.key(0))
-    column, row = np.floor(uniform).astype(int).T
-    assert abs(beside_background[row, column].mean() - beside_background[scene.object_mask].mean()) < 0.1
-
-
-def test_the_view_samples_the_masks(scene):
-    view = picture_view(scene)
-    column, row = np.floor(np.asarray(view.pixels)).astype(int).T
-    inside = (row >= 0) & (column >= 0) & (row < 160) & (column < 160)
-    row, column = np.clip(row, 0, 159), np.clip(column, 0, 159)
-    np.testing.assert_array_equal(view.in_mask, scene.object_mask[row, column] & inside)
-    np.testing.assert_array_equal(view.counted, ~scene.hand_mask[row, column] & inside)
-
-
-def test_the_view_is_half_as_large_again_as_the_object(scene):
-    """In steps of whole pixels, about the middle of its mask's box."""
-    left, top, right, bottom = mask_box(scene.object_mask)
-    for side in (ROUGH_VIEW_SIDE, VIEW_SIDE):
-        pixels = np.asarray(picture_view(scene, side=side).pixels).reshape(side, side, 2)
-        across, down = pixels[-1, -1] - pixels[0, 0]
-        stride = pixels[0, 1, 0] - pixels[0, 0, 0]
-        assert across == down == (side - 1) * stride and stride == round(stride)
-        wanted = 1.5 * max(right - left, bottom - top)
-        assert wanted - 1 <= side * stride < max(wanted + side, side + 1)
-        np.testing.assert_allclose(pixels.mean(axis=(0, 1)), [(left + right) / 2, (top + bottom) / 2], atol=1.5)
-
-
-def test_the_polish_begins_with_a_turn_a_shift_and_a_size_of_the_reach(rendered, scene, monkeypatch):
-    """About the object's middle: three degrees, 1.5 pixels, and 1.5 percent of its distance, times the reach."""
-    view, drawn, given = picture_view(scene), [], silhouette_in
-
-    def spy(view, pose):
-        drawn.append(pose)
-        return given(view, pose)
-
-    monkeypatch.setattr(opa_polish, "silhouette_in", spy)
-    truth = rendered.T_camera_object
-    start = Similarity(truth[:3, :3], truth[:3, 3], 0.0)
-    nelder_mead(start, view, scene, 4.0, 7)
-    first, *others = drawn[:7]
-    middle = scene.object.vertices.mean(axis=0)
-    placed = [pose.rotation @ middle + pose.translation for pose in drawn[:7]]
-    np.testing.assert_allclose(first.rotation, start.rotation)
-    np.testing.assert_allclose(first.translation, start.translation, atol=1e-12)
-    for axis, pose in enumerate(others[:3]):
-        turn = Rotation.from_matrix(start.rotation.T @ pose.rotation).as_rotvec()
-        np.testing.assert_allclose(turn, 0.2 * np.eye(3)[axis], atol=1e-9)
-        np.testing.assert_allclose(placed[1 + axis], placed[0], atol=1e-12)
-    pixels = np.asarray(project(scene.camera, jnp.asarray(np.array(placed), jnp.float32)), float)
-    # A pixel is one at the depth of the object's origin, which is not quite that of its middle.
-    nearer = float(start.translation[2]) / placed[0][2]
-    np.testing.assert_allclose(pixels[4:6] - pixels[0], 6.0 * nearer * np.eye(2), atol=1e-3)
-    np.testing.assert_allclose(placed[6], np.exp(0.06) * placed[0], rtol=1e-9)
-    for pose in others[3:]:
-        np.testing.assert_allclose(pose.rotation, start.rotation)
-
-
-def test_the_polish_brings_a_shifted_pose_back(rendered, scene):
-    view, truth = picture_view(scene), rendered.T_camera_object
-    shifted = Similarity(truth[None, :3, :3], truth[None, :3, 3] + [0.004, -0.003, 0.0], np.zeros(1))
-    settings = {"scene": scene, "reaches": (3.0, -2.0), "journal": None}
-    before = masked_ious(view, shifted)[0]
-    after = masked_ious(view, polished(shifted, view, evaluations=60, **settings))[0]
-    assert after > before + 0.3 * (1 - before)
-    assert polished(shifted, view, evaluations=0, **settings) is shifted
-
-
-def test_programs_are_compiled_ahead_for_the_shapes_that_come(scene):
-    def shapes(tree):
-        return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
-
-    for side in (ROUGH_VIEW_SIDE, VIEW_SIDE):
-        assert shapes(view_shapes(side)) == shapes(picture_view(scene, side=side))
-    assert shapes(problem_shapes(FAST_OPA)) == shapes(pose_problem(scene, jax.random.key(0))[0])
-
-
 @pytest.mark.parametrize("unknown_size", [False, True])
 def test_every_phase_is_compiled_ahead(problem, monkeypatch, unknown_size):
     """With the settings that it runs with, for the shapes of its blocks."""
@@ -435,30 +339,6 @@ def test_every_phase_is_compiled_ahead(problem, monkeypatch, unknown_size):
         assert ahead == asked
         of_a_block = jax.tree.map(lambda x: (width, *x.shape[1:]), starts)  # noqa: B023
         assert jax.tree.map(lambda x: x.shape, block) == of_a_block
-
-
-@pytest.mark.parametrize("edge", ["left", "top", "right", "bottom"])
-def test_beyond_the_picture_s_edge_an_object_that_is_cut_costs_nothing(scene, edge):
-    """Where its mask meets the edge, and there alone; and nowhere where nothing hides."""
-    left, top, right, bottom = mask_box(scene.object_mask)
-    cut = {"left": np.s_[:, left + 5 :], "right": np.s_[:, : right - 5]}
-    cut |= {"top": np.s_[top + 5 :], "bottom": np.s_[: bottom - 5]}
-    masks = {name: getattr(scene, name)[cut[edge]] for name in ("object_mask", "hand_mask")}
-    shift = {"left": [left + 5, 0], "top": [0, top + 5]}.get(edge, [0, 0])
-    camera = replace(scene.camera, principal=scene.camera.principal - jnp.asarray(shift, jnp.float32))
-    moved = replace(scene, camera=camera, **masks)
-    problem, _ = pose_problem(moved, jax.random.key(0))
-    height, width = masks["object_mask"].shape
-    steps = (np.arange(GRID_SIDE) + 0.5) * float(problem.cell)
-    x, y = np.meshgrid(*(origin + steps for origin in np.asarray(problem.grid_origin)))
-    beyond = {"left": x < 0, "right": x >= width, "top": y < 0, "bottom": y >= height}[edge]
-    off = np.linalg.norm(np.asarray(problem.nearest_pixel) - np.stack([x, y], axis=-1), axis=-1)
-    assert beyond.sum() > 1000 and (off[beyond] < 1e-3).all()
-    elsewhere = {"left": x > width, "right": x < 0, "top": y > height, "bottom": y < 0}[edge] & ~beyond
-    assert (off[elsewhere] >= 0.5).all()
-    without, _ = pose_problem(moved, jax.random.key(0), replace(FAST_OPA, hand_hides=False))
-    off = np.linalg.norm(np.asarray(without.nearest_pixel) - np.stack([x, y], axis=-1), axis=-1)
-    assert (off[beyond] >= 0.49).all()
 
 
 def test_camera_from_matrix():

@@ -9,17 +9,15 @@ import optax
 import pytest
 from scipy.spatial.transform import Rotation
 
-from benchmarks.scenes import make_scene
 from fgs_jax.config import FAST_OPA, Phase
 from fgs_jax.errors import ConfigError
-from fgs_jax.objects.mesh import load_object
-from fgs_jax.picture.scene import Scene
 from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import random_rotations
 from fgs_jax.stages.opa import approximate, compile_approximate
 from fgs_jax.stages.opa_phases import run_phase
 from fgs_jax.stages.opa_problem import PoseState, pose_problem, start_translation
 from tests.compilations import compilations
+from tests.mug_scene import mug_scene
 
 SHORT = Phase(1.0, 1, 12, 64, 64, rotation_rate=(1e-1, 2e-2), translation_rate=(2e-2, 3e-3))
 SMALL = replace(FAST_OPA, phases=(SHORT, replace(SHORT, keep=0.5, least=4)), candidates=4, polish_evaluations=8)
@@ -27,10 +25,7 @@ SMALL = replace(FAST_OPA, phases=(SHORT, replace(SHORT, keep=0.5, least=4)), can
 
 @pytest.fixture(scope="module")
 def scene():
-    rendered = make_scene("mug", 1, size=(160, 160))
-    mesh = load_object((rendered.object_vertices, rendered.object_faces), name=rendered.name)
-    hand = np.asarray(rendered.hand_vertices, float), np.asarray(rendered.hand_faces)
-    return Scene(rendered.camera, rendered.object_mask, rendered.hand_mask, *hand, mesh)
+    return mug_scene()
 
 
 @pytest.fixture(scope="module")
