@@ -550,9 +550,9 @@ class Metric(NamedTuple):
     def regressed(self, baseline: float) -> bool:
         if np.isnan(baseline):
             return False
-        room = self.relative * abs(baseline) + self.absolute
+        allowed = self.relative * abs(baseline) + self.absolute
         worse = baseline - self.value if self.higher_is_better else self.value - baseline
-        return bool(np.isnan(worse) or worse > room)
+        return bool(np.isnan(worse) or worse > allowed)
 
 
 def gate_metrics(row: Row) -> dict[str, Metric]:

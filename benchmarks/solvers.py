@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from numpy import ndarray
 
 from fgs_jax.solve.annealing import annealing
-from fgs_jax.solve.bfgs import TOLERANCES, stepped
+from fgs_jax.solve.bfgs import ABSOLUTE, RELATIVE, stepped
 from fgs_jax.solve.least_squares import least_squares
 from fgs_jax.solve.minimise import minimise
 from fgs_jax.solve.restarts import best_of, kept
@@ -284,7 +284,7 @@ def optimistix_lm(local: Local, x: Array, rate: Array, seed: Array, budget: int)
     """optimistix's, one evaluation a step; `rate` has no meaning for it."""
     import optimistix  # noqa: PLC0415
 
-    method = optimistix.LevenbergMarquardt(**TOLERANCES)
+    method = optimistix.LevenbergMarquardt(rtol=RELATIVE, atol=ABSOLUTE)
     best, _, history = stepped(method, _residuals(local), x, budget)
     return Trace(best, history, 1.0 + jnp.arange(budget))
 

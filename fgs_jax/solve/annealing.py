@@ -50,10 +50,8 @@ def annealing(
         unknown = jnp.full((), jnp.inf, kind)
         return Annealed(jnp.zeros((), jnp.int32), params, unknown, zeros, zeros, unknown)
 
-    def update(
-        gradient: Any, state: Annealed, params: Any = None, *, value: Float[Array, ""], **_: Any
-    ) -> tuple[Any, Annealed]:
-        step, before = state.step, jnp.maximum(state.step - 1, 0)
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Annealed]:
+        value, step, before = extra["value"], state.step, jnp.maximum(state.step - 1, 0)
         first = jnp.where(step == 0, value, state.first)
         warmth = FIRST_TEMPERATURE * first * temperature(before) + 1e-12
         chance = jnp.exp(jnp.minimum((state.value - value) / warmth, 0.0))
@@ -61,13 +59,13 @@ def annealing(
         accepted = jax.random.uniform(jax.random.fold_in(key, before)) < chance
         place, kept, slope = jax.tree.map(
             lambda new, old: jnp.where(accepted, new, old),
-            (params, value, gradient),
+            (params, value, updates),
             (state.place, state.value, state.gradient),
         )
         mean = jax.tree.map(lambda g, m: (1 - SMOOTHING) * g**2 + SMOOTHING * m, slope, state.mean)
-        updates = jax.tree.map(
+        moves = jax.tree.map(
             lambda x, rate, g, m, at: x - rate * g / (jnp.sqrt(m) + 1e-6) - at, place, rates(step), slope, mean, params
         )
-        return updates, Annealed(step + 1, place, kept, slope, mean, first)
+        return moves, Annealed(step + 1, place, kept, slope, mean, first)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -1,4 +1,4 @@
-"""Solvers of the package optimistix, step by step, so that each step is one evaluation and is recorded."""
+"""BFGS of the package optimistix, step by step, so that each step is one evaluation and is recorded."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 from fgs_jax.errors import ConfigError
 from fgs_jax.solve.minimise import Energy, Solution
 
-TOLERANCES = {"rtol": 1e-8, "atol": 1e-12}
-"""Small: every search takes all of its steps."""
+RELATIVE, ABSOLUTE = 1e-8, 1e-12
+"""Tolerances. Small: every search takes all of its steps."""
 
 
 def bfgs(energy: Energy, start: Any, steps: int) -> Solution:
@@ -24,7 +24,7 @@ def bfgs(energy: Energy, start: Any, steps: int) -> Solution:
         raise ConfigError("solver: bfgs needs optimistix, which is not installed: pip install optimistix")
     import optimistix  # noqa: PLC0415
 
-    value, least, history = stepped(optimistix.BFGS(**TOLERANCES), lambda x: energy(x)[0], start, steps)
+    value, least, history = stepped(optimistix.BFGS(rtol=RELATIVE, atol=ABSOLUTE), lambda x: energy(x)[0], start, steps)
     return Solution(value, least, energy(value)[1], history)
 
 

@@ -56,13 +56,13 @@ def solver_of(given: Any, rates: Rates) -> Solver:
                 f"solver: expected {', '.join(sorted(SOLVERS))} or module:attribute, got {came}: {advice}"
             )
         return SOLVERS[given](rates)
-    solver = imported(given, "solver") if isinstance(given, str) else given
-    if isinstance(solver, optax.GradientTransformation) or callable(solver):
-        return solver
-    raise ConfigError(
-        "solver: expected a name, an optax.GradientTransformation or a function (energy, start, steps) -> Solution, "
-        f"got {type(solver).__name__}: change it"
-    )
+    solver: Any = imported(given, "solver") if isinstance(given, str) else given
+    if not isinstance(solver, optax.GradientTransformation) and not callable(solver):
+        raise ConfigError(
+            "solver: expected a name, an optax.GradientTransformation or a function (energy, start, steps) -> Solution"
+            f", got {type(solver).__name__}: change it"
+        )
+    return solver
 
 
 def descent(direction: optax.GradientTransformation, rates: Rates) -> optax.GradientTransformation:
@@ -71,8 +71,8 @@ def descent(direction: optax.GradientTransformation, rates: Rates) -> optax.Grad
     `optax.partition` of an optimizer for each rate does the same with a state for each, and takes longer to compile.
     """
 
-    def scaled(updates: Any, step: Any, params: Any = None) -> tuple[Any, Any]:
-        return jax.tree.map(lambda rate, update: -rate * update, rates(step), updates), step + 1
+    def scaled(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.tree.map(lambda rate, update: -rate * update, rates(state), updates), state + 1
 
     by_rates = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), scaled)
     return optax.chain(direction, by_rates)

@@ -218,14 +218,19 @@ def test_a_function_that_loses_a_start_loses_it_alone():
 
 
 @pytest.mark.parametrize(
-    ("given", "came"),
+    ("changes", "came"),
     [
-        (lambda energy, start, steps: start, "dict"),
-        (lambda energy, start, steps: Solution(start, *energy(start), jnp.zeros(steps + 1)), r"\(6,\)\)"),
-        (lambda energy, start, steps: Solution(start["x"], *energy(start), jnp.zeros(steps)), r"\(\(2,\), \(\)"),
+        (None, "tuple"),
+        ({"history": jnp.zeros(6)}, r"\(6,\)\)"),
+        ({"value": CROOKED_START["x"]}, r"\(\(2,\), \(\)"),
+        ({"terms": {}}, r"\(\), {}, \(5,\)"),
     ],
 )
-def test_a_function_that_returns_no_solution_is_refused(given, came):
+def test_a_function_that_returns_no_solution_is_refused(changes, came):
+    def given(energy, start, steps):
+        found = by_descent(energy, start, steps)
+        return tuple(found) if changes is None else found._replace(**changes)
+
     with pytest.raises(ArgumentError, match=rf"solver: expected a Solution .* of shapes .*, got .*{came}") as caught:
         minimise(crooked, given, CROOKED_START, 5)
     assert "\n" not in str(caught.value)

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from fgs_jax.errors import ArgumentError, ConfigError
 from fgs_jax.solve.minimise import Solution, advance, begin, minimise
-from fgs_jax.solve.solvers import REFUSED, SOLVERS, register, solver_of
+from fgs_jax.solve.solvers import REFUSED, SOLVERS, descent, register, solver_of
 
 START = {"x": jnp.array([-1.0, 2.0]), "y": jnp.array(1.5)}
 BOTTOM = {"x": np.array([1.0, -0.5]), "y": np.array(0.25)}
@@ -87,7 +88,7 @@ def newton(energy, start, steps):
         return energy(x)[0]
 
     def step(x, _):
-        flat, back = jax.flatten_util.ravel_pytree(x)
+        flat, back = ravel_pytree(x)
         hessian = jax.hessian(lambda v: scalar(back(v)))(flat)
         gradient = jax.grad(lambda v: scalar(back(v)))(flat)
         return back(flat - jnp.linalg.solve(hessian, gradient)), scalar(x)
@@ -119,7 +120,7 @@ def test_what_is_no_solver_is_refused_in_one_line(name):
 
 
 def test_a_solver_of_one_s_own_takes_one_registration():
-    register("signs", lambda rates: optax.chain(optax.scale_by_sign(), SOLVERS["sgd"](rates)))
+    register("signs", lambda rates: descent(optax.scale_by_sign(), rates))
     try:
         solver = solver_of("signs", lambda step: {"x": 0.25 * 0.97**step, "y": 0.1 * 0.97**step})
         found = minimise(bowl, solver, START, 120)
