@@ -133,7 +133,7 @@ def _pose_state(shared: PoseShared, start: PoseStart, x: Array) -> PoseState:
 def pose_energy(shared: PoseShared, start: PoseStart, x: Float[Array, "7"]) -> Float[Array, ""]:
     """Eq. 11 as the default has it."""
     terms = opa_terms(shared.problem, start.rotation, _pose_state(shared, start, x))
-    return opa_energy(terms | {"size": shared.free * terms["size"]}, FAST_OPA.weights)
+    return opa_energy(terms | {"size": shared.free * terms["size"]}, FAST_OPA.term_weights)
 
 
 def pose_residuals(shared: PoseShared, start: PoseStart, x: Float[Array, "7"]) -> Float[Array, "r"]:

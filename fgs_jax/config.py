@@ -2,14 +2,14 @@
 
 import contextlib
 import difflib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from fgs_jax.errors import ConfigError
+from fgs_jax.extensions import Named, Term, name_of, named_terms
 from fgs_jax.files import read_input
 from fgs_jax.shipped import shipped
 from fgs_jax.strict import read_yaml
@@ -37,6 +37,10 @@ class Phase:
     """Radians a step, in the tangent space of the start."""
     translation_rate: Rate
     """Metres a step."""
+
+
+OPA_TERM_NAMES = ("dist", "dep", "cam", "size")
+"""Terms of Eq. 11, and that of an object of unknown size."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +73,26 @@ class OpaConfig:
     polish_evaluations: int
     """Renderings that each of the last three rounds of polish may take, the rough one before half; 0: no polish."""
     solver: Any = "adam"
-    """Of every phase: a name of `solve.solvers`, which takes the phase's rates, or "module:attribute"; from Python also
-    an optax transformation, or a function as `solve.minimise` describes it."""
-    terms: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Of one's own: for each name "module:function"; from Python also a function of an `opa_terms.OpaContext`, or a
-    pair of a function and its data."""
-    term_weights: Mapping[str, float] = field(default_factory=dict, hash=False)
-    """Of each of these, by its name."""
+    """Of every phase: a name of `solve.solvers`, which takes the phase's rates, or "module:name"; from Python also an
+    optax transformation, or a function as `solve.minimise` describes it."""
+    terms: Mapping[str, Any] = field(default_factory=Named)
+    """Energies of one's own by their names: functions of a `stages.opa_terms.OpaContext`, or "module:function"."""
+    weights: Mapping[str, float] = field(default_factory=Named)
+    """Of those; a name without a term stands for the entry point of that name in the group fgs_jax.terms."""
+
+    def __post_init__(self) -> None:
+        for name in ("terms", "weights"):
+            object.__setattr__(self, name, Named(getattr(self, name)))
 
     @property
-    def weights(self) -> dict[str, float]:
-        """Of all terms, by their names. That of L_dist is 1."""
-        own = {"dist": 1.0, "dep": self.lambda_dep, "cam": self.lambda_cam, "size": self.lambda_size}
-        return own | dict(self.term_weights)
+    def term_weights(self) -> dict[str, float]:
+        """Of all terms of Eq. 11, by their names, then one's own. That of L_dist is 1."""
+        given = {"dist": 1.0, "dep": self.lambda_dep, "cam": self.lambda_cam, "size": self.lambda_size}
+        return given | dict(self.weights)
+
+    def own_terms(self) -> dict[str, Term]:
+        """Raises ConfigError as `extensions.named_terms` does."""
+        return named_terms(self.terms, self.weights, OPA_TERM_NAMES, "opa")
 
 
 PAPER_OPA = OpaConfig(  # Table 2
@@ -315,14 +326,18 @@ def load_config(source: str | Path) -> RefineConfig:
 
 
 def config_values(config: Any) -> dict[str, Any]:
-    """The configuration as plain values, for YAML and JSON; functions by their names."""
-    return json.loads(json.dumps(asdict(config), default=_named))
+    """The configuration as plain values, for YAML and JSON; terms of one's own by the names of their functions."""
+    return {item.name: _plain_values(getattr(config, item.name)) for item in fields(config)}
 
 
-def _named(value: Any) -> str:
-    """A function as "module:name"; anything else that is no plain value by its type."""
-    named = value if callable(value) and hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}:{named.__qualname__}"
+def _plain_values(value: Any) -> Any:
+    if isinstance(value, Term) or callable(value):
+        return name_of(value)
+    if is_dataclass(value):
+        return config_values(value)
+    if isinstance(value, Mapping):
+        return {name: _plain_values(part) for name, part in value.items()}
+    return [_plain_values(part) for part in value] if isinstance(value, tuple | list) else value
 
 
 def check_config(config: Any, where: str = "configuration") -> None:
@@ -424,14 +439,14 @@ def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:
 
 
 def _typed(kind: Any, value: Any, base: Any, where: str) -> Any:
+    if kind is Any:
+        return value
     if is_dataclass(kind):
         return _from_values(kind, value, base, where)  # pyright: ignore[reportArgumentType]
-    if kind is Any:  # what Python may give as itself has a name in YAML
-        kind = str
     if get_origin(kind) is Mapping:
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
             raise ConfigError(f"{where}: expected names and values, got {value!r}; change it")
-        return {str(name): _typed(get_args(kind)[1], item, None, f"{where}: {name}") for name, item in value.items()}
+        return {name: _typed(get_args(kind)[1], item, None, f"{where}: {name}") for name, item in value.items()}
     if get_origin(kind) is tuple:
         inner = get_args(kind)
         wanted = None if Ellipsis in inner else len(inner)

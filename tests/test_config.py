@@ -1,5 +1,6 @@
 """Configurations: the files for people equal the constants, Table 2 stands in PAPER, and each bad value is one line."""
 
+import math
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fgs_jax.config import (
     load_config,
 )
 from fgs_jax.errors import ConfigError
+from fgs_jax.extensions import Term
 
 FOLDER = Path(__file__).parent.parent / "configs"
 
@@ -117,18 +119,19 @@ def test_a_file_changes_what_it_names_alone(load):
 
 
 def test_solvers_and_terms_are_texts_in_a_file_and_anything_from_python(load):
-    config = load("opa: {solver: lion, terms: {flat: 'math:sin'}, term_weights: {flat: 1e-3}}").opa
-    assert (config.solver, config.terms, config.term_weights) == ("lion", {"flat": "math:sin"}, {"flat": 1e-3})
-    assert config.weights == {"dist": 1.0, "dep": 0.1, "cam": 1000.0, "size": 0.001, "flat": 1e-3}
-    given = replace(FAST.opa, solver=load_config, terms={"one": test_values_come_back, "two": (len, 3.0)})
+    config = load("opa: {solver: lion, terms: {flat: 'math:sin'}, weights: {flat: 1e-3}}").opa
+    assert (config.solver, config.terms, config.weights) == ("lion", {"flat": "math:sin"}, {"flat": 1e-3})
+    assert config.term_weights == {"dist": 1.0, "dep": 0.1, "cam": 1000.0, "size": 0.001, "flat": 1e-3}
+    assert config.own_terms()["flat"].function is math.sin
+    terms = {"one": test_values_come_back, "two": Term(len, 3.0)}
+    given = replace(FAST.opa, solver=load_config, terms=terms)
     values = config_values(given)
-    assert values["solver"] == "fgs_jax.config:load_config" and hash(given) == hash(replace(given, terms={}))
-    assert values["terms"] == {"one": f"{__name__}:test_values_come_back", "two": ["builtins:len", 3.0]}
+    assert values["solver"] == "fgs_jax.config:load_config" and isinstance(hash(given), int)
+    assert values["terms"] == {"one": f"{__name__}:test_values_come_back", "two": "builtins:len"}
     for text, message in {
-        "solver: 3": "opa: solver: expected str, got 3; change it",
         "terms: [one]": r"opa: terms: expected names and values, got \['one'\]",
-        "term_weights: {one: much}": "opa: term_weights: one: expected float, got 'much'",
-        "term_weights: {one: -1}": "opa: term_weights: one: expected a number that is not negative, got -1",
+        "weights: {one: much}": "opa: weights: one: expected float, got 'much'",
+        "weights: {one: -1}": "opa: weights: one: expected a number that is not negative, got -1",
     }.items():
         with pytest.raises(ConfigError, match=message):
             load(f"opa: {{{text}}}")

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Int
 
 from fgs_jax.errors import ArgumentError, ConfigError
-from fgs_jax.imports import imported
+from fgs_jax.extensions import imported
 from fgs_jax.solve.annealing import annealing
 from fgs_jax.solve.bfgs import bfgs
 from fgs_jax.solve.minimise import Solver
@@ -40,7 +40,7 @@ def register(name: str, make: Callable[[Rates], Solver]) -> None:
 
 
 def solver_of(given: Any, rates: Rates) -> Solver:
-    """The solver that is meant: a name of `SOLVERS`, "module:attribute", or the solver itself.
+    """The solver that is meant: a name of `SOLVERS`, "module:name", or the solver itself.
 
     A solver by its name takes the stage's rates. An `optax.GradientTransformation` has its own; so has a function
     `(energy, start, steps) -> Solution`.
@@ -52,9 +52,7 @@ def solver_of(given: Any, rates: Rates) -> Solver:
             near = difflib.get_close_matches(given, SOLVERS, 1)
             advice = f"did you mean {near[0]}?" if near and given not in REFUSED else "choose another"
             came = f"{given}, which {REFUSED[given]}" if given in REFUSED else repr(given)
-            raise ConfigError(
-                f"solver: expected {', '.join(sorted(SOLVERS))} or module:attribute, got {came}: {advice}"
-            )
+            raise ConfigError(f"solver: expected {', '.join(sorted(SOLVERS))} or module:name, got {came}: {advice}")
         return SOLVERS[given](rates)
     solver: Any = imported(given, "solver") if isinstance(given, str) else given
     if not isinstance(solver, optax.GradientTransformation) and not callable(solver):

@@ -1,6 +1,6 @@
 """OPA's phases: starts through a solver, in blocks; all of it compiled once for a phase's counts, shapes and names."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,12 +10,13 @@ from numpy import ndarray
 
 from fgs_jax.config import OpaConfig, Phase
 from fgs_jax.errors import ConfigError
+from fgs_jax.extensions import Term
 from fgs_jax.journal import Journal
 from fgs_jax.solve.minimise import Solution, minimise
 from fgs_jax.solve.restarts import block_width, run_blocks
 from fgs_jax.solve.solvers import solver_of
 from fgs_jax.stages.opa_problem import PoseProblem, PoseState
-from fgs_jax.stages.opa_terms import Term, opa_energy, opa_terms, own_terms
+from fgs_jax.stages.opa_terms import opa_energy, opa_terms
 from fgs_jax.types import on_device
 
 LANE_POINTS = 512
@@ -31,8 +32,8 @@ class PhaseSettings(NamedTuple):
     paper_form: bool
     solver: Hashable = "adam"
     """As `solvers.solver_of` takes it."""
-    terms: tuple[tuple[str, Term], ...] = ()
-    """Of one's own, with their names."""
+    terms: tuple[tuple[str, Callable[..., Any]], ...] = ()
+    """Functions of one's own, with their names."""
 
 
 class PhaseInputs(NamedTuple):
@@ -44,7 +45,7 @@ class PhaseInputs(NamedTuple):
     rotation_rate: Float[Array, "2"]
     translation_rate: Float[Array, "2"]
     data: dict[str, Any] | None = None
-    """Of one's own terms, by their names."""
+    """Of terms of one's own, by their names."""
 
 
 def run_phase(
@@ -70,16 +71,17 @@ def phase_width(phase: Phase, width: int) -> int:
 def phase_program(problem: PoseProblem, config: OpaConfig, phase: Phase) -> tuple[Any, PhaseSettings, PhaseInputs]:
     """What `run_blocks` needs besides the starts.
 
-    Raises ConfigError for a rate that moves nothing, and as `solver_of` and `own_terms` do.
+    Raises ConfigError for a rate that moves nothing, and as `solver_of` and `named_terms` do.
     """
     for name in ("rotation_rate", "translation_rate"):
         if not min(getattr(phase, name)) > 0:
             raise ConfigError(f"phase: {name}: expected rates above 0, got {getattr(phase, name)}: change it")
-    terms, data = own_terms(config)
-    settings = PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form, config.solver, terms)
-    weights = {name: on_device(weight) for name, weight in config.weights.items()}
-    rates = on_device(phase.rotation_rate), on_device(phase.translation_rate)
     solver_of(config.solver, lambda step: None)
+    own = config.own_terms()
+    terms, data = tuple((name, own[name].function) for name in own), {name: own[name].data for name in own}
+    settings = PhaseSettings(phase.steps, phase.points, phase.targets, config.paper_form, config.solver, terms)
+    weights = {name: on_device(weight) for name, weight in config.term_weights.items()}
+    rates = on_device(phase.rotation_rate), on_device(phase.translation_rate)
     return run_start, settings, PhaseInputs(problem, weights, *rates, data)
 
 
@@ -88,10 +90,10 @@ def run_start(settings: PhaseSettings, inputs: PhaseInputs, start: tuple) -> Sol
     points, targets = inputs.problem.points[: settings.points], inputs.problem.targets[: settings.targets]
     problem = replace(inputs.problem, points=points, targets=targets)
     rotation, state = start
-    own: Any = {"terms": settings.terms, "data": inputs.data}
+    own = {name: Term(function, (inputs.data or {}).get(name)) for name, function in settings.terms}
 
     def energy(state: PoseState) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        terms = opa_terms(problem, rotation, state, paper_form=settings.paper_form, **own)
+        terms = opa_terms(problem, rotation, state, paper_form=settings.paper_form, own=own)
         return opa_energy(terms, inputs.weights), terms
 
     def rates(step: Int[Array, ""]) -> PoseState:

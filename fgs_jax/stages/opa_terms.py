@@ -1,7 +1,6 @@
 """The terms of Eq. 11 by name, of the context that they share, and terms of one's own beside them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +8,8 @@ from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
 from fgs_jax.checks import checked
-from fgs_jax.config import OpaConfig
 from fgs_jax.energies.image import L_cam, L_dep, L_dist
-from fgs_jax.errors import ConfigError
-from fgs_jax.imports import imported
+from fgs_jax.extensions import Term
 from fgs_jax.objects.distance import nearest
 from fgs_jax.picture.camera import project_coordinates
 from fgs_jax.rotations import matrix_of
@@ -44,9 +41,6 @@ class OpaContext:
 
 DEPTH_UNIT, SIZE_SIGMA = 0.1, 0.05
 """Metres: of dep in the form of means; of the depth of an object of unknown size about the hand's."""
-
-Term = Callable[..., Float[Array, ""]]
-"""`term(context)`, or `term(context, data)` where it is given data of its own: one scalar, unbatched."""
 
 
 @checked
@@ -128,10 +122,15 @@ def _size(context: OpaContext) -> Float[Array, ""]:
     return ((context.state.translation[2] - context.problem.depth) / SIZE_SIGMA) ** 2
 
 
-TERMS: dict[str, Term] = {"dist": _mean_dist, "dep": _mean_dep, "cam": _cam, "size": _size}
+TERMS: dict[str, Callable[[OpaContext], Float[Array, ""]]] = {
+    "dist": _mean_dist,
+    "dep": _mean_dep,
+    "cam": _cam,
+    "size": _size,
+}
 """dist: means of squared pixels over the mask's area; dep: mean metres / 0.1 m; cam: mean metres; size: the squared
 depth of the centroid against the hand's, over 5 cm, where the object's size is unknown."""
-PAPER_TERMS: dict[str, Term] = TERMS | {"dist": _paper_dist, "dep": _paper_dep}
+PAPER_TERMS: dict[str, Callable[[OpaContext], Float[Array, ""]]] = TERMS | {"dist": _paper_dist, "dep": _paper_dep}
 """With dist and dep as the sums of Eq. 8 and 9, in pixels squared and metres, the samples of the mask standing for all
 of its pixels."""
 
@@ -143,17 +142,18 @@ def opa_terms(
     state: PoseState,
     *,
     paper_form: bool = False,
-    terms: Sequence[tuple[str, Term]] = (),
-    data: Mapping[str, Any] | None = None,
+    own: Mapping[str, Term] | None = None,
 ) -> dict[str, Float[Array, ""]]:
     """Terms dist, dep, cam of Eq. 11, unweighted, and size where the object's is unknown; see `TERMS`.
 
-    `terms`: more of them, with their names, and `data` for those that take some.
+    `own`: terms of one's own, by their names.
     """
-    context, data = opa_context(problem, start, state), data or {}
+    context = opa_context(problem, start, state)
     functions = PAPER_TERMS if paper_form else TERMS
     found = {name: term(context) for name, term in functions.items() if name != "size" or state.log_scale is not None}
-    return found | {name: term(context, *((data[name],) if name in data else ())) for name, term in terms}
+    for name, term in (own or {}).items():
+        found[name] = term.function(context) if term.data is None else term.function(context, term.data)
+    return found
 
 
 def opa_energy(
@@ -161,31 +161,3 @@ def opa_energy(
 ) -> Float[Array, ""]:
     """Eq. 11: the sum of the terms, each times the weight of its name."""
     return sum((weights[name] * term for name, term in terms.items()), jnp.zeros(()))
-
-
-def own_terms(config: OpaConfig) -> tuple[tuple[tuple[str, Term], ...], dict[str, Any]]:
-    """Terms of one's own with their names, and the data of those that have some.
-
-    A term is a function, a pair of a function and its data, or "module:function".
-
-    Raises ConfigError for a term without a weight, a weight without a term, and a name that is taken.
-    """
-    if taken := sorted(set(config.terms) & set(TERMS)):
-        raise ConfigError(f"opa: terms: expected new names, got {', '.join(taken)}: rename them")
-    if wrong := sorted(set(config.terms) ^ set(config.term_weights)):
-        raise ConfigError(
-            f"opa: term_weights: expected a weight for each of terms, {', '.join(sorted(config.terms)) or 'none'}, got "
-            f"{', '.join(sorted(config.term_weights)) or 'none'}: add or remove {', '.join(wrong)}"
-        )
-    functions, data = [], {}
-    for name, given in sorted(config.terms.items()):
-        term = imported(given, f"opa: terms: {name}") if isinstance(given, str) else given
-        if isinstance(term, tuple) and len(term) == 2:
-            term, data[name] = term
-        if not callable(term):
-            raise ConfigError(
-                f'opa: terms: {name}: expected a function, a pair of one and its data, or "module:function", got '
-                f"{type(term).__name__}: change it"
-            )
-        functions.append((name, term))
-    return tuple(functions), data

@@ -99,14 +99,17 @@ def newton(energy, start, steps):
 
 
 WRONG = {
-    "a name that is near": ("adma", r"expected adam, .*, yogi or module:attribute, got 'adma': did you mean adam\?"),
+    "a name that is near": ("adma", r"expected adam, .*, yogi or module:name, got 'adma': did you mean adam\?"),
     "a name that is not": ("sculptor", "got 'sculptor': choose another"),
     "residuals": ("levenberg_marquardt", "got levenberg_marquardt, which needs the residuals of a sum of squares"),
     "all starts": ("cma_es", "got cma_es, which looks at all starts at once"),
     "a number": (0.1, r"expected a name, an optax.GradientTransformation or a function .*, got float: change it"),
-    "no module": ("no_such_package.solvers:one", "found no module no_such_package: install it"),
-    "no attribute": ("optax:no_such_solver", "expected no_such_solver in the module optax, got none"),
-    "half a name": ("optax:", "expected module:attribute, got 'optax:'"),
+    "no module": (
+        "no_such_package.solvers:one",
+        r"expected a module that can be imported, got no_such_package.solvers:one \(.*\): install it",
+    ),
+    "no attribute": ("optax:no_such_solver", "expected a name of optax, got no_such_solver: check its spelling"),
+    "half a name": ("optax:", "expected module:name, got 'optax:'"),
     "no solver there": ("math:pi", "got float"),
 }
 

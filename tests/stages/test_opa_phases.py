@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax.config import FAST_OPA, Phase
 from fgs_jax.errors import ConfigError
+from fgs_jax.extensions import Term
 from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import random_rotations
 from fgs_jax.stages.opa import approximate, compile_approximate
@@ -78,28 +79,31 @@ def test_a_solver_by_its_name_takes_the_rates_of_the_phase(problem):
 
 
 def test_terms_of_one_s_own_are_minimised_and_reported(problem):
-    terms = {"upright": upright, "far": (at_depth, jnp.asarray(0.9))}
-    config = replace(SMALL, terms=terms, term_weights={"upright": 0.5, "far": 2.0})
+    terms = {"upright": upright, "far": Term(at_depth, jnp.asarray(0.9))}
+    config = replace(SMALL, terms=terms, weights={"upright": 0.5, "far": 2.0})
     rotations, state = starts(problem)
     found, plain = (run_phase(problem, given, SHORT, rotations, state) for given in (config, SMALL))
     assert set(found.terms) == {"dist", "dep", "cam", "upright", "far"}
-    total = sum(config.weights[name] * values for name, values in found.terms.items())
+    total = sum(config.term_weights[name] * values for name, values in found.terms.items())
     np.testing.assert_allclose(found.energy, total, rtol=1e-5)
     turned = rotations @ Rotation.from_rotvec(found.value.rotation).as_matrix()
     np.testing.assert_allclose(found.terms["upright"], 1 - turned[:, 1, 1], atol=1e-5)
     middle = np.mean(np.abs(found.value.translation[:, 2] - 0.9))
     assert middle < np.mean(np.abs(plain.value.translation[:, 2] - 0.9)) - 0.05
-    named = replace(SMALL, terms={"upright": f"{__name__}:upright"}, term_weights={"upright": 0.0})
+    named = replace(SMALL, terms={"upright": f"{__name__}:upright"}, weights={"upright": 0.0})
     by_name = run_phase(problem, named, SHORT, rotations, state)
     np.testing.assert_allclose(by_name.energy, plain.energy, rtol=1e-5)
 
 
 WRONG = {
-    "without a weight": ({"one": upright}, {}, "expected a weight for each of terms, one, got none: add or remove one"),
-    "without a term": ({}, {"two": 1.0}, "expected a weight for each of terms, none, got two: add or remove two"),
-    "taken": ({"dist": upright}, {"dist": 1.0}, "terms: expected new names, got dist: rename them"),
-    "not there": ({"one": "no_such:term"}, {"one": 1.0}, "terms: one: expected 'no_such:term' to be importable"),
-    "a number": ({"one": 3.0}, {"one": 1.0}, r"terms: one: expected a function, .* or \"module:function\", got float"),
+    "without a weight": ({"one": upright}, {}, "expected the same names in both, got terms one and weights none"),
+    "without a term": ({}, {"two": 1.0}, "expected the same names in both, got terms none and weights two"),
+    "taken": ({"dist": upright}, {"dist": 1.0}, "terms: expected names that are not taken, got dist: rename them"),
+    "not there": (
+        {"one": "no_such:term"},
+        {"one": 1.0},
+        "terms: one: expected a module that can be imported, got no_such",
+    ),
 }
 
 
@@ -107,7 +111,7 @@ WRONG = {
 def test_terms_that_do_not_fit_are_refused_before_anything_compiles(problem, name):
     terms, weights, message = WRONG[name]
     with pytest.raises(ConfigError, match=message) as caught:
-        run_phase(problem, replace(SMALL, terms=terms, term_weights=weights), SHORT, *starts(problem))
+        run_phase(problem, replace(SMALL, terms=terms, weights=weights), SHORT, *starts(problem))
     assert "\n" not in str(caught.value)
 
 
@@ -121,14 +125,14 @@ def test_a_solver_that_there_is_not_is_refused_before_anything_compiles(scene, c
 
 
 def test_a_sweep_over_any_number_compiles_nothing(scene, caplog):
-    given = replace(SMALL, terms={"upright": upright}, term_weights={"upright": 0.1})
+    given = replace(SMALL, terms={"upright": upright}, weights={"upright": 0.1})
 
     def run(config):
         return approximate(scene, jax.random.key(0), 16, count=2, config=config)
 
     first = run(given)
     sweep: list[dict] = [{"lambda_dep": 0.7}, {"lambda_cam": 10.0}, {"lambda_size": 0.1}, {"contour": 0.2}]
-    sweep += [{"term_weights": {"upright": 7.0}}, {"distinct_angle": 40.0}, {"distinct_share": 0.2}]
+    sweep += [{"weights": {"upright": 7.0}}, {"distinct_angle": 40.0}, {"distinct_share": 0.2}]
     sweep += [{"distinct_in": "space"}, {"hand_hides": False}, {"polish_evaluations": 12}]
     phase = replace(SHORT, rotation_rate=(5e-2, 1e-2), translation_rate=(1e-2, 1e-3))
     sweep += [{"phases": (phase, replace(phase, keep=0.25))}]
