@@ -6,7 +6,7 @@ Each is made from a stage's rates and works on one start, so that every start ha
 import difflib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def solver_of(given: Any, rates: Rates) -> Solver:
             "solver: expected a name, an optax.GradientTransformation or a function (energy, start, steps) -> Solution"
             f", got {type(solver).__name__}: change it"
         )
-    return solver
+    return cast(Solver, solver)
 
 
 def descent(direction: optax.GradientTransformation, rates: Rates) -> optax.GradientTransformation:

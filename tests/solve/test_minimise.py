@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -227,7 +229,7 @@ def test_a_function_that_loses_a_start_loses_it_alone():
     ],
 )
 def test_a_function_that_returns_no_solution_is_refused(changes, came):
-    def given(energy, start, steps):
+    def given(energy, start, steps) -> Any:
         found = by_descent(energy, start, steps)
         return tuple(found) if changes is None else found._replace(**changes)
 
