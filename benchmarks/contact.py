@@ -27,7 +27,8 @@ from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.refine import refine
 from fgs_jax.stages.step_two import begin_grasp, best_grasp, grasp_round
-from fgs_jax.testing import hands_about, of_unknown_size
+from fgs_jax.testing.scenes import of_unknown_size
+from fgs_jax.testing.starts import hands_about
 from fgs_jax.types import Grasp, HandModel
 from tools.photos import DATA, exact_scenes, photo_scene, photos
 

@@ -23,10 +23,13 @@ from fgs_jax.config import FAST, FAST_CONTACT, FAST_OPA
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import mano_kind
 from fgs_jax.objects.distance import DistanceGrid
+from fgs_jax.picture.view import DRAWN_FACES, VIEW_SIDE, Similarity, draw, view_shapes
+from fgs_jax.solve.ahead import shape_struct
 from fgs_jax.solve.restarts import OTHER_WIDTHS, kept
-from fgs_jax.stages import grasps, opa
+from fgs_jax.stages import grasps
 from fgs_jax.stages.contact_problem import ContactProblem, Picture
-from fgs_jax.stages.opa import PoseState, room
+from fgs_jax.stages.opa_phases import phase_program, phase_width
+from fgs_jax.stages.opa_problem import PoseState, problem_shapes
 from fgs_jax.types import Camera, Grasp, HandParams
 
 NAME, FLOAT_OPERATIONS = "NVIDIA H200", 67e12
@@ -90,15 +93,13 @@ class Compiled(NamedTuple):
 
 
 def pose_programs() -> list[Program]:
-    problem = opa.problem_shapes(FAST_OPA)
+    problem = problem_shapes(FAST_OPA)
     programs, count = [], ROTATIONS
     for number, phase in enumerate(FAST_OPA.phases):
         count = kept(count, phase.keep, phase.least)
-        lanes = opa._lanes(phase, OTHER_WIDTHS[-1])
-        function, settings, _ = opa._program(problem, FAST_OPA, phase)
-        weights = {name: room() for name in ("dep", "cam", "size")}
-        inputs = opa._PhaseInputs(problem, weights, room(2), room(2))
-        starts = room(lanes, 3, 3), PoseState(room(lanes, 3), room(lanes, 3), None)
+        lanes = phase_width(phase, OTHER_WIDTHS[-1])
+        function, settings, inputs = phase_program(problem, FAST_OPA, phase)
+        starts = shape_struct(lanes, 3, 3), PoseState(shape_struct(lanes, 3), shape_struct(lanes, 3), None)
         run = jax.vmap(partial(function, settings), (None, 0))
         pairs = phase.points * phase.targets
         name = f"object pose, phase {number + 1}"
@@ -108,25 +109,34 @@ def pose_programs() -> list[Program]:
 
 
 def silhouette_program() -> Program:
-    drawn: Any = opa._drawn
-    arguments = opa.view_shapes(opa.VIEW), opa._Poses(room(3, 3), room(3), room())
-    return Program("silhouette", 1, drawn.__wrapped__, arguments, opa.VIEW**2 * opa.DRAWN_FACES, 1, 13.0, 1)
+    drawn: Any = draw
+    arguments = view_shapes(VIEW_SIDE), Similarity(shape_struct(3, 3), shape_struct(3), shape_struct())
+    return Program("silhouette", 1, drawn.__wrapped__, arguments, VIEW_SIDE**2 * DRAWN_FACES, 1, 13.0, 1)
 
 
 def contact_program(lanes: int) -> Program:
     model = load_hand_model(FAST.hand_model)
     vertices, points = model.v_template.shape[0], FAST_CONTACT.object_points
-    shapes = jax.tree.map(lambda x: room(*np.shape(x), dtype=np.asarray(x).dtype), mano_kind(model))
-    grid = DistanceGrid(room(FAST.grid, FAST.grid, FAST.grid), room(3), room())
-    picture = Picture(Camera(room(2), room(2)), room(21, 2), room(21), room(vertices), room(opa.DRAWN_FACES, 3, 3))
-    problem = ContactProblem(shapes, grid, room(points, 3), picture)
+    shapes = jax.tree.map(lambda x: shape_struct(*np.shape(x), dtype=np.asarray(x).dtype), mano_kind(model))
+    grid = DistanceGrid(shape_struct(FAST.grid, FAST.grid, FAST.grid), shape_struct(3), shape_struct())
+    picture = Picture(
+        Camera(shape_struct(2), shape_struct(2)),
+        shape_struct(21, 2),
+        shape_struct(21),
+        shape_struct(vertices),
+        shape_struct(DRAWN_FACES, 3, 3),
+    )
+    problem = ContactProblem(shapes, grid, shape_struct(points, 3), picture)
     static, values = FAST_CONTACT.split()
     settings = grasps.GraspSettings(static, "threefry2x32")
-    numbers = jax.tree.map(lambda x: room(dtype=x.dtype), values)
-    hands = jax.tree.map(lambda x: room(lanes, *np.shape(x)), HandParams())
-    starts = Grasp(hands, room(lanes, 3, 3), room(lanes, 3), room(lanes)), room(lanes, dtype=np.int32)
+    numbers = jax.tree.map(lambda x: shape_struct(dtype=x.dtype), values)
+    hands = jax.tree.map(lambda x: shape_struct(lanes, *np.shape(x)), HandParams())
+    starts = (
+        Grasp(hands, shape_struct(lanes, 3, 3), shape_struct(lanes, 3), shape_struct(lanes)),
+        shape_struct(lanes, dtype=np.int32),
+    )
     run = jax.vmap(partial(grasps.refine_grasp, settings), (None, 0))
-    arguments = (problem, numbers, room(2, dtype=np.uint32)), starts
+    arguments = (problem, numbers, shape_struct(2, dtype=np.uint32)), starts
     # Three differences, three squares, two sums; two to pack the index, one to compare.
     return Program("contact", lanes, run, arguments, vertices * points, FAST_CONTACT.rounds, 11.0, 1)
 

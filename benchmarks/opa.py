@@ -20,18 +20,12 @@ from fgs_jax.objects.sample import sample_points
 from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import ObjectPoses
-from fgs_jax.stages.opa import PoseState, approximate, opa_terms, pose_problem
-from fgs_jax.testing import (
-    ASYMMETRIC,
-    SHAPES,
-    Mesh,
-    RenderedScene,
-    add_s,
-    as_scene,
-    diameter,
-    make_scene,
-    rotation_error,
-)
+from fgs_jax.stages.opa import approximate
+from fgs_jax.stages.opa_problem import PoseState, pose_problem
+from fgs_jax.stages.opa_terms import opa_terms
+from fgs_jax.testing.poses import add_s, diameter, rotation_error
+from fgs_jax.testing.scenes import RenderedScene, as_scene, make_scene
+from fgs_jax.testing.shapes import ASYMMETRIC, SHAPES, Mesh
 from tools.photos import DATA
 
 SOLVERS = {

@@ -16,11 +16,16 @@ from jaxtyping import Array, Float
 
 from fgs_jax.config import FAST_OPA
 from fgs_jax.objects.neighbours import nearest
-from fgs_jax.solve.minimise import Solution, least_squares
+from fgs_jax.picture.camera import project_coordinates
+from fgs_jax.solve.least_squares import least_squares
+from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import best_of, kept, random_rotations, run_blocks
-from fgs_jax.stages import opa
-from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, run_phase, start_translation
-from fgs_jax.testing import SHAPES, add_s, as_scene, diameter, make_scene
+from fgs_jax.stages.opa_phases import run_phase
+from fgs_jax.stages.opa_problem import PoseProblem, PoseState, pose_problem, start_translation
+from fgs_jax.stages.opa_terms import grid_cell, off_mask, opa_terms, place
+from fgs_jax.testing.poses import add_s, diameter
+from fgs_jax.testing.scenes import as_scene, make_scene
+from fgs_jax.testing.shapes import SHAPES
 
 FIRST, SECOND, LAST = FAST_OPA.phases
 WEIGHTS = {"dep": FAST_OPA.lambda_dep, "cam": FAST_OPA.lambda_cam, "size": FAST_OPA.lambda_size}
@@ -38,14 +43,14 @@ def levenberg_marquardt(steps: int, problem: PoseProblem, start: tuple) -> Solut
 
     def step(carry: tuple, _: None) -> tuple:
         x, best, least = carry
-        placed = opa._place(_turned(rotation, x[:3]), x[3:], part.points.T)
-        matched = part.points.T[:, nearest(part.targets, opa._project(part.camera, placed).T)]
+        placed = place(_turned(rotation, x[:3]), x[3:], part.points.T)
+        matched = part.points.T[:, nearest(part.targets, project_coordinates(part.camera, placed).T)]
 
         def residuals(x: Float[Array, "6"]) -> Float[Array, "r"]:
             turned = _turned(rotation, x[:3])
-            pixels = opa._project(part.camera, opa._place(turned, x[3:], part.points.T))
-            off = opa._off_mask(part, pixels, opa._cell(part, pixels)) / jnp.sqrt(n)
-            back = (opa._project(part.camera, opa._place(turned, x[3:], matched)) - part.targets.T) / jnp.sqrt(m)
+            pixels = project_coordinates(part.camera, place(turned, x[3:], part.points.T))
+            off = off_mask(part, pixels, grid_cell(part, pixels)) / jnp.sqrt(n)
+            back = (project_coordinates(part.camera, place(turned, x[3:], matched)) - part.targets.T) / jnp.sqrt(m)
             return jnp.concatenate([off.ravel(), back.ravel()]) / jnp.sqrt(part.mask_area)
 
         x = least_squares(residuals, x, 1, damping=0.1).value

@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlie
 import numpy as np
 import tyro
 from jaxtyping import Array, Float
@@ -29,19 +28,19 @@ from benchmarks.solvers import SOLVERS, UNIT, Objective, Solver, Trace, energies
 from benchmarks.timing import machine, write_section
 from fgs_jax.config import FAST, FAST_OPA
 from fgs_jax.energies.contact import Contacts, nearest_contacts
+from fgs_jax.energies.image import L_cam, L_dep
 from fgs_jax.energies.terms import term_values, weighted_sum
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.kind import HandState, retract_params
 from fgs_jax.hands.mano import hand, mano_kind
 from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.mesh import load_object
-from fgs_jax.objects.neighbours import nearest
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.scene import Scene, mirrored
 from fgs_jax.picture.scene_files import load_scene
+from fgs_jax.picture.view import Similarity, masked_iou
 from fgs_jax.results import metrics
 from fgs_jax.solve.restarts import random_rotations
-from fgs_jax.stages import opa
 from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.contact_problem import (
     ContactProblem,
@@ -51,25 +50,20 @@ from fgs_jax.stages.contact_problem import (
     object_distance,
     posed_hand,
 )
-from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, start_translation
+from fgs_jax.stages.opa_problem import PoseProblem, PoseState, pose_problem, start_translation
+from fgs_jax.stages.opa_terms import opa_context, opa_energy, opa_terms
 from fgs_jax.stages.refine import align_scale, pose_hand, with_hand
-from fgs_jax.testing import (
-    SHAPES,
-    RenderedScene,
-    add_s,
-    as_scene,
-    diameter,
-    make_scene,
-    open_hand,
-    random_grasp,
-)
+from fgs_jax.testing.grasps import open_hand, random_grasp
+from fgs_jax.testing.poses import add_s, diameter
+from fgs_jax.testing.scenes import RenderedScene, as_scene, make_scene
+from fgs_jax.testing.shapes import SHAPES
 from fgs_jax.types import Grasp, HandParams
 from tools.photos import SCENES, TUMBLERS, exact_scenes, photo_scene, photos
 
 Kind = Literal["rendered", "photos", "contact"]
 
 BASELINE = Path(__file__).with_name("baseline.json")
-REFERENCE = "Adam, cosine"
+REFERENCE = "adam, cosine"
 """Ratios are to this one."""
 STARTS = {"rendered": 64, "photos": 64, "contact": 8}
 BUDGET = {"rendered": 96, "photos": 96, "contact": 150}
@@ -139,27 +133,20 @@ def _pose_state(shared: PoseShared, start: PoseStart, x: Array) -> PoseState:
 def pose_energy(shared: PoseShared, start: PoseStart, x: Float[Array, "7"]) -> Float[Array, ""]:
     """Eq. 11 as the default has it."""
     terms = opa_terms(shared.problem, start.rotation, _pose_state(shared, start, x))
-    weighted = FAST_OPA.lambda_dep * terms["dep"] + FAST_OPA.lambda_cam * terms["cam"]
-    return terms["dist"] + weighted + FAST_OPA.lambda_size * shared.free * terms["size"]
+    return opa_energy(terms | {"size": shared.free * terms["size"]}, FAST_OPA.term_weights)
 
 
 def pose_residuals(shared: PoseShared, start: PoseStart, x: Float[Array, "7"]) -> Float[Array, "r"]:
     """Half of their squares' sum is `pose_energy`; their derivative holds the correspondences fixed."""
     problem, state = shared.problem, _pose_state(shared, start, x)
-    turned = jnp.matmul(start.rotation, jaxlie.SO3.exp(state.rotation).as_matrix(), precision="highest")
-    turned = jnp.exp(state.log_scale) * turned  # pyright: ignore[reportArgumentType]
-    points, (n, m) = problem.points.T, (len(problem.points), len(problem.targets))
-    placed = opa._place(turned, state.translation, points)
-    pixels = opa._project(problem.camera, placed)
-    matched = points[:, nearest(problem.targets, pixels.T)]
-    back = opa._project(problem.camera, opa._place(turned, state.translation, matched)) - problem.targets.T
-    cell = opa._cell(problem, pixels)
-    off = opa._off_mask(problem, pixels, cell)
-    dep = opa.L_dep(placed[2], problem.hand_depth.ravel()[cell]) / n / 0.1
-    others = jnp.stack([FAST_OPA.lambda_dep * dep, FAST_OPA.lambda_cam * opa.L_cam(placed[2])])
+    context = opa_context(problem, start.rotation, state)
+    n, m = len(problem.points), len(problem.targets)
+    dep = L_dep(context.placed[2], context.hand_depth) / n / 0.1
+    others = jnp.stack([FAST_OPA.lambda_dep * dep, FAST_OPA.lambda_cam * L_cam(context.placed[2])])
     size = (FAST_OPA.lambda_size * shared.free) ** 0.5 * (state.translation[2] - problem.depth) / 0.05
     area = jnp.sqrt(problem.mask_area)
     roots = jnp.where(others > 0, jnp.sqrt(jnp.where(others > 0, others, 1.0)), 0.0)
+    off, back = context.points_off_mask, context.targets_off_points
     squared = [off.ravel() / jnp.sqrt(n) / area, back.ravel() / jnp.sqrt(m) / area, roots, size[None]]
     return jnp.sqrt(2.0) * jnp.concatenate(squared)
 
@@ -212,8 +199,8 @@ def photo_problem(name: str, scene: Scene) -> Problem:
         scene = replace(scene, object=replace(scene.object, vertices=vertices))
 
     def judge(T: Float[ndarray, "4 4"], scale: float) -> Verdict:
-        pose = opa._Poses(T[:3, :3], T[:3, 3], np.log(scale))
-        return Verdict(np.nan, opa.masked_iou(scene, pose))
+        pose = Similarity(T[:3, :3], T[:3, 3], np.log(scale))
+        return Verdict(np.nan, masked_iou(scene, pose))
 
     return pose_problem_of(name, "photos", scene, judge)
 
@@ -548,9 +535,9 @@ class Metric(NamedTuple):
     def regressed(self, baseline: float) -> bool:
         if np.isnan(baseline):
             return False
-        room = self.relative * abs(baseline) + self.absolute
+        allowed = self.relative * abs(baseline) + self.absolute
         worse = baseline - self.value if self.higher_is_better else self.value - baseline
-        return bool(np.isnan(worse) or worse > room)
+        return bool(np.isnan(worse) or worse > allowed)
 
 
 def gate_metrics(row: Row) -> dict[str, Metric]:

@@ -17,8 +17,12 @@ import optax
 from jaxtyping import Array, Float
 from numpy import ndarray
 
-from fgs_jax.solve.minimise import least_squares, minimise
+from fgs_jax.solve.annealing import annealing
+from fgs_jax.solve.bfgs import ABSOLUTE, RELATIVE, stepped
+from fgs_jax.solve.least_squares import least_squares
+from fgs_jax.solve.minimise import minimise
 from fgs_jax.solve.restarts import best_of, kept
+from fgs_jax.solve.solvers import solver_of
 
 
 class Objective(NamedTuple):
@@ -125,9 +129,7 @@ def _all(settings: tuple[Function, Objective, int], shared: Any, rate: Any, lane
     return jax.vmap(one)(*lanes)
 
 
-# --- first order, with optax
-
-Make = Callable[[Callable[[Any], Any]], optax.GradientTransformation]
+# --- solvers of the package, by their names there
 
 
 def cosine(rate: Any, budget: int) -> Callable[[Any], Any]:
@@ -138,34 +140,35 @@ def exponential(rate: Any, budget: int, fall: float = 0.1) -> Callable[[Any], An
     return lambda step: rate * fall ** (step / budget)
 
 
-def descent(make: Make, schedule: Callable[[Any, int], Any] = cosine) -> Run:
-    """Any optax optimizer whose rate follows a schedule."""
+def of_package(solver: Any, schedule: Callable[[Any, int], Any] = cosine) -> Run:
+    """A solver as `fgs_jax.solve.solvers.solver_of` takes it; one by its name has rates that follow the schedule."""
 
     def function(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trace:
-        return _minimised(local, make(schedule(rate, budget)), x, budget)
+        return _minimised(local, solver_of(solver, schedule(rate, budget)), x, budget)
 
     return each_start(function)
 
 
-def _minimised(local: Local, optimizer: optax.GradientTransformation, x: Array, budget: int) -> Trace:
-    solution = minimise(lambda x: (local.energy(x), {}), optimizer, x, budget)
+def _minimised(local: Local, solver: Any, x: Array, budget: int) -> Trace:
+    solution = minimise(lambda x: (local.energy(x), {}), solver, x, budget)
     return Trace(solution.value, solution.history, 1.0 + jnp.arange(budget))
 
 
-def paper_adam(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trace:
-    """Adam with Table 2's two schedules for the object's pose, stretched over the budget: 1e-2 to 1e-1 rad, 1e-2 to
-    1e-3 m a step; `rate` multiplies both."""
+def paper_rates(local: Local, x: Array, rate: Array, budget: int) -> Callable[[Any], Any]:
+    """Table 2's two schedules for the object's pose, stretched over the budget: 1e-2 to 1e-1 rad, 1e-2 to 1e-3 m a
+    step; `rate` multiplies both."""
     metre = 1 / UNIT * jnp.zeros_like(x).at[jnp.array(local.metres, int)].set(1.0)
 
     def rates(step: Array) -> Array:
         share = step / budget
-        return -rate * 1e-2 * jnp.where(metre > 0, metre * 0.1**share, 10.0**share)
+        return rate * 1e-2 * jnp.where(metre > 0, metre * 0.1**share, 10.0**share)
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        return rates(state) * updates, state + 1
+    return rates
 
-    scaled = optax.GradientTransformation(lambda params: jnp.zeros((), int), update)
-    return _minimised(local, optax.chain(optax.scale_by_adam(), scaled), x, budget)
+
+def paper_adam(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trace:
+    """Adam with the schedules of Table 2."""
+    return _minimised(local, solver_of("adam", paper_rates(local, x, rate, budget)), x, budget)
 
 
 UNIT = 0.2
@@ -224,7 +227,7 @@ def halved(run: Run, *, factors: tuple[float, ...] = (1.0, 0.3, 0.2), keep: floa
 
 def lbfgs(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trace:
     """optax's, with its zoom line search, until the budget is spent."""
-    optimizer = optax.lbfgs()
+    optimizer: Any = solver_of("lbfgs", lambda step: 1.0)
     value_and_gradient = optax.value_and_grad_from_state(local.energy)
 
     def going(carry: Any) -> Array:
@@ -255,7 +258,7 @@ def lbfgs(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trac
 def levenberg_marquardt(
     objective: Objective, shared: Any, starts: Any, x: Float[ndarray, "n d"], *, rate: float, seed: int, budget: int
 ) -> Trace:
-    """`fgs_jax.solve.minimise.least_squares`; `rate` is its first damping, a number that is compiled in."""
+    """`fgs_jax.solve.least_squares.least_squares`; `rate` is its first damping, a number that is compiled in."""
     return _damped(rate)(objective, shared, starts, x, rate=rate, seed=seed, budget=budget)
 
 
@@ -277,87 +280,29 @@ def _residuals(local: Local) -> Callable[[Array], Array]:
     return local.residuals
 
 
-def stepped(solver: Callable[[], Any], *, squares: bool) -> Function:
-    """An optimistix solver, one evaluation a step; `rate` has no meaning for it."""
-
-    def function(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trace:
-        residuals = _residuals(local) if squares else None
-
-        def asked(x: Array, _: None) -> tuple[Array, Array]:
-            if residuals is None:
-                value = local.energy(x)
-                return value, value
-            found = residuals(x)
-            return found, 0.5 * jnp.sum(found**2)
-
-        import equinox  # noqa: PLC0415
-
-        method = solver()
-        out, energy = jax.eval_shape(asked, x, None)
-        state = method.init(asked, x, None, {}, out, energy, frozenset())
-        arrays, fixed = equinox.partition(state, equinox.is_array)  # a least-squares state holds a program too
-
-        def step(carry: Any, _: None) -> tuple[Any, Array]:
-            y, arrays, best, least = carry
-            state = equinox.combine(arrays, fixed)
-            y, state, _ = method.step(asked, y, None, {}, state, frozenset())
-            value = state.f_info.as_min()  # at y, which is the last accepted place
-            arrays = equinox.filter(state, equinox.is_array)
-            better = value < least
-            return (y, arrays, jnp.where(better, y, best), jnp.where(better, value, least)), value
-
-        carry = x, arrays, x, jnp.full((), jnp.inf)
-        (_, _, best, _), history = jax.lax.scan(step, carry, length=budget)
-        return Trace(best, history, 1.0 + jnp.arange(budget))
-
-    return function
-
-
-def _optimistix_bfgs() -> Any:
+def optimistix_lm(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trace:
+    """optimistix's, one evaluation a step; `rate` has no meaning for it."""
     import optimistix  # noqa: PLC0415
 
-    return optimistix.BFGS(rtol=1e-8, atol=1e-12)
-
-
-def _optimistix_lm() -> Any:
-    import optimistix  # noqa: PLC0415
-
-    return optimistix.LevenbergMarquardt(rtol=1e-8, atol=1e-12)
+    method = optimistix.LevenbergMarquardt(rtol=RELATIVE, atol=ABSOLUTE)
+    best, _, history = stepped(method, _residuals(local), x, budget)
+    return Trace(best, history, 1.0 + jnp.arange(budget))
 
 
 # --- annealing and sampling
 
 
-def annealing(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trace:
-    """DexGraspNet's search (Wang et al. 2023) with a state of its own for each start.
+def dexgraspnet(local: Local, x: Array, rate: Array, seed: Array, budget: int) -> Trace:
+    """Annealing with the periods of Wang et al. (2023), their 6000 steps shrunk to the budget.
 
-    Steps of `rate`, normalised as RMSProp does, that fall by 0.95 in each of 120 periods; a proposal is accepted by
-    Metropolis, at a temperature that falls by 0.95 in each of 200. Its 6000 steps are shrunk to
-    the budget, and its first temperature, there 18, is 0.3 of the start's energy. Contact points are not drawn again.
+    Steps fall by 0.95 in each of 120 periods, the temperature in each of 200.
     """
-    value_and_gradient = jax.value_and_grad(local.energy)
-    value, gradient = value_and_gradient(x)
-    keys = jax.random.split(jax.random.key(seed), budget - 1)
 
-    def step(carry: Any, each: Any) -> tuple[Any, Array]:
-        x, value, gradient, mean, best = carry
-        k, key = each
-        share = k / budget
-        mean = 0.98 * gradient**2 + 0.02 * mean
-        proposal = x - rate * 0.95 ** jnp.floor(120 * share) * gradient / (jnp.sqrt(mean) + 1e-6)
-        new, slope = value_and_gradient(proposal)
-        temperature = 0.3 * start * 0.95 ** jnp.floor(200 * share) + 1e-12
-        accepted = jax.random.uniform(key) < jnp.exp(jnp.minimum((value - new) / temperature, 0.0))
-        best = jax.tree.map(lambda a, b: jnp.where(new < best[1], a, b), (proposal, new), best)
-        x, value, gradient = jax.tree.map(
-            lambda a, b: jnp.where(accepted, a, b), (proposal, new, slope), (x, value, gradient)
-        )
-        return (x, value, gradient, mean, best), new
+    def falling(periods: int) -> Callable[[Any], Any]:
+        return lambda step: 0.95 ** jnp.floor(periods * (step / budget))
 
-    start = value
-    carry = x, value, gradient, jnp.zeros_like(x), (x, value)
-    carry, history = jax.lax.scan(step, carry, (jnp.arange(budget - 1), keys))
-    return Trace(carry[4][0], jnp.concatenate([start[None], history]), 1.0 + jnp.arange(budget))
+    solver = annealing(lambda step: rate * falling(120)(step), falling(200), jax.random.key(seed))
+    return _minimised(local, solver, x, budget)
 
 
 def cma_es(
@@ -404,22 +349,26 @@ def energies_of(objective: Objective, shared: Any, starts: Any, x: Any) -> Float
 
 
 ADAM_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
-register("Adam, paper's schedules", each_start(paper_adam), (0.03, 0.1, 0.3, 1.0, 3.0, 10.0))
-register("Adam, cosine", descent(optax.adam), ADAM_RATES)
+register("adam, paper's schedules", each_start(paper_adam), (0.03, 0.1, 0.3, 1.0, 3.0, 10.0))
+register("adam, cosine", of_package("adam"), ADAM_RATES)
 register(
-    "Adam, exponential, halving", halved(descent(optax.adam, partial(exponential, fall=0.2))), ADAM_RATES, drops=True
+    "adam, exponential, halving", halved(of_package("adam", partial(exponential, fall=0.2))), ADAM_RATES, drops=True
 )
-register("AdamW, cosine", descent(optax.adamw), ADAM_RATES)
-register("Lion, cosine", descent(optax.lion), (0.001, 0.003, 0.01, 0.03, 0.1))
-register("RMSProp, cosine", descent(optax.rmsprop), (0.001, 0.003, 0.01, 0.03, 0.1, 0.3))
-register(
-    "SGD with momentum, cosine", descent(partial(optax.sgd, momentum=0.9)), (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-)
-register("L-BFGS (optax)", each_start(lbfgs))
+register("adamw, cosine", of_package("adamw"), ADAM_RATES)
+register("lion, cosine", of_package("lion"), (0.001, 0.003, 0.01, 0.03, 0.1))
+register("rmsprop, cosine", of_package("rmsprop"), (0.001, 0.003, 0.01, 0.03, 0.1, 0.3))
+register("momentum, cosine", of_package("momentum"), (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0))
+register("lbfgs", each_start(lbfgs))
 DAMPINGS = (0.01, 0.1, 1.0, 10.0)
-register("LM", levenberg_marquardt, DAMPINGS, squares=True)
-register("LM, halving", halved(levenberg_marquardt, factors=(1.0, 1.0, 1.0)), DAMPINGS, squares=True, drops=True)
-register("BFGS (optimistix)", each_start(stepped(_optimistix_bfgs, squares=False)), package="optimistix")
-register("LM (optimistix)", each_start(stepped(_optimistix_lm, squares=True)), squares=True, package="optimistix")
-register("annealing (DexGraspNet)", each_start(annealing), (0.001, 0.003, 0.01, 0.03, 0.1, 0.3))
-register("CMA-ES (cma)", cma_es, (0.01, 0.03, 0.1, 0.3), package="cma")
+register("levenberg_marquardt", levenberg_marquardt, DAMPINGS, squares=True)
+register(
+    "levenberg_marquardt, halving",
+    halved(levenberg_marquardt, factors=(1.0, 1.0, 1.0)),
+    DAMPINGS,
+    squares=True,
+    drops=True,
+)
+register("bfgs", of_package("bfgs"), package="optimistix")
+register("levenberg_marquardt (optimistix)", each_start(optimistix_lm), squares=True, package="optimistix")
+register("annealing", each_start(dexgraspnet), (0.001, 0.003, 0.01, 0.03, 0.1, 0.3))
+register("cma_es", cma_es, (0.01, 0.03, 0.1, 0.3), package="cma")

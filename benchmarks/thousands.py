@@ -18,21 +18,23 @@ import matplotlib as mpl
 import numpy as np
 import tyro
 
+from fgs_jax.testing.shapes import SHAPES
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
 from benchmarks.contact import thin_problem
 from benchmarks.opa_speed import from_random_rotations, tumbler
 from benchmarks.timing import machine, peak_memory, spread
 from fgs_jax.config import FAST, FAST_OPA
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.objects.mesh import load_object
-from fgs_jax.stages import opa
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.stages.opa import approximate
-from fgs_jax.testing import SHAPES, hands_about
+from fgs_jax.stages.opa_problem import PoseProblem, pose_problem
+from fgs_jax.testing.starts import hands_about
 from fgs_jax.types import Grasp
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 OBJECTS = ("can", "mug", "box", "bottle")
 FULL = 0.9
@@ -157,7 +159,7 @@ def growth(width: int, steps: int, rounds: int, blocks: int, directions: tuple[D
         print(f"| {name} | {exponent(curve):.2f} | {min(curve)} | {max(curve)} |", flush=True)
 
     most = replace(FAST_OPA.phases[0], points=2048, targets=2048)
-    problem, _ = opa.pose_problem(tumbler(), jax.random.key(0), replace(FAST_OPA, phases=(most,)))
+    problem, _ = pose_problem(tumbler(), jax.random.key(0), replace(FAST_OPA, phases=(most,)))
     report("rotations, first phase", {64 * n: partial(first_phase, problem, 64 * n, 192) for n in numbers})
     by_pairs = {n * n: partial(first_phase, problem, 64, n) for n in (256, 512, 1024, 2048)}
     for call in by_pairs.values():  # each is a program of its own
@@ -176,7 +178,7 @@ def growth(width: int, steps: int, rounds: int, blocks: int, directions: tuple[D
     report(f"scenes of {width} grasps", calls)
 
 
-def first_phase(problem: opa.PoseProblem, restarts: int, points: int) -> object:
+def first_phase(problem: PoseProblem, restarts: int, points: int) -> object:
     """OPA's first phase from so many starts, 64 at once, with as many points as targets."""
     phase = replace(FAST_OPA.phases[0], points=points, targets=points)
     return from_random_rotations(problem, FAST_OPA, phase, restarts)

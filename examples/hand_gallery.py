@@ -16,7 +16,7 @@ from fgs_jax.hands.fit import fit_hand
 from fgs_jax.hands.mano import hand, pose_from_joint_angles
 from fgs_jax.picture.render import render
 from fgs_jax.picture.scene_files import load_scene
-from fgs_jax.solve.minimise import least_squares
+from fgs_jax.solve.least_squares import least_squares
 from fgs_jax.types import Camera, HandModel, HandParams
 
 SCENE = Path(__file__).parent / "scenes" / "tumbler"

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from fgs_jax.picture.scene_files import save_scene as save_scene
     from fgs_jax.results.result import ObjectPoses as ObjectPoses
     from fgs_jax.results.result import Result as Result
-    from fgs_jax.solve.minimise import least_squares as least_squares
+    from fgs_jax.solve.least_squares import least_squares as least_squares
     from fgs_jax.solve.minimise import minimise as minimise
     from fgs_jax.stages.grasps import refine_grasps as refine_grasps
     from fgs_jax.stages.opa import approximate as approximate

@@ -23,7 +23,7 @@ Rate = tuple[float, float]
 
 @dataclass(frozen=True)
 class Phase:
-    """One round of OPA: which starts take part, on how many samples, and how they are optimised (Adam)."""
+    """One round of OPA: which starts take part, on how many samples, and how they are optimised."""
 
     keep: float
     """Share of the starts of the round before that take part, the best ones; in the last of several rounds those whose
@@ -31,7 +31,7 @@ class Phase:
     least: int
     """But at least so many."""
     steps: int
-    """Adam steps. Table 2: 1000."""
+    """Of the solver. Table 2: 1000, of Adam."""
     points: int
     """Samples of the object's surface."""
     targets: int
@@ -42,6 +42,10 @@ class Phase:
     """Metres a step."""
 
 
+OPA_TERM_NAMES = ("dist", "dep", "cam", "size")
+"""Terms of Eq. 11, and that of an object of unknown size."""
+
+
 @dataclass(frozen=True)
 class OpaConfig:
     """The Object Pose Approximator."""
@@ -49,7 +53,7 @@ class OpaConfig:
     phases: tuple[Phase, ...]
     """In their order."""
     paper_form: bool
-    """Eq. 8 and 9 as sums of squared pixels and of metres, in place of the means of `opa.opa_terms`."""
+    """Eq. 8 and 9 as sums of squared pixels and of metres, in place of the means of `opa_terms`."""
     lambda_dep: float
     """Weight of L_dep, Eq. 11. Table 2: 0.1."""
     lambda_cam: float
@@ -71,6 +75,27 @@ class OpaConfig:
     share of the diameter, on average, are one."""
     polish_evaluations: int
     """Renderings that each of the last three rounds of polish may take, the rough one before half; 0: no polish."""
+    solver: Any = "adam"
+    """Of every phase: a name of `solve.solvers`, which takes the phase's rates, or "module:name"; from Python also an
+    optax transformation, or a function as `solve.minimise` describes it."""
+    terms: Mapping[str, Any] = field(default_factory=Named)
+    """Energies of one's own by their names: functions of a `stages.opa_terms.OpaContext`, or "module:function"."""
+    weights: Mapping[str, float] = field(default_factory=Named)
+    """Of those; a name without a term stands for the entry point of that name in the group fgs_jax.terms."""
+
+    def __post_init__(self) -> None:
+        for name in ("terms", "weights"):
+            object.__setattr__(self, name, Named(getattr(self, name)))
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Of all terms of Eq. 11, by their names, then one's own. That of L_dist is 1."""
+        given = {"dist": 1.0, "dep": self.lambda_dep, "cam": self.lambda_cam, "size": self.lambda_size}
+        return given | dict(self.weights)
+
+    def own_terms(self) -> dict[str, Term]:
+        """Raises ConfigError as `extensions.named_terms` does."""
+        return named_terms(self.terms, self.weights, OPA_TERM_NAMES, "opa")
 
 
 PAPER_OPA = OpaConfig(  # Table 2
@@ -183,6 +208,8 @@ class ContactConfig:
     """Metres a step."""
     schedule: Literal["cosine", "constant"]
 
+    solver: Any = "adam"
+    """Of step two: as that of OPA."""
     terms: Mapping[str, Any] = field(default_factory=Named)
     """Energies of one's own by their names: functions of an `energies.terms.Context`, or "module:function"."""
     weights: Mapping[str, float] = field(default_factory=Named)
@@ -370,6 +397,10 @@ def check_config(config: Any, where: str = "configuration") -> None:
     for item in fields(config):
         value: Any = vars(config)[item.name]
         name = f"{where}: {item.name}"
+        if isinstance(value, Mapping):
+            for key, part in value.items():
+                if isinstance(part, int | float):
+                    _check_number(part, _WEIGHT, f"{name}: {key}")
         parts = value if isinstance(value, tuple) else (value,)
         for part in parts:
             if is_dataclass(part):

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from fgs_jax.checks import check_count, checked
 from fgs_jax.energies.contact import E_dis, E_pen, nearest_contacts, neighbours, random_contacts
-from fgs_jax.energies.image import E_keypoint, E_order, Order
+from fgs_jax.energies.image import E_keypoint, E_order, L_cam, L_dep, L_dist, Order
 from fgs_jax.energies.pose import E_h, E_prior, E_spen
 from fgs_jax.energies.terms import weighted_sum
 from fgs_jax.errors import ArgumentError, FgsError
@@ -26,9 +26,9 @@ from fgs_jax.objects.mesh import load_object
 from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import inverse_depth, inverse_depths, project, silhouette
 from fgs_jax.rotations import matrix_of, vector_of
-from fgs_jax.solve.minimise import least_squares, minimise
+from fgs_jax.solve.least_squares import least_squares
+from fgs_jax.solve.minimise import minimise
 from fgs_jax.solve.restarts import best_of, kept, random_rotations, run_blocks
-from fgs_jax.stages.opa import L_cam, L_dep, L_dist
 from fgs_jax.stages.scale import align, box_ratio, hull_volume, volume_ratio
 from fgs_jax.types import Camera
 
@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "half a step": (lambda: call(minimise)(scalar, optax.adam(0.1), K, 1.5), "steps: expected a whole number, got 1.5"),
     "no optimizer": (
         lambda: call(minimise)(scalar, 0.1, K, 1),
-        "optimizer: expected a GradientTransformation, got 0.1",
+        "solver: expected a GradientTransformation or a function, got 0.1",
     ),
     "no terms": (
         lambda: call(minimise)(lambda x: x.sum(), optax.adam(0.1), K, 1),

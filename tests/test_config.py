@@ -1,5 +1,6 @@
 """Configurations: the files for people equal the constants, Table 2 stands in PAPER, and each bad value is one line."""
 
+import math
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fgs_jax.config import (
     load_config,
 )
 from fgs_jax.errors import ConfigError
+from fgs_jax.extensions import Term
 
 FOLDER = Path(__file__).parent.parent / "configs"
 
@@ -114,6 +116,25 @@ def test_a_file_changes_what_it_names_alone(load):
     assert config == expected
     assert isinstance(config.contact.w_pen, float)
     assert load("") == load("# nothing but words\n") == FAST
+
+
+def test_solvers_and_terms_are_texts_in_a_file_and_anything_from_python(load):
+    config = load("opa: {solver: lion, terms: {flat: 'math:sin'}, weights: {flat: 1e-3}}").opa
+    assert (config.solver, config.terms, config.weights) == ("lion", {"flat": "math:sin"}, {"flat": 1e-3})
+    assert config.term_weights == {"dist": 1.0, "dep": 0.1, "cam": 1000.0, "size": 0.001, "flat": 1e-3}
+    assert config.own_terms()["flat"].function is math.sin
+    terms = {"one": test_values_come_back, "two": Term(len, 3.0)}
+    given = replace(FAST.opa, solver=load_config, terms=terms)
+    values = config_values(given)
+    assert values["solver"] == "fgs_jax.config:load_config" and isinstance(hash(given), int)
+    assert values["terms"] == {"one": f"{__name__}:test_values_come_back", "two": "builtins:len"}
+    for text, message in {
+        "terms: [one]": r"opa: terms: expected names and values, got \['one'\]",
+        "weights: {one: much}": "opa: weights: one: expected float, got 'much'",
+        "weights: {one: -1}": "opa: weights: one: expected a number that is not negative, got -1",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            load(f"opa: {{{text}}}")
 
 
 def test_a_power_of_ten_that_yaml_takes_for_a_word_is_a_number(load):

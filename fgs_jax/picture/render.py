@@ -92,7 +92,7 @@ def depth_map(camera: Camera, size: tuple[int, int], vertices: Vertices, faces: 
 
 
 def pixels_of(camera: Camera, points: Vertices) -> Float[ndarray, "_ 2"]:
-    """Eq. 7 in float64, as `camera.project`."""
+    """Eq. 7 on the host, in float64: the twin of `camera.project`."""
     points, focal, principal = (np.asarray(x, float) for x in (points, camera.focal, camera.principal))
     return focal * points[:, :2] / np.maximum(points[:, 2:], Z_NEAR) + principal
 
@@ -161,8 +161,7 @@ def _rasterise(
     corners = vertices[faces]
     kept = np.flatnonzero(np.isfinite(corners).all(axis=(1, 2)) & (corners[:, :, 2] > Z_NEAR).all(axis=1))
     inverse = 1 / corners[kept, :, 2]
-    pixels = np.asarray(camera.focal, float) * corners[kept, :, :2] * inverse[:, :, None]
-    pixels = pixels + np.asarray(camera.principal, float)
+    pixels = pixels_of(camera, corners[kept].reshape(-1, 3)).reshape(-1, 3, 2)
     a, ab, ac = pixels[:, 0], pixels[:, 1] - pixels[:, 0], pixels[:, 2] - pixels[:, 0]
     area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
 

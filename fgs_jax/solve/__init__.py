@@ -6,7 +6,7 @@ from fgs_jax.exports import lazy_exports
 
 if TYPE_CHECKING:
     from fgs_jax.solve.ahead import keep_programs as keep_programs
-    from fgs_jax.solve.minimise import LeastSquares as LeastSquares
+    from fgs_jax.solve.least_squares import LeastSquares as LeastSquares
     from fgs_jax.solve.minimise import Search as Search
     from fgs_jax.solve.minimise import Solution as Solution
     from fgs_jax.solve.minimise import advance as advance

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 
 def start_up() -> None:
@@ -39,7 +40,7 @@ def cache_folder(base: str | Path) -> Path:
     of JAX's cache knows little of that. So there is a folder for each number of cores, kind of CPU, JAX and settings.
     """
     settings = [f"{name}={os.environ.get(name, '')}" for name in ("XLA_FLAGS", "PJRT_NPROC", "NPROC")]
-    words = [_cpu(), jax.__version__, version("jaxlib"), *settings]
+    words = [cpu_model(), jax.__version__, version("jaxlib"), *settings]
     mark = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
     return Path(base).expanduser() / f"jax-{jax.__version__}-{cores()}-cores-{mark}"
 
@@ -50,7 +51,7 @@ def cores() -> int:
 
 
 @cache
-def _cpu() -> str:
+def cpu_model() -> str:
     """The CPU's model and what it can do."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -76,14 +77,14 @@ class jit_once:  # noqa: N801 (used as a decorator)
     @cached_property
     def jitted(self) -> Any:
         """Made at the first use, for it asks which device there is."""
-        return jax.jit(self._function, compiler_options=_options(self._level), **self._settings)
+        return jax.jit(self._function, compiler_options=compiler_options(self._level), **self._settings)
 
     def __call__(self, *arguments: Any) -> Any:
         return self.jitted(*arguments)
 
 
 @cache
-def _options(level: int) -> dict[str, Any] | None:
+def compiler_options(level: int) -> dict[str, Any] | None:
     if jax.default_backend() != "cpu":
         return None
     options = {"xla_backend_optimization_level": level, "xla_cpu_use_fusion_emitters": False}
@@ -92,3 +93,8 @@ def _options(level: int) -> dict[str, Any] | None:
     except jax.errors.JaxRuntimeError:
         return None
     return options
+
+
+def shape_struct(*shape: int, dtype: Any = np.float32) -> Any:
+    """An array's shape and type, in its place where a program is compiled before its arrays are there."""
+    return jax.ShapeDtypeStruct(shape, dtype)

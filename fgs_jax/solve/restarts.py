@@ -26,7 +26,7 @@ from fgs_jax.errors import ArgumentError
 from fgs_jax.journal import Journal
 
 CPU_WIDTHS, OTHER_WIDTHS = (64,), (256, 1024, 4096)
-"""Starts at once, unless told. On a CPU a block stays in the caches, and wider ones are no faster; on other devices a
+"""Starts at once, unless given. On a CPU a block stays in the caches, and wider ones are no faster; on other devices a
 step of a few starts takes as long as one of hundreds, and their memory holds thousands."""
 NARROW_WIDTHS = (1, 4, 16)
 """On a CPU a block takes time for each of its lanes: where scenes have few starts each, narrower ones."""
@@ -45,13 +45,13 @@ def random_rotations(key: Key[Array, ""], first: int, count: int) -> Float[ndarr
 
 
 def block_width(count: int) -> int:
-    """How many of `count` starts run at once unless told: all, but no more than fill the device well."""
+    """How many of `count` starts run at once unless given: all, but no more than fill the device well."""
     widths = CPU_WIDTHS if jax.default_backend() == "cpu" else OTHER_WIDTHS
     return next((width for width in widths if count <= width), widths[-1])
 
 
 def scenes_width(scene: Int[ndarray, "n"]) -> int:
-    """How many starts of a scene run at once unless told; `scene` says which one each start is of.
+    """How many starts of a scene run at once unless given; `scene` says which one each start is of.
 
     The widest blocks of a few widths that run at most two lanes for each start, whatever the numbers of starts. It
     depends on these alone, not on their order.

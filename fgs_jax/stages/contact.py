@@ -21,12 +21,12 @@ from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of, mask_at
+from fgs_jax.picture.view import VIEW_SIDE, picture_view
 from fgs_jax.results import metrics
 from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.restarts import over_starts, run_scenes
 from fgs_jax.stages.contact_problem import ContactProblem, Picture, SeenAs
-from fgs_jax.stages.opa import VIEW, picture_view
 from fgs_jax.stages.step_one import Approach, approach
 from fgs_jax.stages.step_two import GraspSearch, begin_grasp, best_grasp, grasp_round
 from fgs_jax.types import Grasp, HandModel, HandParams, on_device
@@ -297,12 +297,12 @@ def _measures(
     of_view = sampled(scene.camera, pixels[0], int(pixels[1, 0] - pixels[0, 0]))
     corners = np.asarray(view.corners)[: int(view.triangles)].reshape(-1, 3)
     seen = (mask_at(scene.hand_mask, pixels), mask_at(scene.object_mask, pixels), np.asarray(view.counted))
-    hand_mask, object_mask, counted = (x.reshape(VIEW, VIEW) for x in seen)
+    hand_mask, object_mask, counted = (x.reshape(VIEW_SIDE, VIEW_SIDE) for x in seen)
 
     def measured(grasp: Grasp, hand_vertices: Float[ndarray, "v 3"]) -> tuple[float, float]:
         placed = grasp.scale * corners @ np.asarray(grasp.rotation).T + grasp.translation
-        hand_depth = depth_map(of_view, (VIEW, VIEW), hand_vertices, faces)
-        object_depth = depth_map(of_view, (VIEW, VIEW), placed, np.arange(len(placed)).reshape(-1, 3))
+        hand_depth = depth_map(of_view, (VIEW_SIDE, VIEW_SIDE), hand_vertices, faces)
+        object_depth = depth_map(of_view, (VIEW_SIDE, VIEW_SIDE), placed, np.arange(len(placed)).reshape(-1, 3))
         iou = metrics.masked_iou(np.isfinite(object_depth), object_mask, ~counted)
         agreement = metrics.occlusion_agreement(hand_depth, object_depth, hand_mask, object_mask)
         return iou, 1.0 if agreement is None else agreement

@@ -29,7 +29,7 @@ from fgs_jax.results import metrics
 from fgs_jax.results.result import Result
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.ahead import jit_once
-from fgs_jax.solve.minimise import least_squares
+from fgs_jax.solve.least_squares import least_squares
 from fgs_jax.stages.contact import (
     Contact,
     ContactTask,

@@ -13,7 +13,8 @@ from fgs_jax.checks import checked
 from fgs_jax.config import ContactConfig
 from fgs_jax.energies.contact import Contacts, Neighbours, nearest_contacts, random_contacts
 from fgs_jax.energies.terms import term_values, weighted_sum
-from fgs_jax.solve.minimise import Search, Solution, adam, advance, begin, nan_where_lost
+from fgs_jax.solve.minimise import Search, Solution, advance, begin, nan_where_lost
+from fgs_jax.solve.solvers import solver_of
 from fgs_jax.stages.contact_problem import (
     ContactProblem,
     SeenAs,
@@ -153,11 +154,11 @@ def _energy(
     return energy
 
 
-def _solver(problem: ContactProblem, config: ContactConfig) -> optax.GradientTransformation:
+def _solver(problem: ContactProblem, config: ContactConfig) -> Any:
     fall = optax.cosine_decay_schedule(1.0, config.steps) if config.schedule == "cosine" else lambda step: 1.0
 
     def rates(step: Int[Array, ""]) -> Any:
         angle, metres = (jnp.asarray(fall(step) * rate) for rate in (config.angle_rate, config.translation_rate))
         return jax.tree.map(lambda length: metres if length else angle, problem.hand.lengths)
 
-    return adam(rates)
+    return solver_of(config.solver, rates)

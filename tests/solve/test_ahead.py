@@ -37,7 +37,7 @@ def test_the_result_is_that_of_jit_and_compiled_once():
 
 
 def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
-    compiling._options.cache_clear()
+    compiling.compiler_options.cache_clear()
     real = jax.jit
 
     def refusing(function, **settings):
@@ -46,11 +46,11 @@ def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
         return real(function, **settings)
 
     monkeypatch.setattr(jax, "jit", refusing)
-    assert compiling._options(0) is None
+    assert compiling.compiler_options(0) is None
     np.testing.assert_allclose(jit_once(scaled, static_argnums=2)(jnp.arange(5.0), 1.0, 2), 30.0, rtol=1e-6)
-    compiling._options.cache_clear()
+    compiling.compiler_options.cache_clear()
     monkeypatch.undo()
-    known = compiling._options(0)
+    known = compiling.compiler_options(0)
     assert (known is None) == (jax.default_backend() != "cpu")
 
 
@@ -98,12 +98,12 @@ def test_the_folder_is_of_cores_cpu_jax_and_flags(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setenv(name, "3")
             found.add(cache_folder("base"))
-    for name, value in (("cores", lambda: 77), ("_cpu", lambda: "another"), ("version", lambda _: "0.0")):
+    for name, value in (("cores", lambda: 77), ("cpu_model", lambda: "another"), ("version", lambda _: "0.0")):
         with monkeypatch.context() as patch:
             patch.setattr(compiling, name, value)
             found.add(cache_folder("base"))
     assert len(found) == 6
-    assert "flags" in compiling._cpu() or "Features" in compiling._cpu() or not Path("/proc/cpuinfo").exists()
+    assert "flags" in compiling.cpu_model() or "Features" in compiling.cpu_model() or not Path("/proc/cpuinfo").exists()
 
 
 def test_what_a_program_has_chosen_stays(tmp_path, monkeypatch):

@@ -22,7 +22,8 @@ from fgs_jax.solve.ahead import keep_programs
 from fgs_jax.solve.restarts import random_rotations, run_blocks
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.grasps import refine_grasps
-from fgs_jax.stages.opa import PoseProblem, PoseState, _PhaseInputs, _PhaseSettings, _run_phase
+from fgs_jax.stages.opa_phases import PhaseInputs, PhaseSettings, run_start
+from fgs_jax.stages.opa_problem import PoseProblem, PoseState
 from fgs_jax.types import Camera, Grasp, HandParams
 
 COUNTS = (1, 7, 32, 50)
@@ -56,15 +57,14 @@ def pose_starts() -> tuple[tuple, Any, tuple]:
         mask_area=jnp.asarray(3000.0),
         depth=jnp.asarray(0.5),
     )
-    inputs = _PhaseInputs(
-        problem, {"dep": 0.1, "cam": 1000.0, "size": 0.001}, jnp.array([0.05, 0.005]), jnp.array([0.01, 0.001])
-    )
+    weights = {"dist": 1.0, "dep": 0.1, "cam": 1000.0, "size": 0.001}
+    inputs = PhaseInputs(problem, weights, jnp.array([0.05, 0.005]), jnp.array([0.01, 0.001]))
     count = 41
     rotations = np.asarray(random_rotations(jax.random.key(7), 0, count))
     translations = np.tile(np.array([0.0, 0.05, 0.5], np.float32), (count, 1))
     translations[5] = np.nan
     state = PoseState(np.zeros((count, 3), np.float32), translations, None)
-    return (_run_phase, _PhaseSettings(10, 64, 64, False)), inputs, (rotations, state)
+    return (run_start, PhaseSettings(10, 64, 64, False)), inputs, (rotations, state)
 
 
 def grasp_starts() -> tuple[list[ContactProblem], Grasp, list[int]]:

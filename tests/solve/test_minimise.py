@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,10 @@ import optax
 import pytest
 import scipy.optimize
 
-from fgs_jax.solve.minimise import adam, advance, begin, least_squares, minimise
+from fgs_jax.errors import ArgumentError
+from fgs_jax.solve.least_squares import least_squares
+from fgs_jax.solve.minimise import Solution, advance, begin, minimise
+from fgs_jax.solve.solvers import adam
 
 
 def rosenbrock(x):
@@ -161,3 +166,73 @@ def test_nothing_is_a_nan_that_is_not_lost():
     assert counted.terms["count"] == 3 and counted.terms["count"].dtype == jnp.int32
     with pytest.raises(FloatingPointError), jax.debug_nans(True):  # and what is lost is said
         minimise(lambda x: (jnp.sqrt(x[0]), {}), optax.sgd(1.0), jnp.array([-1.0]), 2)
+
+
+def by_descent(energy, start, steps):
+    """A solver that is a function: plain steps, the best kept."""
+
+    def step(carry, _):
+        x, best, least = carry
+        value, slope = jax.value_and_grad(lambda x: energy(x)[0])(x)
+        best, least = jax.tree.map(lambda a, b: jnp.where(value < least, a, b), (x, value), (best, least))
+        return (jax.tree.map(lambda x, g: x - 1e-3 * g, x, slope), best, least), value
+
+    (_, best, least), history = jax.lax.scan(step, (start, start, jnp.asarray(jnp.inf)), length=steps)
+    return Solution(best, least, energy(best)[1], history)
+
+
+def test_a_function_is_a_solver():
+    found = jax.jit(lambda start: minimise(crooked, by_descent, start, 30))(CROOKED_START)
+    alone = by_descent(crooked, CROOKED_START, 30)
+    for ours, expected in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.history, minimise(crooked, optax.sgd(1e-3), CROOKED_START, 30).history, rtol=1e-5)
+    assert found.energy == found.history.min() and found.history[-1] < 0.4 * found.history[0]
+
+
+def test_a_function_s_round_starts_where_the_last_ended_and_the_best_is_kept():
+    starts = []
+
+    def worse_each_round(energy, start, steps):
+        starts.append(start)
+        value = jax.tree.map(lambda x: x + 1.0, start)
+        found, terms = energy(value)
+        return Solution(value, found, terms, jnp.full(steps, found))
+
+    start = {"x": jnp.array([1.0, 1.0]), "y": jnp.array([-0.5])}
+    search = begin(crooked, worse_each_round, start)
+    search, (history, recorded) = advance(crooked, worse_each_round, search, 3, lambda terms: terms["bowl"])
+    first = search
+    assert history.shape == recorded.shape == (3,) and (recorded == first.last["bowl"]).all()
+    search, _ = advance(crooked, worse_each_round, search, 3, lambda terms: terms["bowl"])
+    jax.tree.map(np.testing.assert_array_equal, starts[1], first.state)
+    np.testing.assert_array_equal(search.state["y"], [1.5])
+    for ours, expected in zip(jax.tree.leaves(search.best), jax.tree.leaves(first.best), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    assert search.best[1] < crooked(search.state)[0] and search.last["bowl"] == crooked(search.state)[1]["bowl"]
+
+
+def test_a_function_that_loses_a_start_loses_it_alone():
+    starts = {"x": jnp.array([[-1.2, 1.0], [jnp.nan, 0.0]]), "y": jnp.array([[2.0], [1.0]])}
+    found = jax.jit(jax.vmap(lambda start: minimise(crooked, by_descent, start, 10)))(starts)
+    assert np.isfinite(found.energy[0]) and found.energy[1] == jnp.inf and np.isnan(found.terms["valley"][1])
+    np.testing.assert_array_equal(found.value["x"][1], starts["x"][1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "came"),
+    [
+        (None, "tuple"),
+        ({"history": jnp.zeros(6)}, r"\(6,\)\)"),
+        ({"value": CROOKED_START["x"]}, r"\(\(2,\), \(\)"),
+        ({"terms": {}}, r"\(\), {}, \(5,\)"),
+    ],
+)
+def test_a_function_that_returns_no_solution_is_refused(changes, came):
+    def given(energy, start, steps) -> Any:
+        found = by_descent(energy, start, steps)
+        return tuple(found) if changes is None else found._replace(**changes)
+
+    with pytest.raises(ArgumentError, match=rf"solver: expected a Solution .* of shapes .*, got .*{came}") as caught:
+        minimise(crooked, given, CROOKED_START, 5)
+    assert "\n" not in str(caught.value)

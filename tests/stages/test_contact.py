@@ -65,7 +65,9 @@ RADIUS = 0.05
 FINGER = np.array([-1, *(k // 4 for k in range(20))])
 posed_hand, self_penetration, find_order = jax.jit(hand), jax.jit(E_spen), jax.jit(order_of)
 find_neighbours, tangent_distance = jax.jit(neighbours), jax.jit(distance_to_neighbours)
-place_points, distance_of, keypoint_term = (jax.jit(f) for f in (placed_points, object_distance, E_keypoint))
+place_points, distance_of, keypoint_term = (
+    jax.jit(f) for f in (lambda problem, start: placed_object(problem, start).points, object_distance, E_keypoint)
+)
 resize = jax.jit(resized, static_argnames="unknown_size")
 find_contacts = jax.jit(nearest_contacts, static_argnums=2)
 vector_of = jax.jit(lambda matrix: jaxlie.SO3.from_matrix(matrix).log())

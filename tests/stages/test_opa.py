@@ -13,30 +13,29 @@ from jax.test_util import check_grads
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.config import FAST_OPA, PAPER_OPA
+from fgs_jax.energies.image import L_cam, L_dep, L_dist
 from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.objects.mesh import load_object
-from fgs_jax.picture.camera import project
 from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene, mask_box
+from fgs_jax.picture.view import (
+    ROUGH_VIEW_SIDE,
+    masked_ious,
+    picture_view,
+)
 from fgs_jax.results import metrics
 from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import random_rotations, run_blocks
-from fgs_jax.stages import opa
-from fgs_jax.stages.opa import (
-    L_cam,
-    L_dep,
-    L_dist,
+from fgs_jax.stages import opa, opa_phases
+from fgs_jax.stages.opa import approximate, compile_approximate, poses_of
+from fgs_jax.stages.opa_phases import PhaseInputs, PhaseSettings, run_phase, run_start
+from fgs_jax.stages.opa_problem import (
+    GRID_SIDE,
     PoseState,
-    _PhaseInputs,
-    _PhaseSettings,
-    _run_phase,
-    approximate,
-    mask_targets,
-    opa_terms,
-    picture_view,
     pose_problem,
     start_translation,
 )
+from fgs_jax.stages.opa_terms import opa_terms
 from fgs_jax.testing import add_s, diameter, make_scene
 from fgs_jax.types import Camera
 from tests.lowered import loops, lowered, sizes
@@ -117,7 +116,7 @@ def test_the_default_form_is_the_twin_s_means_where_cells_are_larger_than_pixels
     # The hand's depth stands where the picture shows it: as drawn in the picture itself, but for its edges.
     height, width = finer["hand_mask"].shape
     drawn = depth_map(camera, (width, height), *scene.posed_hand())
-    steps = (np.arange(opa.GRID) + 0.5) * float(problem.cell)
+    steps = (np.arange(GRID_SIDE) + 0.5) * float(problem.cell)
     column, row = (np.floor(origin + steps).astype(int) for origin in np.asarray(problem.grid_origin))
     row, column = np.meshgrid(row, column, indexing="ij")
     within = (row >= 0) & (row < height) & (column >= 0) & (column < width)
@@ -164,14 +163,14 @@ def test_an_unknown_size_is_held_to_the_hand_s_depth_by_5_cm(problem):
 
 def test_rates_go_from_the_first_to_the_last_as_in_table_2(problem):
     """Behind the camera the depth's gradient is constant, and a step of Adam is the rate itself."""
-    run, steps, still = jax.jit(_run_phase, static_argnums=0), 20, jnp.full(2, 1e-9)
+    run, steps, still = jax.jit(run_start, static_argnums=0), 20, jnp.full(2, 1e-9)
     rotation, translation = PAPER_OPA.phases[0].rotation_rate, PAPER_OPA.phases[0].translation_rate
     start = jnp.eye(3), PoseState(jnp.zeros(3), jnp.array([0.0, 0.0, -2.0]), None)
-    inputs = _PhaseInputs(problem, {"dep": 0.0, "cam": 1e9}, still, jnp.asarray(translation))
-    done = -np.diff(run(_PhaseSettings(steps, 32, 32, False), inputs, start).history) / 1e9
+    inputs = PhaseInputs(problem, {"dist": 1.0, "dep": 0.0, "cam": 1e9}, still, jnp.asarray(translation))
+    done = -np.diff(run(PhaseSettings(steps, 32, 32, False), inputs, start).history) / 1e9
     np.testing.assert_allclose(done, 1e-2 * 0.1 ** (np.arange(steps - 1) / steps), rtol=1e-3)
     inputs = inputs._replace(rotation_rate=jnp.asarray(rotation))
-    turned = run(_PhaseSettings(2, 32, 32, False), inputs, start).value.rotation
+    turned = run(PhaseSettings(2, 32, 32, False), inputs, start).value.rotation
     np.testing.assert_allclose(np.abs(turned), 1e-2, rtol=1e-3)
 
 
@@ -211,9 +210,9 @@ def test_nothing_of_points_by_targets_is_made(problem):
 
 def test_on_a_gpu_only_the_steps_are_a_loop(problem):
     """What would be a kernel for each of 24 turns, twice in every step."""
-    inputs = _PhaseInputs(problem, {"dep": 0.1, "cam": 1.0, "size": 0.0}, jnp.ones(2), jnp.ones(2))
+    inputs = PhaseInputs(problem, {"dist": 1.0, "dep": 0.1, "cam": 1.0, "size": 0.0}, jnp.ones(2), jnp.ones(2))
     starts = jnp.tile(jnp.eye(3), (8, 1, 1)), PoseState(jnp.zeros((8, 3)), jnp.ones((8, 3)), None)
-    phase = jax.vmap(partial(_run_phase, _PhaseSettings(40, 192, 192, False)), (None, 0))
+    phase = jax.vmap(partial(run_start, PhaseSettings(40, 192, 192, False)), (None, 0))
     assert loops(lowered(phase, inputs, starts, platform="cuda")) == 1
     assert loops(lowered(phase, inputs, starts, platform="cpu")) > 1
 
@@ -242,8 +241,8 @@ def test_literal_signs_push_the_object_to_the_camera(rendered):
 
 
 def phase_inputs(problem):
-    weights = {"dep": 0.1, "cam": 1000.0, "size": 0.001}
-    return _PhaseInputs(problem, weights, jnp.array([0.05, 0.005]), jnp.array([0.01, 0.001]))
+    weights = {"dist": 1.0, "dep": 0.1, "cam": 1000.0, "size": 0.001}
+    return PhaseInputs(problem, weights, jnp.array([0.05, 0.005]), jnp.array([0.01, 0.001]))
 
 
 def starts_of(problem, count):
@@ -256,19 +255,19 @@ def test_bits_do_not_depend_on_company(problem):
     """Alone, among 1000, beside a NaN and in any lane, phase by phase."""
     rotations, state = starts_of(problem, 1000)
     for points, targets in ((128, 128), (256, 256)):
-        settings, inputs = _PhaseSettings(8, points, targets, False), phase_inputs(problem)
-        among = run_blocks(_run_phase, settings, inputs, (rotations, state), 64)
+        settings, inputs = PhaseSettings(8, points, targets, False), phase_inputs(problem)
+        among = run_blocks(run_start, settings, inputs, (rotations, state), 64)
         spoiled = state._replace(translation=state.translation.copy())
         spoiled.translation[10::64] = np.nan
-        beside = run_blocks(_run_phase, settings, inputs, (rotations, spoiled), 64)
+        beside = run_blocks(run_start, settings, inputs, (rotations, spoiled), 64)
         for k in (0, 11, 517, 999):
             one = jax.tree.map(lambda x: x[k : k + 1], (rotations, state))  # noqa: B023
-            alone = run_blocks(_run_phase, settings, inputs, one, 64)
+            alone = run_blocks(run_start, settings, inputs, one, 64)
             for whole, single, third in zip(*(jax.tree.leaves(x) for x in (among, alone, beside)), strict=True):
                 np.testing.assert_array_equal(single[0], whole[k])
                 np.testing.assert_array_equal(third[k], whole[k])
         other_lane = jax.tree.map(lambda x: np.roll(x, 5, axis=0), (rotations, state))
-        rolled = run_blocks(_run_phase, settings, inputs, other_lane, 64)
+        rolled = run_blocks(run_start, settings, inputs, other_lane, 64)
         np.testing.assert_array_equal(np.roll(rolled.energy, -5), among.energy)
         assert np.isinf(beside.energy[10::64]).all()
 
@@ -322,106 +321,18 @@ def test_an_unknown_size_is_found_at_the_hands_depth():
     assert abs(middle[2] - scene.posed_hand()[0][:, 2].mean()) < 0.1
 
 
-def test_targets_lie_on_the_outline_that_is_seen(scene):
-    targets = mask_targets(scene.object_mask, scene.hand_mask, 400, 0.75, jax.random.key(0))
-    assert targets.shape == (400, 2)
-    column, row = np.floor(targets).astype(int).T
-    assert scene.object_mask[row, column].all() and np.allclose(targets - np.floor(targets), 0.5)
-    padded = np.pad(scene.object_mask, 1, constant_values=True)
-    beside_background = ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
-    on_outline = beside_background[row, column]
-    assert 0.7 < on_outline.mean() < 0.9
-    hand = np.argwhere(scene.hand_mask)
-    distance = np.abs(hand[None] - np.stack([row, column], axis=1)[:, None]).sum(axis=-1).min(axis=1)
-    assert (distance[on_outline] > 1).mean() > 0.95
-    uniform = mask_targets(scene.object_mask, scene.hand_mask, 400, 0.0, jax.random.key(0))
-    column, row = np.floor(uniform).astype(int).T
-    assert abs(beside_background[row, column].mean() - beside_background[scene.object_mask].mean()) < 0.1
-
-
-def test_the_view_samples_the_masks(scene):
-    view = picture_view(scene)
-    column, row = np.floor(np.asarray(view.pixels)).astype(int).T
-    inside = (row >= 0) & (column >= 0) & (row < 160) & (column < 160)
-    row, column = np.clip(row, 0, 159), np.clip(column, 0, 159)
-    np.testing.assert_array_equal(view.in_mask, scene.object_mask[row, column] & inside)
-    np.testing.assert_array_equal(view.counted, ~scene.hand_mask[row, column] & inside)
-
-
-def test_the_view_is_half_as_large_again_as_the_object(scene):
-    """In steps of whole pixels, about the middle of its mask's box."""
-    left, top, right, bottom = mask_box(scene.object_mask)
-    for side in (opa.ROUGH_VIEW, opa.VIEW):
-        pixels = np.asarray(picture_view(scene, side=side).pixels).reshape(side, side, 2)
-        across, down = pixels[-1, -1] - pixels[0, 0]
-        stride = pixels[0, 1, 0] - pixels[0, 0, 0]
-        assert across == down == (side - 1) * stride and stride == round(stride)
-        wanted = 1.5 * max(right - left, bottom - top)
-        assert wanted - 1 <= side * stride < max(wanted + side, side + 1)
-        np.testing.assert_allclose(pixels.mean(axis=(0, 1)), [(left + right) / 2, (top + bottom) / 2], atol=1.5)
-
-
-def test_the_polish_begins_with_a_turn_a_shift_and_a_size_of_the_reach(rendered, scene, monkeypatch):
-    """About the object's middle: three degrees, 1.5 pixels, and 1.5 percent of its distance, times the reach."""
-    view, drawn, given = picture_view(scene), [], opa._silhouette
-
-    def spy(view, pose):
-        drawn.append(pose)
-        return given(view, pose)
-
-    monkeypatch.setattr(opa, "_silhouette", spy)
-    truth = rendered.T_camera_object
-    start = opa._Poses(truth[:3, :3], truth[:3, 3], 0.0)
-    opa._nelder_mead(start, view, scene, 4.0, 7)
-    first, *others = drawn[:7]
-    middle = scene.object.vertices.mean(axis=0)
-    placed = [pose.rotation @ middle + pose.translation for pose in drawn[:7]]
-    np.testing.assert_allclose(first.rotation, start.rotation)
-    np.testing.assert_allclose(first.translation, start.translation, atol=1e-12)
-    for axis, pose in enumerate(others[:3]):
-        turn = Rotation.from_matrix(start.rotation.T @ pose.rotation).as_rotvec()
-        np.testing.assert_allclose(turn, 0.2 * np.eye(3)[axis], atol=1e-9)
-        np.testing.assert_allclose(placed[1 + axis], placed[0], atol=1e-12)
-    pixels = np.asarray(project(scene.camera, jnp.asarray(np.array(placed), jnp.float32)), float)
-    # A pixel is one at the depth of the object's origin, which is not quite that of its middle.
-    nearer = float(start.translation[2]) / placed[0][2]
-    np.testing.assert_allclose(pixels[4:6] - pixels[0], 6.0 * nearer * np.eye(2), atol=1e-3)
-    np.testing.assert_allclose(placed[6], np.exp(0.06) * placed[0], rtol=1e-9)
-    for pose in others[3:]:
-        np.testing.assert_allclose(pose.rotation, start.rotation)
-
-
-def test_the_polish_brings_a_shifted_pose_back(rendered, scene):
-    view, truth = picture_view(scene), rendered.T_camera_object
-    shifted = opa._Poses(truth[None, :3, :3], truth[None, :3, 3] + [0.004, -0.003, 0.0], np.zeros(1))
-    settings = {"scene": scene, "reaches": (3.0, -2.0), "journal": None}
-    before = opa._ious(view, shifted)["iou"][0]
-    after = opa._ious(view, opa._polished(shifted, view, evaluations=60, **settings))["iou"][0]
-    assert after > before + 0.3 * (1 - before)
-    assert opa._polished(shifted, view, evaluations=0, **settings) is shifted
-
-
-def test_programs_are_compiled_ahead_for_the_shapes_that_come(scene):
-    def shapes(tree):
-        return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
-
-    for side in (opa.ROUGH_VIEW, opa.VIEW):
-        assert shapes(opa.view_shapes(side)) == shapes(picture_view(scene, side=side))
-    assert shapes(opa.problem_shapes(FAST_OPA)) == shapes(pose_problem(scene, jax.random.key(0))[0])
-
-
 @pytest.mark.parametrize("unknown_size", [False, True])
 def test_every_phase_is_compiled_ahead(problem, monkeypatch, unknown_size):
     """With the settings that it runs with, for the shapes of its blocks."""
     compiled, run = [], []
     monkeypatch.setattr(opa, "compile_block", lambda *arguments: compiled.append(arguments))
     nothing = Solution(None, jnp.zeros(()), {}, jnp.zeros(0))
-    monkeypatch.setattr(opa, "run_blocks", lambda *arguments, **_: run.append(arguments) or nothing)
-    opa.compile_approximate(FAST_OPA, 256, unknown_size=unknown_size)
+    monkeypatch.setattr(opa_phases, "run_blocks", lambda *arguments, **_: run.append(arguments) or nothing)
+    compile_approximate(FAST_OPA, 256, unknown_size=unknown_size)
     for phase in FAST_OPA.phases:
         rotations, state = starts_of(problem, 256)
         state = state._replace(log_scale=np.zeros(256, np.float32) if unknown_size else None)
-        opa.run_phase(problem, FAST_OPA, phase, rotations, state)
+        run_phase(problem, FAST_OPA, phase, rotations, state)
     assert len(compiled) == len(run) == len(FAST_OPA.phases)
     for (*program, block), (*ran, starts, width) in zip(compiled, run, strict=True):
         assert program[:2] == ran[:2]
@@ -429,30 +340,6 @@ def test_every_phase_is_compiled_ahead(problem, monkeypatch, unknown_size):
         assert ahead == asked
         of_a_block = jax.tree.map(lambda x: (width, *x.shape[1:]), starts)  # noqa: B023
         assert jax.tree.map(lambda x: x.shape, block) == of_a_block
-
-
-@pytest.mark.parametrize("edge", ["left", "top", "right", "bottom"])
-def test_beyond_the_picture_s_edge_an_object_that_is_cut_costs_nothing(scene, edge):
-    """Where its mask meets the edge, and there alone; and nowhere where nothing hides."""
-    left, top, right, bottom = mask_box(scene.object_mask)
-    cut = {"left": np.s_[:, left + 5 :], "right": np.s_[:, : right - 5]}
-    cut |= {"top": np.s_[top + 5 :], "bottom": np.s_[: bottom - 5]}
-    masks = {name: getattr(scene, name)[cut[edge]] for name in ("object_mask", "hand_mask")}
-    shift = {"left": [left + 5, 0], "top": [0, top + 5]}.get(edge, [0, 0])
-    camera = replace(scene.camera, principal=scene.camera.principal - jnp.asarray(shift, jnp.float32))
-    moved = replace(scene, camera=camera, **masks)
-    problem, _ = pose_problem(moved, jax.random.key(0))
-    height, width = masks["object_mask"].shape
-    steps = (np.arange(opa.GRID) + 0.5) * float(problem.cell)
-    x, y = np.meshgrid(*(origin + steps for origin in np.asarray(problem.grid_origin)))
-    beyond = {"left": x < 0, "right": x >= width, "top": y < 0, "bottom": y >= height}[edge]
-    off = np.linalg.norm(np.asarray(problem.nearest_pixel) - np.stack([x, y], axis=-1), axis=-1)
-    assert beyond.sum() > 1000 and (off[beyond] < 1e-3).all()
-    elsewhere = {"left": x > width, "right": x < 0, "top": y > height, "bottom": y < 0}[edge] & ~beyond
-    assert (off[elsewhere] >= 0.5).all()
-    without, _ = pose_problem(moved, jax.random.key(0), replace(FAST_OPA, hand_hides=False))
-    off = np.linalg.norm(np.asarray(without.nearest_pixel) - np.stack([x, y], axis=-1), axis=-1)
-    assert (off[beyond] >= 0.49).all()
 
 
 def test_camera_from_matrix():
@@ -527,7 +414,7 @@ def test_a_phase_that_would_move_nothing_is_an_error(problem, name, rates):
     phase = replace(FAST_OPA.phases[0], **{name: rates})
     state = PoseState(np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32), None)
     with pytest.raises(ConfigError, match=f"{name}: expected rates above 0, got"):
-        opa.run_phase(problem, FAST_OPA, phase, np.stack([np.eye(3)] * 2), state)
+        run_phase(problem, FAST_OPA, phase, np.stack([np.eye(3)] * 2), state)
 
 
 def test_a_start_turns_about_the_centre_of_the_points(problem):
@@ -539,7 +426,7 @@ def test_a_start_turns_about_the_centre_of_the_points(problem):
 
 def test_the_last_phase_takes_those_whose_silhouettes_fit(scene, monkeypatch):
     """Against silhouettes by the host's z-buffer, of the starts where the phase before it left them."""
-    calls, given = [], opa.run_phase
+    calls, given = [], run_phase
 
     def spy(problem, config, phase, rotations, state, **settings):
         found = given(problem, config, phase, rotations, state, **settings)
@@ -560,8 +447,8 @@ def test_the_last_phase_takes_those_whose_silhouettes_fit(scene, monkeypatch):
         ious.append(metrics.masked_iou(drawn, scene.object_mask, scene.hand_mask))
     is_taken = np.array([any(np.array_equal(rotation, one) for one in taken) for rotation in rotations])
     assert (len(rotations), is_taken.sum()) == (64, 32)
-    rough = picture_view(scene, config.hand_hides, opa.ROUGH_VIEW)
-    measured = opa._ious(rough, opa._poses(rotations, before.value, centre))["iou"]
+    rough = picture_view(scene, config.hand_hides, ROUGH_VIEW_SIDE)
+    measured = masked_ious(rough, poses_of(rotations, before.value, centre))
     np.testing.assert_array_equal(np.flatnonzero(is_taken), np.sort(np.argsort(-measured, kind="stable")[:32]))
     by_silhouette, by_energy = (is_taken[np.argsort(order)[:32]].mean() for order in (-np.array(ious), before.energy))
     assert by_silhouette > 0.8 and by_silhouette > by_energy + 0.15, (by_silhouette, by_energy)
