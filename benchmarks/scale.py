@@ -18,7 +18,7 @@ from benchmarks.scenes import RenderedScene, make_scene, transformed
 from benchmarks.shapes import SHAPES
 from fgs_jax.objects.mesh import convex_hull
 from fgs_jax.picture.camera import project
-from fgs_jax.picture.scene import mask_box
+from fgs_jax.picture.masks import mask_box
 from fgs_jax.stages.scale import box_ratio, hull_volume, volume_ratio
 from fgs_jax.types import Camera
 

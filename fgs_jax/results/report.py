@@ -26,8 +26,9 @@ from scipy.spatial.transform import Rotation
 from fgs_jax.files import write_file_whole
 from fgs_jax.objects.mesh import ObjectMesh, simplify
 from fgs_jax.picture.camera import Z_NEAR
+from fgs_jax.picture.masks import mask_box
 from fgs_jax.picture.render import Colour, Mesh, render
-from fgs_jax.picture.scene import Scene, mask_box
+from fgs_jax.picture.scene import Scene
 from fgs_jax.results.metrics import CONTACT, GRASP_METRICS, PICTURE_METRICS, Surface, signed_distances
 from fgs_jax.results.result import Result, object_at
 from fgs_jax.types import Camera

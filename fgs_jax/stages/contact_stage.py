@@ -16,8 +16,9 @@ from fgs_jax.config import ContactConfig, RefineConfig
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.objects.mesh import distance_grid, sample_points
+from fgs_jax.picture.masks import mask_at
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
-from fgs_jax.picture.scene import Scene, confidence_of, mask_at
+from fgs_jax.picture.scene import Scene, confidence_of
 from fgs_jax.results import metrics
 from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.solve.ahead import jit_once

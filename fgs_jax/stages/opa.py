@@ -27,8 +27,10 @@ from fgs_jax.journal import Entry, Journal, recorded
 from fgs_jax.objects.distance import nearest
 from fgs_jax.objects.mesh import ObjectMesh, is_balanced, sample_points, simplify
 from fgs_jax.picture.camera import Z_NEAR, silhouette
+from fgs_jax.picture.masks import mask_at, mask_box
 from fgs_jax.picture.render import depth_map
-from fgs_jax.picture.scene import Scene, check_scene, mask_at, mask_box
+from fgs_jax.picture.scene import Scene
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.results import metrics
 from fgs_jax.results.result import ObjectPoses
 from fgs_jax.rotations import matrix_of

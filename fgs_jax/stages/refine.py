@@ -23,10 +23,12 @@ from fgs_jax.journal import Journal
 from fgs_jax.notes import heard, warn
 from fgs_jax.objects.mesh import convex_hull
 from fgs_jax.picture.camera import project
+from fgs_jax.picture.masks import mask_box
 from fgs_jax.picture.render import depth_map, pixels_of, sampled
-from fgs_jax.picture.scene import Scene, check_scene, confidence_of, mask_box, mirrored, scene_notes, without_gaps
+from fgs_jax.picture.scene import Scene, confidence_of, mirrored, without_gaps
+from fgs_jax.picture.scene_checks import check_scene, scene_notes
 from fgs_jax.results import metrics
-from fgs_jax.results.result import Result
+from fgs_jax.results.result import Result, mirrored_result
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.minimise import least_squares
@@ -415,43 +417,6 @@ def measure(result: Result, model: HandModel, when: int) -> dict[str, float | No
 
 
 # --- pieces
-
-
-def mirrored_result(result: Result, width: int) -> Result:
-    """The result of a mirrored scene in the frame of the scene itself."""
-    flip = np.array([-1.0, 1.0, 1.0])
-
-    def grasp(placed: Grasp) -> Grasp:
-        turn = np.array([1.0, -1.0, -1.0], np.float32)
-        params = placed.hand
-        params = replace(
-            params,
-            pose=np.asarray(params.pose) * turn,
-            rotation=np.asarray(params.rotation) * turn,
-            translation=np.asarray(params.translation) * flip.astype(np.float32),
-        )
-        rotation = np.asarray(placed.rotation) * np.outer(flip, flip).astype(np.float32)
-        return replace(
-            placed, hand=params, rotation=rotation, translation=np.asarray(placed.translation) * flip.astype(np.float32)
-        )
-
-    principal = np.asarray(result.camera.principal, float)
-    return replace(
-        result,
-        camera=replace(result.camera, principal=jnp.asarray([width - principal[0], principal[1]], jnp.float32)),
-        before=grasp(result.before),
-        after=grasp(result.after),
-        hand_vertices=(result.hand_vertices[0] * flip, result.hand_vertices[1] * flip),
-        hand_keypoints=(result.hand_keypoints[0] * flip, result.hand_keypoints[1] * flip),
-        hand_faces=result.hand_faces[:, ::-1],
-        poses=result.poses._replace(
-            rotation=result.poses.rotation * np.outer(flip, flip), translation=result.poses.translation * flip
-        ),
-        candidates=[
-            candidate._replace(grasp=grasp(candidate.grasp), hand_vertices=candidate.hand_vertices * flip)
-            for candidate in result.candidates
-        ],
-    )
 
 
 def _carried(scene: Scene, params: HandParams, model: HandModel) -> HandParams:

@@ -37,8 +37,8 @@ from fgs_jax.results.report import (
     flattened,
     write_report,
 )
-from fgs_jax.results.result import Candidate, ObjectPoses, Result
-from fgs_jax.stages.refine import _axis_angle, mirrored_result
+from fgs_jax.results.result import Candidate, ObjectPoses, Result, mirrored_result
+from fgs_jax.stages.refine import _axis_angle
 from fgs_jax.types import Grasp
 
 SIZE = (480, 360)

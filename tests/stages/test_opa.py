@@ -17,8 +17,10 @@ from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.camera import project
+from fgs_jax.picture.masks import mask_box
 from fgs_jax.picture.render import depth_map
-from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene, mask_box
+from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.results import metrics
 from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import random_rotations, run_blocks

@@ -26,18 +26,9 @@ from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import mirrored
 from fgs_jax.results import metrics
 from fgs_jax.results import write as results
-from fgs_jax.results.result import Result, object_at
+from fgs_jax.results.result import Result, mirrored_result, object_at
 from fgs_jax.stages.contact_stage import closed_faces, vertices_seen
-from fgs_jax.stages.refine import (
-    grow_hand,
-    keypoints_of_grown,
-    mirrored_result,
-    pose_hand,
-    prepare,
-    refine,
-    refine_many,
-    reframe,
-)
+from fgs_jax.stages.refine import grow_hand, keypoints_of_grown, pose_hand, prepare, refine, refine_many, reframe
 from fgs_jax.types import Camera, Grasp
 from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
 
