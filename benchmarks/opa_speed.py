@@ -29,6 +29,7 @@ from fgs_jax.picture.scene_files import load_scene
 from fgs_jax.results.result import ObjectPoses
 from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import random_rotations
+from fgs_jax.stages.hand_in_picture import pose_hand, with_hand
 from fgs_jax.stages.opa import (
     PoseProblem,
     PoseState,
@@ -38,7 +39,6 @@ from fgs_jax.stages.opa import (
     run_phase,
     start_translation,
 )
-from fgs_jax.stages.refine import pose_hand, with_hand
 
 Part = Literal["compile", "solvers", "dense", "thousands"]
 

@@ -56,8 +56,9 @@ from fgs_jax.stages.contact import (
     weighted_sum,
 )
 from fgs_jax.stages.contact_stage import closed_faces
+from fgs_jax.stages.hand_in_picture import pose_hand, with_hand
 from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, start_translation
-from fgs_jax.stages.refine import align_scale, pose_hand, with_hand
+from fgs_jax.stages.scale import align_scale
 from fgs_jax.types import Camera, Grasp, HandParams
 
 Kind = Literal["rendered", "photos", "contact"]

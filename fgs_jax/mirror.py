@@ -27,8 +27,9 @@ Numbers = TypeVar("Numbers", bound=Array | ndarray)
 
 def with_signs(array: Numbers, signs: Int[ndarray, "..."]) -> Numbers:
     """The array, of its own kind and type, times signs, on the host."""
-    signed: Any = np.asarray(array) * np.broadcast_to(signs, array.shape).astype(array.dtype)
-    return jnp.asarray(signed) if isinstance(array, Array) else signed
+    signed = np.asarray(array) * np.broadcast_to(signs, array.shape).astype(array.dtype)
+    kept: Any = jnp.asarray(signed) if isinstance(array, Array) else signed
+    return kept
 
 
 def mirrored_points(points: Numbers) -> Numbers:

@@ -29,7 +29,7 @@ from fgs_jax.results.ablate import (
 )
 from fgs_jax.results.report import flattened
 from fgs_jax.results.result import Result
-from fgs_jax.stages.refine import pose_hand
+from fgs_jax.stages.hand_in_picture import pose_hand
 from tests.small_scene import SMALL, as_scene, rendered
 
 WEIGHTS = SMALL.contact.weights

@@ -38,7 +38,7 @@ from fgs_jax.results.report import (
     write_report,
 )
 from fgs_jax.results.result import Candidate, ObjectPoses, Result, mirrored_result
-from fgs_jax.stages.refine import _axis_angle
+from fgs_jax.stages.hand_in_picture import axis_angle_params
 from fgs_jax.types import Grasp
 
 SIZE = (480, 360)
@@ -57,7 +57,7 @@ def result():
     )
     T = truth.T_camera_object.astype(np.float32)
     pose = jnp.asarray(T[:3, :3]), jnp.asarray(T[:3, 3]), jnp.ones(())
-    after = jax.tree.map(np.asarray, Grasp(_axis_angle(truth.hand_params), *pose))
+    after = jax.tree.map(np.asarray, Grasp(axis_angle_params(truth.hand_params), *pose))
     shift = np.array([-0.02, 0, 0], np.float32)
     before = replace(after, hand=replace(after.hand, translation=after.hand.translation + shift))
     aside = replace(after, translation=after.translation - 1.5 * shift)

@@ -304,11 +304,11 @@ def test_a_full_disk_ends_a_run_in_a_line(fgs, full_disk, capfd):
 def test_a_run_tells_its_stages_and_its_measures(unbroken, result):
     written, printed = unbroken
     lines = printed.splitlines()
-    stages = ("hand", "object pose", "contact", "metrics", "report")
+    stages = ("hand", "scale", "object pose", "contact", "metrics", "report")
     for line, stage in zip(lines, stages, strict=False):
         assert line.startswith(f"scene: {stage}") and line.endswith(" s")
     table = comparison(result).splitlines()
-    assert lines[5:] == [*table, f"wrote {written / 'report.html'}"]
+    assert lines[6:] == [*table, f"wrote {written / 'report.html'}"]
     mpd = [f"{part['mpd_mm']:.3f}" for part in result.metrics]
     assert table[0].split() == ["before", "after"] and table[1].split()[:3] == ["mpd_mm", *mpd]
 
