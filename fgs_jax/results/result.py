@@ -18,6 +18,9 @@ from fgs_jax.mirror import (
 from fgs_jax.picture.scene import Scene
 from fgs_jax.types import Camera, Grasp
 
+WHEN = ("before", "after")
+"""The two grasps of a result, by number."""
+
 
 class ObjectPoses(NamedTuple):
     """What `approximate` found, best first: `k` distinct poses T_camera_object of one object."""

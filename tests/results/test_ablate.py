@@ -27,8 +27,8 @@ from fgs_jax.results.ablate import (
     summary,
     write_ablation,
 )
-from fgs_jax.results.report import flattened
 from fgs_jax.results.result import Result
+from fgs_jax.results.values import flattened
 from fgs_jax.stages.hand_in_picture import pose_hand
 from tests.small_scene import SMALL, as_scene, rendered
 

@@ -22,22 +22,15 @@ from fgs_jax.hands.mano import hand
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.scene import Scene, mirrored
+from fgs_jax.results import drawing
 from fgs_jax.results import report as module
+from fgs_jax.results.chart import plot
+from fgs_jax.results.contact_maps import BARE, CONTACT_RAMP, DEPTH_RAMP, contact_colours, depth_colours, finer
+from fgs_jax.results.drawing import HAND, OBJECT
 from fgs_jax.results.metrics import Surface, signed_distances
-from fgs_jax.results.report import (
-    BARE,
-    CONTACT_RAMP,
-    DEPTH_RAMP,
-    HAND,
-    OBJECT,
-    contact_colours,
-    depth_colours,
-    energy_curves,
-    finer,
-    flattened,
-    write_report,
-)
+from fgs_jax.results.report import energy_curves, write_report
 from fgs_jax.results.result import Candidate, ObjectPoses, Result, mirrored_result
+from fgs_jax.results.values import flattened
 from fgs_jax.stages.hand_in_picture import axis_angle_params
 from fgs_jax.types import Grasp
 
@@ -155,7 +148,7 @@ def test_a_size_that_is_unknown_and_a_winner_without_rivals(result):
         candidates=result.candidates[:1],
         after=replace(result.after, scale=np.float32(2)),
     )
-    assert "There was no other." in module._candidates(alone, alone.scene.object)
+    assert "There was no other." in module._candidates(alone)
     assert "size is unknown: k_scale is what its scale starts from" in module._scale(alone)
     assert "<td>object, after</td><td>2.0000</td>" in module._scale(alone)
 
@@ -210,7 +203,7 @@ def test_the_overlay_shows_each_thing_where_its_mask_is(result, document):
 
 def test_without_a_picture_the_masks_are_drawn(result):
     scene = replace(result.scene, image=None)
-    picture = module._picture(scene)
+    picture = drawing.photo_of(scene)
     for mask, colour in ((scene.object_mask, OBJECT), (scene.hand_mask, HAND)):
         np.testing.assert_array_equal(np.unique(picture[mask], axis=0), [np.rint(255 * np.array(colour))])
     np.testing.assert_array_equal(np.unique(picture[~(scene.object_mask | scene.hand_mask)], axis=0), [[128] * 3])
@@ -218,7 +211,7 @@ def test_without_a_picture_the_masks_are_drawn(result):
 
 
 def test_a_part_of_the_picture_is_seen_by_its_own_camera(result):
-    frame = module._frame(result, (40.0, 20.0, 280.0, 140.0), 120)
+    frame = drawing.frame_of(result, (40.0, 20.0, 280.0, 140.0), 120)
     assert frame.background.shape == (60, 120, 3)
     points = jnp.asarray(result.hand_vertices[1], jnp.float32)
     np.testing.assert_allclose(
@@ -227,7 +220,7 @@ def test_a_part_of_the_picture_is_seen_by_its_own_camera(result):
 
 
 def test_the_part_that_candidates_are_drawn_in_holds_the_pair(result):
-    left, top, right, bottom = module._pair_box(result, result.scene.object)
+    left, top, right, bottom = drawing.pair_box(result, result.scene.object)
     rows, columns = np.nonzero(result.scene.object_mask | result.scene.hand_mask)
     assert 0 <= left < columns.min() and columns.max() < right <= SIZE[0]
     assert 0 <= top < rows.min() and rows.max() < bottom <= SIZE[1]
@@ -246,7 +239,7 @@ def test_each_side_shows_its_own_face():
             vertices.append(square + [0.3, 0.2, 2.0])
             colours.append(np.tile(np.eye(3)[axis] if sign > 0 else 1 - np.eye(3)[axis], (4, 1)))
     mesh = np.concatenate(vertices), np.concatenate(faces), np.concatenate(colours)
-    seen = module._from_sides([mesh], module.SIDES | module.ENDS, 40)
+    seen = drawing.from_sides([mesh], drawing.SIDES | drawing.ENDS, 40)
     shown = [picture[20, 20] > 30 for picture in seen]
     x, y, z = np.eye(3, dtype=bool)
     np.testing.assert_array_equal(shown, [~z, x, z, ~x, ~y, y])
@@ -341,7 +334,7 @@ def test_curves_hold_weighted_terms_and_all_phases(result):
 )
 def test_curves_of_any_values_are_drawn(values, drawn):
     """matplotlib's first colour is a blue, all else is grey."""
-    picture = module._plot({"a": (np.arange(len(values)), np.array(values))}, "step", "energy", [1]).astype(int)
+    picture = plot({"a": (np.arange(len(values)), np.array(values))}, "step", "energy", [1]).astype(int)
     assert picture.shape == (330, 520, 3)
     assert (picture[..., 2] > picture[..., 0] + 100).any() == drawn
 

@@ -31,6 +31,7 @@ from fgs_jax.picture.scene_files import save_scene
 from fgs_jax.results import fingerprints
 from fgs_jax.results import write as results
 from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS
+from fgs_jax.results.values import PACKAGES
 from fgs_jax.results.write import RUN, check_folder, summary, write_result
 from fgs_jax.run_lock import RunLock
 from fgs_jax.types import HandParams
@@ -136,7 +137,7 @@ def test_the_json_holds_what_was_found(written, result):
     np.testing.assert_array_equal(T[:3, 3], result.after.translation)
     np.testing.assert_array_equal(values["after"]["hand"]["pose"], result.after.hand.pose)
     np.testing.assert_array_equal(values["before"]["hand"]["translation"], result.before.hand.translation)
-    assert values["versions"].keys() == {"python", *results.PACKAGES}
+    assert values["versions"].keys() == {"python", *PACKAGES}
     assert values["versions"]["jax"] == jax.__version__ and values["versions"]["numpy"] == np.__version__
     assert values[RUN].keys() == {"date", "host", "machine", "seconds"}
     assert values[RUN]["seconds"].keys() == result.seconds.keys()

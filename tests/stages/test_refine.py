@@ -1,5 +1,6 @@
 """The main job on a small rendered scene: a good grasp from each form of hand, mirrored, of unknown size, from afar."""
 
+import inspect
 import re
 import shutil
 import sys
@@ -236,7 +237,7 @@ def test_stages_that_do_not_follow_each_other_are_one_line(scene):
         ("object pose", "contact: state: expected a Posed, got a Sized"),
         ("metrics", "refine: stages: expected a Result of the last one, got a Touching: end with finish"),
     ):
-        stages = {each: stage for each, stage in STAGES.items() if each != name}
+        stages = {each: inspect.unwrap(stage) for each, stage in STAGES.items() if each != name}
         with pytest.raises(ArgumentError, match=message):
             refine(scene, SMALL, stages=stages)
     for name, after in (("hand", "scale"), ("mine", "opa")):
@@ -393,7 +394,7 @@ def test_a_mesh_of_unknown_size_finds_its_size(truth):
         assert float(candidate.grasp.scale) == pytest.approx(
             candidate.factor * found.poses.scale[candidate.pose], rel=1e-5
         )
-    arrays_written = results._arrays(found)
+    arrays_written = results.result_arrays(found)
     np.testing.assert_array_equal(arrays_written["poses_scale"], found.poses.scale)
     mirror = mirrored_result(found, SIZE[0])
     flipped = replace(mirror, scene=replace(found.scene, object=mirrored(found.scene).object))
