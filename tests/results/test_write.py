@@ -20,8 +20,8 @@ import pytest
 import trimesh
 import yaml
 
-from fgs_jax import cli
-from fgs_jax.cli import comparison, fingerprint, main
+from fgs_jax import command_refine
+from fgs_jax.cli import main
 from fgs_jax.config import config_values
 from fgs_jax.errors import HandFileError, ResultError
 from fgs_jax.hands.files import locate_hand_file
@@ -30,9 +30,10 @@ from fgs_jax.picture.scene import mirrored
 from fgs_jax.picture.scene_files import save_scene
 from fgs_jax.results import fingerprints
 from fgs_jax.results import write as results
+from fgs_jax.results.fingerprints import fingerprint
 from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS
 from fgs_jax.results.values import PACKAGES
-from fgs_jax.results.write import RUN, check_folder, summary, write_result
+from fgs_jax.results.write import RUN, check_folder, comparison, summary, write_result
 from fgs_jax.run_lock import RunLock
 from fgs_jax.types import HandParams
 from tests.small_scene import SMALL, as_scene, refined, rendered
@@ -44,8 +45,9 @@ FILES = sorted(
 CACHE = str(getattr(jax.config, "jax_compilation_cache_dir"))  # noqa: B009
 KILLED = """
 import functools, sys
-from fgs_jax import cli
-cli.Journal = functools.partial(cli.Journal, every=0.0)  # every part at once, for a kill within each stage
+from fgs_jax import cli, command_refine
+every_part = functools.partial(command_refine.Journal, every=0.0)  # at once, for a kill within each stage
+command_refine.Journal = every_part
 sys.exit(cli.main())
 """
 
@@ -493,7 +495,7 @@ def test_what_was_found_is_kept_where_a_run_is_stopped(fgs, out, capsys, monkeyp
         entry(journals)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "refine_many", stopped)
+    monkeypatch.setattr(command_refine, "refine_many", stopped)
     assert fgs("scene", "--out", out) == 130
     assert capsys.readouterr() == ("", "fgs: stopped; go on with --resume\n")
     records = out.with_name(".out.journal")
@@ -508,7 +510,7 @@ def test_what_was_found_is_kept_where_the_result_has_no_room(fgs, out, capsys, m
         return [result]
 
     resource = pytest.importorskip("resource", reason="this system has no limits of files' sizes")
-    monkeypatch.setattr(cli, "refine_many", found)
+    monkeypatch.setattr(command_refine, "refine_many", found)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:
