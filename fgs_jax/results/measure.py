@@ -8,7 +8,7 @@ from fgs_jax.results.result import Result
 from fgs_jax.types import HandModel
 
 
-def measure(result: Result, model: HandModel, when: int) -> dict[str, float | None]:
+def measure_result(result: Result, model: HandModel, when: int) -> dict[str, float | None]:
     """Geometry and picture measures of a right-handed result: 0 before, 1 after."""
     scene = result.scene
     hand_surface = metrics.Surface(result.hand_vertices[when], result.hand_faces)

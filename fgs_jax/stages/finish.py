@@ -8,7 +8,7 @@ from jaxtyping import Array, Key
 
 from fgs_jax.checks import check_value
 from fgs_jax.config import RefineConfig
-from fgs_jax.results.measure import measure
+from fgs_jax.results.measure import measure_result
 from fgs_jax.results.result import Result, mirrored_result
 from fgs_jax.stages.contact_stage import closed_faces, starts_of
 from fgs_jax.stages.hand_in_picture import hand_program, right_handed
@@ -16,7 +16,7 @@ from fgs_jax.stages.states import Touching
 from fgs_jax.types import Grasp
 
 
-def finish(state: Touching, config: RefineConfig, key: Key[Array, ""]) -> Result:
+def finish_grasp(state: Touching, config: RefineConfig, key: Key[Array, ""]) -> Result:
     """Sizes are of the given mesh again, and a left hand is a left hand; nothing in it is random."""
     check_value("finish: state", state, Touching)
     scene = replace(right_handed(state.given), camera=state.scene.camera)
@@ -41,7 +41,7 @@ def finish(state: Touching, config: RefineConfig, key: Key[Array, ""]) -> Result
         terms=state.terms,
         notes=state.notes,
     )
-    result = replace(result, metrics=(measure(result, state.model, 0), measure(result, state.model, 1)))
+    result = replace(result, metrics=(measure_result(result, state.model, 0), measure_result(result, state.model, 1)))
     if state.given.side == "left":
         result = mirrored_result(result, scene.object_mask.shape[1])
     return replace(result, scene=state.given)

@@ -34,7 +34,7 @@ hand_program = jit_once(hand)
 """The hand layer as a program of its own, for a hand of a scene."""
 
 
-def hand_in_picture(scene: Scene, config: RefineConfig, key: Key[Array, ""]) -> HandSeen:
+def see_hand(scene: Scene, config: RefineConfig, key: Key[Array, ""]) -> HandSeen:
     """A scene with a hand (parameters, keypoints or a posed mesh) to a posed right hand; nothing in it is random.
 
     Raises SceneError for a scene that `check_scene` refuses or that tells no hand, HandFileError and HandFitError.
@@ -176,7 +176,8 @@ def keypoints_of_grown(scene: Scene, growth: float) -> Float[ndarray, "21 2"] | 
 
 
 def with_hand(scene: Scene, model: HandModel, params: HandParams) -> Scene:
-    """The scene with its hand posed, closed at the wrist."""
+    """The scene with its hand posed by parameters of `model`, closed at the wrist."""
+    params = axis_angle_params(params)
     vertices = np.asarray(hand_program(model, params).vertices, float)
     return replace(scene, hand_vertices=vertices, hand_faces=closed_faces(model), hand_params=params)
 

@@ -19,19 +19,19 @@ from fgs_jax.results.result import Result
 from fgs_jax.stages.ahead import WorkAhead, work_threads
 from fgs_jax.stages.contact import ContactProblem
 from fgs_jax.stages.contact_stage import ContactTask, contact_problem, optimise_contact
-from fgs_jax.stages.finish import finish
-from fgs_jax.stages.hand_in_picture import hand_in_picture
+from fgs_jax.stages.finish import finish_grasp
+from fgs_jax.stages.hand_in_picture import see_hand
 from fgs_jax.stages.opa import approximate
-from fgs_jax.stages.scale import object_size
+from fgs_jax.stages.scale import size_object
 from fgs_jax.stages.states import Posed, Sized, Stage, Touching, stage_keys
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and its seconds when it has ended."""
 
 
-def object_pose(state: Sized, config: RefineConfig, key: Key[Array, ""], *, journal: Journal | None = None) -> Posed:
+def pose_object(state: Sized, config: RefineConfig, key: Key[Array, ""], *, journal: Journal | None = None) -> Posed:
     """Where the object may be: OPA's best distinct poses. Raises as `approximate`."""
-    check_value("object_pose: state", state, Sized)
+    check_value("pose_object: state", state, Sized)
     opa_key = stage_keys(key).object_pose
     poses = approximate(
         state.scene, opa_key, config.restarts, count=config.candidates, config=config.opa, journal=journal
@@ -41,19 +41,19 @@ def object_pose(state: Sized, config: RefineConfig, key: Key[Array, ""], *, jour
     return Posed(**{**vars(state), "notes": notes}, poses=poses)
 
 
-def contact(state: Posed, config: RefineConfig, key: Key[Array, ""]) -> Touching:
+def grasp_object(state: Posed, config: RefineConfig, key: Key[Array, ""]) -> Touching:
     """The hand on the object: both steps of contact from each pose of the object.
 
     Raises SceneError where no hand comes near enough to touch, or no candidate ends with a finite energy.
     """
-    check_value("contact: state", state, Posed)
-    [outcome] = contact_together([state], config, key)
+    check_value("grasp_object: state", state, Posed)
+    [outcome] = grasp_objects([state], config, key)
     if isinstance(outcome, FgsError):
         raise outcome
     return outcome
 
 
-def contact_together(
+def grasp_objects(
     states: Sequence[Posed],
     config: RefineConfig,
     key: Key[Array, ""],
@@ -61,7 +61,7 @@ def contact_together(
     problems: Sequence[ContactProblem] | None = None,
     journals: Sequence[Journal | None] | None = None,
 ) -> list[Touching | FgsError]:
-    """`contact` for several scenes; those whose arrays have equal shapes run as one program.
+    """`grasp_object` for several scenes; those whose arrays have equal shapes run as one program.
 
     `problems`: what `contact_problem` has made of the scenes, where it has. An error stands in place of its state.
     """
@@ -84,11 +84,11 @@ def contact_together(
 
 
 STAGES: Mapping[str, Stage] = {
-    "hand": hand_in_picture,
-    "scale": object_size,
-    "object pose": object_pose,
-    "contact": contact,
-    "metrics": finish,
+    "hand": see_hand,
+    "scale": size_object,
+    "object pose": pose_object,
+    "contact": grasp_object,
+    "metrics": finish_grasp,
 }
 """Of `refine`, in their order. Between them flow `Scene`, `HandSeen`, `Sized`, `Posed`, `Touching` and `Result`."""
 
@@ -152,7 +152,7 @@ def refine_many(
     check_config(config)
     key = jax.random.key(config.seed) if key is None else key
     journals = [None] * len(scenes) if journals is None else journals
-    compiles = len(scenes) == 1 and object_pose in stages.values() and not (journals[0] and journals[0].recovered)
+    compiles = len(scenes) == 1 and pose_object in stages.values() and not (journals[0] and journals[0].recovered)
     with work_threads() as threads:
         runs = [
             _Run(scene, WorkAhead(threads, config, key, compiles=compiles), journal, partial(progress, k))
@@ -162,7 +162,7 @@ def refine_many(
             run.begin()
         for name, stage in stages.items():
             going = [run for run in runs if not isinstance(run.outcome, FgsError)]
-            if stage is contact:
+            if stage is grasp_object:
                 _run_contact(name, going, config, key)
             else:
                 for run in going:
@@ -191,10 +191,10 @@ class _Run:
     def run(self, name: str, stage: Stage, config: RefineConfig, key: Key[Array, ""]) -> None:
         clock = time.perf_counter()
         try:
-            if stage is object_pose and isinstance(self.outcome, Sized):
+            if stage is pose_object and isinstance(self.outcome, Sized):
                 self.ahead.begin_contact(self.outcome)
                 self.ahead.wait_for_object_pose()
-                self.outcome = object_pose(self.outcome, config, key, journal=self.journal)
+                self.outcome = pose_object(self.outcome, config, key, journal=self.journal)
             else:
                 self.outcome = stage(self.outcome, config, key)
         except FgsError as error:
@@ -214,7 +214,7 @@ class _Run:
         if isinstance(self.outcome, Result):
             return replace(self.outcome, seconds=self.seconds)
         came = f"a {type(self.outcome).__name__}"
-        raise ArgumentError(f"refine: stages: expected a Result of the last one, got {came}: end with finish")
+        raise ArgumentError(f"refine: stages: expected a Result of the last one, got {came}: end with finish_grasp")
 
 
 def _run_contact(name: str, runs: Sequence[_Run], config: RefineConfig, key: Key[Array, ""]) -> None:
@@ -223,11 +223,11 @@ def _run_contact(name: str, runs: Sequence[_Run], config: RefineConfig, key: Key
     problems: dict[_Run, ContactProblem] = {}
     for run in runs:
         try:
-            check_value("contact: state", run.outcome, Posed)
+            check_value("grasp_object: state", run.outcome, Posed)
             problems[run] = run.ahead.wait_for_contact(run.outcome)
         except FgsError as error:
             run.outcome = error
-    outcomes = contact_together(
+    outcomes = grasp_objects(
         [run.outcome for run in problems],
         config,
         key,

@@ -33,9 +33,9 @@ class ScaleAlignment(NamedTuple):
     k_scale: Float[Array, ""]
 
 
-def object_size(state: HandSeen, config: RefineConfig, key: Key[Array, ""]) -> Sized:
+def size_object(state: HandSeen, config: RefineConfig, key: Key[Array, ""]) -> Sized:
     """The size of the object that its pose is sought with: k_scale times the mesh's own where that is unknown."""
-    check_value("object_size: state", state, HandSeen)
+    check_value("size_object: state", state, HandSeen)
     scene, alignment = state.scene, align_scale(state.scene)
     factor = alignment["k_scale"] if scene.object.size == "unknown" else 1.0
     scene = replace(scene, object=replace(scene.object, vertices=factor * scene.object.vertices))

@@ -42,7 +42,7 @@ def stage_keys(key: Key[Array, ""]) -> StageKeys:
 
 @dataclass(frozen=True, eq=False)
 class HandSeen:
-    """After `hand_in_picture`: the hand stands in the picture, and the camera is one that can see depth."""
+    """After `see_hand`: the hand stands in the picture, and the camera is one that can see depth."""
 
     given: Scene
     """As the user has it: its own side, camera and keypoints."""
@@ -63,7 +63,7 @@ class HandSeen:
 
 @dataclass(frozen=True, eq=False)
 class Sized(HandSeen):
-    """After `object_size`: the mesh of `scene.object` has the size, in metres, that the next stages start from."""
+    """After `size_object`: the mesh of `scene.object` has the size, in metres, that the next stages start from."""
 
     alignment: dict[str, float]
     """k2D, k3D and k_scale of Eq. 4-6."""
@@ -73,7 +73,7 @@ class Sized(HandSeen):
 
 @dataclass(frozen=True, eq=False)
 class Posed(Sized):
-    """After `object_pose`: where the object may be."""
+    """After `pose_object`: where the object may be."""
 
     poses: ObjectPoses
     """Of the mesh of `scene.object`, the best first."""
@@ -81,7 +81,7 @@ class Posed(Sized):
 
 @dataclass(frozen=True, eq=False)
 class Touching(Posed):
-    """After `contact`: grasps of the mesh of `scene.object`."""
+    """After `grasp_object`: grasps of the mesh of `scene.object`."""
 
     candidates: list[Candidate]
     """The best first."""

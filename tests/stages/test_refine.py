@@ -30,9 +30,9 @@ from fgs_jax.results import write as results
 from fgs_jax.results.result import Result, mirrored_result, object_at
 from fgs_jax.stages import ahead
 from fgs_jax.stages.contact_stage import closed_faces, contact_problem, vertices_seen
-from fgs_jax.stages.hand_in_picture import grow_hand, hand_in_picture, keypoints_of_grown, pose_hand, reframe
+from fgs_jax.stages.hand_in_picture import grow_hand, keypoints_of_grown, pose_hand, reframe, see_hand
 from fgs_jax.stages.refine import STAGES, refine, refine_many, stages_with
-from fgs_jax.stages.scale import object_size
+from fgs_jax.stages.scale import size_object
 from fgs_jax.stages.states import HandSeen, Posed, Sized, Touching
 from fgs_jax.types import Camera, Grasp
 from tests.small_scene import SIZE, SMALL, as_scene, refined, rendered
@@ -233,16 +233,16 @@ def test_a_scene_that_a_stage_changes_is_the_one_that_contact_sees(scene):
 
 def test_stages_that_do_not_follow_each_other_are_one_line(scene):
     for name, message in (
-        ("hand", "object_size: state: expected a HandSeen, got a Scene"),
-        ("object pose", "contact: state: expected a Posed, got a Sized"),
-        ("metrics", "refine: stages: expected a Result of the last one, got a Touching: end with finish"),
+        ("hand", "size_object: state: expected a HandSeen, got a Scene"),
+        ("object pose", "grasp_object: state: expected a Posed, got a Sized"),
+        ("metrics", "refine: stages: expected a Result of the last one, got a Touching: end with finish_grasp"),
     ):
         stages = {each: inspect.unwrap(stage) for each, stage in STAGES.items() if each != name}
         with pytest.raises(ArgumentError, match=message):
             refine(scene, SMALL, stages=stages)
     for name, after in (("hand", "scale"), ("mine", "opa")):
         with pytest.raises(ArgumentError, match="expected a new name, after one of hand, scale, object pose"):
-            stages_with(name, hand_in_picture, after=after)
+            stages_with(name, see_hand, after=after)
 
 
 def test_a_run_that_looks_for_nans_finds_none_and_the_same_bits(result, scene):
@@ -428,7 +428,7 @@ def test_hand_parameters_are_taken_as_they_are(scene, truth, result):
 def test_a_hand_that_is_given_does_not_grow(scene, truth):
     """Though its mask is larger, and its keypoints are there too."""
     small = replace(truth.hand_params, scale=jnp.asarray(0.93))
-    state = hand_in_picture(replace(scene, hand_params=small), SMALL, jax.random.key(0))
+    state = see_hand(replace(scene, hand_params=small), SMALL, jax.random.key(0))
     assert state.notes == ()
     np.testing.assert_array_equal(state.params.scale, small.scale)
     assert grow_hand(scene, state.model, state.params, 0.1)[1] > 1.03
@@ -463,12 +463,12 @@ def test_what_was_not_found_may_be_nan_and_a_doubt_names_the_side_that_was_said(
         "world_landmarks": np.where(found[:, None], landmarks, np.nan),
         "keypoint_confidence": 1.0 * found,
     }
-    state = hand_in_picture(replace(scene, side="left", **gaps), SMALL, jax.random.key(0))
+    state = see_hand(replace(scene, side="left", **gaps), SMALL, jax.random.key(0))
     assert [note.partition(" (")[0] for note in state.notes if "speak" in note] == [
         "the keypoints speak against a left hand"
     ]
     assert all(np.isfinite(part).all() for part in arrays(state.params))
-    sized = object_size(state, SMALL, jax.random.key(0))
+    sized = size_object(state, SMALL, jax.random.key(0))
     problem = contact_problem(sized.scene, sized.model, SMALL, jax.random.key(0))
     assert np.isfinite(problem.keypoints).all()
 
