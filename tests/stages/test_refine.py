@@ -184,10 +184,12 @@ def test_progress_is_told_stage_by_stage_and_the_same_key_gives_the_same_bits(re
 
 
 def test_each_stage_is_usable_alone(result, scene):
-    state, key = scene, jax.random.key(SMALL.seed)
+    state: Any = scene
+    key = jax.random.key(SMALL.seed)
     for stage, kind in zip(STAGES.values(), (HandSeen, Sized, Posed, Touching, Result), strict=True):
         state = stage(state, SMALL, key)
         assert type(state) is kind
+    assert isinstance(state, Result)
     for name in ("before", "after", "hand_vertices", "hand_keypoints", "poses", "candidates", "history", "terms"):
         for ours, expected in zip(arrays(getattr(state, name)), arrays(getattr(result, name)), strict=True):
             np.testing.assert_array_equal(ours, expected)
