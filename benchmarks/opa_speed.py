@@ -25,11 +25,11 @@ from fgs_jax.picture.scene_files import load_scene
 from fgs_jax.results.result import ObjectPoses
 from fgs_jax.solve.minimise import Solution
 from fgs_jax.solve.restarts import random_rotations
+from fgs_jax.stages.hand_in_picture import pose_hand, with_hand
 from fgs_jax.stages.opa import approximate
 from fgs_jax.stages.opa_phases import run_phase
 from fgs_jax.stages.opa_problem import PoseProblem, PoseState, pose_problem, start_translation
 from fgs_jax.stages.opa_terms import opa_terms
-from fgs_jax.stages.refine import pose_hand, with_hand
 from fgs_jax.testing import ASYMMETRIC, as_scene, make_scene
 from tools.photos import SCENES
 

@@ -50,9 +50,10 @@ from fgs_jax.stages.contact_problem import (
     object_distance,
     posed_hand,
 )
+from fgs_jax.stages.hand_in_picture import pose_hand, with_hand
 from fgs_jax.stages.opa_problem import PoseProblem, PoseState, pose_problem, start_translation
 from fgs_jax.stages.opa_terms import opa_context, opa_energy, opa_terms
-from fgs_jax.stages.refine import align_scale, pose_hand, with_hand
+from fgs_jax.stages.scale import align_scale
 from fgs_jax.testing.grasps import open_hand, random_grasp
 from fgs_jax.testing.poses import add_s, diameter
 from fgs_jax.testing.scenes import RenderedScene, as_scene, make_scene

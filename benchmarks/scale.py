@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from fgs_jax.objects.solid import convex_hull
 from fgs_jax.picture.camera import project
-from fgs_jax.picture.scene import mask_box
+from fgs_jax.picture.masks import mask_box
 from fgs_jax.stages.scale import box_ratio, hull_volume, volume_ratio
 from fgs_jax.testing import SHAPES, RenderedScene, make_scene, transformed
 from fgs_jax.types import Camera

@@ -148,7 +148,7 @@ def scene_check(scene: Positional[SceneFolder]) -> None:
         scene: Folder of a scene.
     """
     from bridges.show import words_of
-    from fgs_jax.picture.scene import scene_notes
+    from fgs_jax.picture.scene_checks import scene_notes
     from fgs_jax.picture.scene_files import load_scene
 
     loaded = load_scene(scene)

@@ -25,7 +25,8 @@ from fgs_jax.hands.files import load_hand_model, mirror_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.mesh import ObjectMesh, load_object
 from fgs_jax.picture.keypoints import counted
-from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene
+from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.types import HandParams
 
 SIDES = ("right", "left")

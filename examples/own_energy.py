@@ -5,8 +5,6 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from fgs_jax.testing.shapes import can
-from fgs_jax.testing.starts import hands_about
 from jaxtyping import Array, Float
 
 from fgs_jax.config import FAST_CONTACT
@@ -19,6 +17,8 @@ from fgs_jax.objects.mesh import load_object
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.grasps import Grasps, refine_grasps
+from fgs_jax.testing.shapes import can
+from fgs_jax.testing.starts import hands_about
 from fgs_jax.types import Grasp
 
 INDEX_TIP = 8  # in OpenPose's order

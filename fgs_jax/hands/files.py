@@ -19,6 +19,7 @@ from fgs_jax.files import read_input, read_npz
 from fgs_jax.hands import anatomy as hand_anatomy
 from fgs_jax.hands.checks import SHAPES, check_length, check_tips, checked, wound_outward
 from fgs_jax.hands.safe_pickle import first_line, read_pickled_arrays, run_pickled_arrays
+from fgs_jax.mirror import MATRIX_SIGNS, POINT_SIGNS, TURN_SIGNS
 from fgs_jax.notes import warn
 from fgs_jax.types import HandModel, on_device
 
@@ -221,10 +222,9 @@ def hand_model(arrays: Mapping[str, np.ndarray], name: str) -> HandModel:
 
 def mirror_hand_model(model: HandModel) -> HandModel:
     """The hand of the other side: the mirror image in x. Twice is the same model, to the bit."""
-    mirror = np.array([-1, 1, 1])
-    turn = np.array([1, -1, -1])  # of a rotation vector, and of the cross product of two mirrored vectors
+    mirror, turn = POINT_SIGNS, TURN_SIGNS
     blend = np.ones(len(model.blend_directions), int)
-    blend[-135:] = np.tile(np.outer(mirror, mirror).ravel(), 15)  # R - I becomes M (R - I) M
+    blend[-135:] = np.tile(MATRIX_SIGNS.ravel(), 15)  # R - I becomes M (R - I) M
     limits = model.joint_limits
     return replace(
         model,

@@ -19,13 +19,11 @@ from fgs_jax.errors import HandFileError, SceneError
 from fgs_jax.hands import anatomy as hand_anatomy
 from fgs_jax.hands.files import hand_is_here, hand_of_side, located_hand
 from fgs_jax.hands.mano import pose_from_pca
+from fgs_jax.mirror import TURN_SIGNS
 
 POSES, ZEROS = ("angles", "components"), ("flat", "mean")
 MOST_BEYOND = np.deg2rad(30)
 """How far beyond its limit a joint may be in a pose that does not say that it holds angles."""
-
-_TURN = np.array([1.0, -1.0, -1.0])
-"""Of a rotation vector where space is mirrored in x."""
 
 
 def read_pose(
@@ -68,7 +66,7 @@ def read_pose(
     if holds:
         return pose, ""
     if not compared:
-        _check_limits(pose if side == "right" else pose * _TURN, source)
+        _check_limits(pose if side == "right" else pose * TURN_SIGNS, source)
     about = "the mean pose" if zero == "mean" else "the flat hand"
     return pose, f"45 numbers were read as angles about {about}; say pose: angles, or components"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fgs_jax.picture.render import depth_map as depth_map
     from fgs_jax.picture.scene import Scene as Scene
     from fgs_jax.picture.scene import camera_from_matrix as camera_from_matrix
-    from fgs_jax.picture.scene import check_scene as check_scene
+    from fgs_jax.picture.scene_checks import check_scene as check_scene
     from fgs_jax.picture.scene_files import load_scene as load_scene
     from fgs_jax.picture.scene_files import save_scene as save_scene
 else:

@@ -43,8 +43,9 @@ from fgs_jax.hands.pose_words import read_scene_pose
 from fgs_jax.hands.safe_pickle import first_line
 from fgs_jax.objects.mesh import ObjectMesh, load_object
 from fgs_jax.picture.images import NotAMaskError, read_mask, read_picture
-from fgs_jax.picture.scene import HAND_PARAMETERS, Scene, arrays_of, camera_from_matrix, check_scene
+from fgs_jax.picture.scene import HAND_PARAMETERS, Scene, arrays_of, camera_from_matrix
 from fgs_jax.picture.scene_arrays import ARRAY_SHAPES, check_arrays
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.strict import read_json
 from fgs_jax.types import Camera, HandParams
 

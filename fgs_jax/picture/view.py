@@ -15,9 +15,9 @@ from numpy import ndarray
 from fgs_jax.objects.mesh import ObjectMesh, is_balanced
 from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.camera import silhouette
-from fgs_jax.picture.masks import iou
+from fgs_jax.picture.masks import iou, mask_at, mask_box
 from fgs_jax.picture.render import depth_map
-from fgs_jax.picture.scene import Scene, mask_at, mask_box
+from fgs_jax.picture.scene import Scene
 from fgs_jax.solve.ahead import shape_struct
 from fgs_jax.types import Camera, on_device, pytree
 

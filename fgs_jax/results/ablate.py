@@ -9,39 +9,25 @@ without energies there is no contact optimisation: that is the full run where it
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fgs_jax.config import FAST, RefineConfig, config_values
 from fgs_jax.errors import FgsError
-from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.scene import Scene
-from fgs_jax.results.report import (
-    _STYLE,
-    CANDIDATE,
-    DRAWN_FACES,
-    SIDES,
-    _figure,
-    _frame,
-    _from_sides,
-    _number,
-    _overlay,
-    _pair,
-    _pair_box,
-    _paragraph,
-    _row,
-    _table,
-    flattened,
-)
+from fgs_jax.results.drawing import SIDES, drawn_mesh, frame_of, from_sides, overlay, pair_box, pair_of
+from fgs_jax.results.page import figure, number, page, paragraph, side_by_side, table
 from fgs_jax.results.result import Result
-from fgs_jax.results.write import _finite, versions, write_folder
+from fgs_jax.results.values import finite, flattened, versions
+from fgs_jax.results.write import write_folder
 from fgs_jax.stages.refine import refine
 
 FORMAT, VERSION = "fgs-ablation", 1
 FILES = frozenset({"ablation.json", "ablation.html"})
 FACTOR = 2.0
 """On a mesh of known size, in the rows about scale."""
+PICTURE = 240
+"""Longest side of a drawing, pixels."""
 COLUMNS = {
     "mpd_mm": "MPD, mm",
     "siv_cm3": "SIV, cm3",
@@ -125,9 +111,9 @@ def rows(scene: Scene, config: RefineConfig) -> Iterator[Row]:
 
 
 def ablate(
-    scene: Scene, config: RefineConfig = FAST, told: Callable[[Outcome], None] = lambda _: None
+    scene: Scene, config: RefineConfig = FAST, progress: Callable[[Outcome], None] = lambda _: None
 ) -> list[Outcome]:
-    """Refines a scene for each of its `rows`; `told` hears of each. A row that fails does not stop the others.
+    """Refines a scene for each of its `rows`; `progress` gets each. A row that fails does not stop the others.
 
     Raises the first row's FgsError where all of them fail.
     """
@@ -141,7 +127,7 @@ def ablate(
             except FgsError as error:
                 runs[run] = error
         outcomes.append(Outcome(row, runs[run]))
-        told(outcomes[-1])
+        progress(outcomes[-1])
     first = outcomes[0].found
     if isinstance(first, FgsError) and all(isinstance(outcome.found, FgsError) for outcome in outcomes):
         raise first
@@ -157,9 +143,8 @@ def energy(outcome: Outcome, weights: Mapping[str, float]) -> float | None:
     if isinstance(found, FgsError) or not row.when:
         return None
     own = row.config.contact.term_weights
-    others = sum(
-        (weights[name] - own[name]) * float(found.terms[name][-1]) for name in own if weights[name] != own[name]
-    )
+    differences = {name: weights.get(name, 0.0) - own.get(name, 0.0) for name in found.terms}
+    others = sum(change * float(found.terms[name][-1]) for name, change in differences.items() if change)
     return found.candidates[0].energy + others
 
 
@@ -168,8 +153,8 @@ def cells(outcome: Outcome, weights: Mapping[str, float]) -> list[str]:
     row, found = outcome
     if isinstance(found, FgsError):
         return [f"{row.name}: failed, {found}", *["–"] * (len(HEAD) - 1)]
-    values = [_number(found.metrics[row.when][name]) for name in COLUMNS]
-    return [row.name, *values, _number(energy(outcome, weights)), f"× {object_size(row, found):.3f}"]
+    values = [number(found.metrics[row.when].get(name)) for name in COLUMNS]
+    return [row.name, *values, number(energy(outcome, weights)), f"× {object_size(row, found):.3f}"]
 
 
 def object_size(row: Row, result: Result) -> float:
@@ -224,7 +209,7 @@ def summary(outcomes: Sequence[Outcome], source: str = "") -> dict[str, Any]:
                     "notes": list(found.notes),
                 }
             )
-    return _finite(
+    return finite(
         {
             "format": FORMAT,
             "version": VERSION,
@@ -238,16 +223,11 @@ def summary(outcomes: Sequence[Outcome], source: str = "") -> dict[str, Any]:
 
 def _document(outcomes: Sequence[Outcome]) -> str:
     full = outcomes[0].row
-    name = escape(full.scene.object.name)
-    table = _table(HEAD, [cells(outcome, full.config.contact.term_weights) for outcome in outcomes])
-    notes = dict.fromkeys(note for _, found in outcomes if isinstance(found, Result) for note in found.notes)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{name}: ablations</title><style>{_STYLE}</style></head>\n<body><h1>{name}: ablations</h1>\n"
-        f"{table}{_paragraph(LEGEND)}{_row('middle', _figures(outcomes))}"
-        f"{''.join(_paragraph(note) for note in notes)}</body></html>\n"
-    )
+    rows = table(HEAD, [cells(outcome, full.config.contact.term_weights) for outcome in outcomes])
+    notes = dict.fromkeys(note for _, run in outcomes if isinstance(run, Result) for note in run.notes)
+    title = f"{full.scene.object.name}: ablations"
+    figures = side_by_side("middle", _figures(outcomes))
+    return page(title, title, rows + paragraph(LEGEND) + figures + "".join(paragraph(note) for note in notes))
 
 
 def _figures(outcomes: Sequence[Outcome]) -> list[str]:
@@ -256,10 +236,10 @@ def _figures(outcomes: Sequence[Outcome]) -> list[str]:
     for row, found in outcomes:
         if isinstance(found, FgsError):
             continue
-        mesh = simplify(found.scene.object, DRAWN_FACES)
-        pair = _pair(found, mesh, row.when)
-        box = box or _pair_box(found, mesh)
-        side = _from_sides(pair.drawn(), {"right": SIDES["right"]}, CANDIDATE)[0]
-        figures.append(_figure(_overlay(_frame(found, box, CANDIDATE), pair), f"{row.name}: {row.meaning}"))
-        figures.append(_figure(side, f"{row.name}, from the right"))
+        mesh = drawn_mesh(found.scene.object)
+        pair = pair_of(found, mesh, row.when)
+        box = box or pair_box(found, mesh)
+        side = from_sides(pair.coloured(), {"right": SIDES["right"]}, PICTURE)[0]
+        figures.append(figure(overlay(frame_of(found, box, PICTURE), pair), f"{row.name}: {row.meaning}"))
+        figures.append(figure(side, f"{row.name}, from the right"))
     return figures

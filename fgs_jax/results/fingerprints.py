@@ -13,7 +13,7 @@ from fgs_jax.errors import HandFileError
 from fgs_jax.files import read_input
 from fgs_jax.hands.files import locate_hand_file
 from fgs_jax.picture.scene import Scene, arrays_of
-from fgs_jax.results.write import versions
+from fgs_jax.results.values import versions
 
 
 def fingerprint(scene: Scene, config: RefineConfig) -> str:

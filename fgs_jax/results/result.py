@@ -1,6 +1,6 @@
 """What the stages find: poses of the object, candidates, and the refined scene."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +8,18 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from fgs_jax.config import RefineConfig
+from fgs_jax.mirror import (
+    mirrored_camera,
+    mirrored_faces,
+    mirrored_grasp,
+    mirrored_matrices,
+    mirrored_points,
+)
 from fgs_jax.picture.scene import Scene
 from fgs_jax.types import Camera, Grasp
+
+WHEN = ("before", "after")
+"""The two grasps of a result, by number."""
 
 
 class ObjectPoses(NamedTuple):
@@ -98,3 +108,28 @@ def object_at(grasp: Grasp, vertices: Float[ndarray, "v 3"]) -> Float[ndarray, "
     """Vertices of the object's mesh in the camera's frame, metres, in float64."""
     rotation, translation = np.asarray(grasp.rotation, float), np.asarray(grasp.translation, float)
     return float(grasp.scale) * vertices @ rotation.T + translation
+
+
+def mirrored_result(result: Result, width: int) -> Result:
+    """The result of a mirrored scene, whose picture is `width` pixels wide, in the frame of the scene itself.
+
+    Its `scene` stays as it is.
+    """
+    return replace(
+        result,
+        camera=mirrored_camera(result.camera, width),
+        before=mirrored_grasp(result.before),
+        after=mirrored_grasp(result.after),
+        hand_vertices=(mirrored_points(result.hand_vertices[0]), mirrored_points(result.hand_vertices[1])),
+        hand_keypoints=(mirrored_points(result.hand_keypoints[0]), mirrored_points(result.hand_keypoints[1])),
+        hand_faces=mirrored_faces(result.hand_faces),
+        poses=result.poses._replace(
+            rotation=mirrored_matrices(result.poses.rotation), translation=mirrored_points(result.poses.translation)
+        ),
+        candidates=[
+            candidate._replace(
+                grasp=mirrored_grasp(candidate.grasp), hand_vertices=mirrored_points(candidate.hand_vertices)
+            )
+            for candidate in result.candidates
+        ],
+    )

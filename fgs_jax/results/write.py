@@ -2,11 +2,9 @@
 
 import datetime
 import json
-import math
 import os
 import platform
 from collections.abc import Callable, Collection
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,11 @@ from fgs_jax.errors import ResultError
 from fgs_jax.files import output_folder, write_whole
 from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS
 from fgs_jax.results.report import write_picture, write_report
-from fgs_jax.results.result import Result
+from fgs_jax.results.result import WHEN, Result
+from fgs_jax.results.values import finite, versions
 from fgs_jax.types import Grasp
 
 FORMAT, VERSION = "fgs-result", 1
-PACKAGES = ("fgs-jax", "jax", "jaxlib", "optax", "numpy", "scipy", "libigl", "manifold3d", "trimesh")
 RUN = "run"
 """The key of what may differ between two runs of the same scene: times, date, host."""
 
@@ -124,7 +122,7 @@ def summary(result: Result, source: str = "") -> dict[str, Any]:
         "hand_model": result.config.hand_model,
         "before": _grasp(result.before),
         "after": _grasp(result.after),
-        "metrics": {"before": result.metrics[0], "after": result.metrics[1]},
+        "metrics": dict(zip(WHEN, result.metrics, strict=True)),
         "scale": result.scale | {"object_size": scene.object.size, "found": float(result.after.scale)},
         "chosen": {
             "pose": best.pose,
@@ -148,7 +146,7 @@ def summary(result: Result, source: str = "") -> dict[str, Any]:
             "seconds": result.seconds,
         },
     }
-    return _finite(values)
+    return finite(values)
 
 
 def comparison(result: Result) -> str:
@@ -156,14 +154,9 @@ def comparison(result: Result) -> str:
     meanings = GRASP_METRICS | PICTURE_METRICS
     lines = [f"{'':<32}{'before':>9}{'after':>9}"]
     for key, meaning in meanings.items():
-        values = (("-" if (value := part[key]) is None else f"{value:.3f}") for part in result.metrics)
+        values = (("-" if (value := part.get(key)) is None else f"{value:.3f}") for part in result.metrics)
         lines.append(f"{key:<32}{next(values):>9}{next(values):>9}  {meaning}")
     return "\n".join(lines)
-
-
-def versions() -> dict[str, str]:
-    """Of what a result follows from."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def meshes(result: Result) -> dict[str, tuple[ndarray, ndarray]]:
@@ -202,19 +195,20 @@ def _write_files(result: Result, folder: Path, values: dict[str, Any]) -> None:
     (folder / "grasp.glb").write_bytes(data)
     text = json.dumps(values, indent=2, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
-    np.savez_compressed(folder / "result.npz", allow_pickle=False, **_arrays(result))
+    np.savez_compressed(folder / "result.npz", allow_pickle=False, **result_arrays(result))
     write_report(result, folder / "report.html")
     write_picture(result, folder / "picture.jpg")
 
 
-def _arrays(result: Result) -> dict[str, ndarray]:
+def result_arrays(result: Result) -> dict[str, ndarray]:
+    """What result.npz holds, by names; metres, radians."""
     arrays: dict[str, ndarray] = {"history": result.history}
-    for name, grasp in (("before", result.before), ("after", result.after)):
+    for name, grasp in zip(WHEN, (result.before, result.after), strict=True):
         arrays |= {f"{name}_hand_{key}": np.asarray(value) for key, value in vars(grasp.hand).items()}
         arrays |= {
             f"{name}_object_{key}": np.asarray(getattr(grasp, key)) for key in ("rotation", "translation", "scale")
         }
-    for when, name in enumerate(("before", "after")):
+    for when, name in enumerate(WHEN):
         arrays |= {f"{name}_vertices": result.hand_vertices[when], f"{name}_keypoints": result.hand_keypoints[when]}
     arrays |= {f"term_{name}": values for name, values in result.terms.items()}
     arrays |= {f"poses_{key}": getattr(result.poses, key) for key in ("rotation", "translation", "scale", "masked_iou")}
@@ -234,12 +228,3 @@ def _grasp(grasp: Grasp) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return np.asarray(value, float).tolist()
-
-
-def _finite(value: Any) -> Any:
-    """The value with None for each number in it that is not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

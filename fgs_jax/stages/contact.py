@@ -19,8 +19,9 @@ from fgs_jax.hands.mano import mano_kind
 from fgs_jax.journal import Journal
 from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.sample import sample_points
+from fgs_jax.picture.masks import mask_at
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
-from fgs_jax.picture.scene import Scene, confidence_of, mask_at
+from fgs_jax.picture.scene import Scene, confidence_of
 from fgs_jax.picture.view import VIEW_SIDE, picture_view
 from fgs_jax.results import metrics
 from fgs_jax.results.result import Candidate, ObjectPoses

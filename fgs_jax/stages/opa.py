@@ -17,7 +17,8 @@ from fgs_jax.config import FAST_OPA, OpaConfig
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal, recorded
 from fgs_jax.picture.masks import iou
-from fgs_jax.picture.scene import Scene, check_scene
+from fgs_jax.picture.scene import Scene
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.picture.view import (
     ROUGH_VIEW_SIDE,
     VIEW_SIDE,

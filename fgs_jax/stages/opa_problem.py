@@ -11,8 +11,9 @@ from scipy.spatial import KDTree
 
 from fgs_jax.config import FAST_OPA, OpaConfig
 from fgs_jax.objects.sample import sample_points
+from fgs_jax.picture.masks import mask_at, mask_box
 from fgs_jax.picture.render import depth_map
-from fgs_jax.picture.scene import Scene, mask_at, mask_box
+from fgs_jax.picture.scene import Scene
 from fgs_jax.solve.ahead import shape_struct
 from fgs_jax.types import Camera, on_device, pytree
 

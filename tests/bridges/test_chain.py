@@ -15,7 +15,7 @@ from bridges.hands import write_hands
 from bridges.stages import STAGES, Run
 from bridges.text_to_grasp import text_to_grasp
 from bridges.types import HandEstimate
-from fgs_jax.picture.scene import check_scene
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.picture.scene_files import load_scene
 from tests.bridges import tiny_shap_e
 from tests.bridges.tiny_diffusion import save_tiny

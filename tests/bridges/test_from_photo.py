@@ -19,7 +19,7 @@ from bridges.types import Detection, HandEstimate, Mesh
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, MeshError, SceneError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
-from fgs_jax.picture.scene import check_scene
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.picture.scene_files import load_scene, save_scene
 from fgs_jax.types import HandParams
 

@@ -17,7 +17,7 @@ from fgs_jax.errors import BridgeError, ConfigError, HandednessWarning, SceneErr
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.picture.scene import mirrored
 from fgs_jax.picture.scene_files import load_scene
-from fgs_jax.stages.refine import pose_hand
+from fgs_jax.stages.hand_in_picture import pose_hand
 from tests.faults.conftest import TUMBLER
 
 

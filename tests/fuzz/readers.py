@@ -31,7 +31,7 @@ from fgs_jax.errors import (
 )
 from fgs_jax.hands.files import load_hand_model, read_hand_file
 from fgs_jax.objects.mesh import load_object
-from fgs_jax.picture.scene import check_scene
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.picture.scene_files import load_scene
 from tests.fuzz import seeds
 from tests.fuzz.mutations import mutated

@@ -30,7 +30,7 @@ from fgs_jax.hands.files import (
 from fgs_jax.hands.mano import joint_angles
 from fgs_jax.hands.pose_words import read_pose
 from fgs_jax.picture.scene_files import load_scene, save_scene
-from fgs_jax.stages.refine import pose_hand
+from fgs_jax.stages.hand_in_picture import pose_hand
 from fgs_jax.testing import mirrored_mano as mirrored
 from fgs_jax.testing import synthetic_mano
 from fgs_jax.testing import write_mano_npz as write_npz

@@ -12,7 +12,8 @@ from fgs_jax.errors import SceneError
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.images import read_mask, read_picture
 from fgs_jax.picture.keypoints import ORDERS, check_landmarks, check_pixels, counted, keypoint_notes, name_of, order_of
-from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene, scene_notes
+from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene_checks import check_scene, scene_notes
 from fgs_jax.picture.scene_files import load_scene
 
 SCENES = Path(__file__).parents[2] / "examples" / "scenes"

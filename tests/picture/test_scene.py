@@ -26,7 +26,8 @@ from fgs_jax.hands.files import load_hand_model, mirror_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.render import depth_map
-from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene, mirrored, without_gaps
+from fgs_jax.picture.scene import Scene, camera_from_matrix, mirrored, without_gaps
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.picture.scene_files import load_scene, save_scene
 from fgs_jax.types import Camera, HandParams
 

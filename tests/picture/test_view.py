@@ -4,9 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from fgs_jax.picture.masks import iou
+from fgs_jax.picture.masks import iou, mask_box
 from fgs_jax.picture.render import depth_map
-from fgs_jax.picture.scene import mask_box
 from fgs_jax.picture.view import (
     ROUGH_VIEW_SIDE,
     VIEW_SIDE,

@@ -27,9 +27,9 @@ from fgs_jax.results.ablate import (
     summary,
     write_ablation,
 )
-from fgs_jax.results.report import flattened
 from fgs_jax.results.result import Result
-from fgs_jax.stages.refine import pose_hand
+from fgs_jax.results.values import flattened
+from fgs_jax.stages.hand_in_picture import pose_hand
 from fgs_jax.testing import as_scene
 from tests.small_scene import SMALL, rendered
 

@@ -1,4 +1,4 @@
-"""The report: its numbers and strings, its pictures, the colours on the meshes, and that it is there whole or not."""
+"""The report: its numbers and strings, its pictures, and that it is there whole or not."""
 
 import base64
 import io
@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import trimesh
 from PIL import Image
 
 from fgs_jax.config import FAST
@@ -18,23 +17,12 @@ from fgs_jax.hands.mano import hand
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.scene import Scene, mirrored
+from fgs_jax.results import drawing
 from fgs_jax.results import report as module
-from fgs_jax.results.metrics import Surface, signed_distances
-from fgs_jax.results.report import (
-    BARE,
-    CONTACT_RAMP,
-    DEPTH_RAMP,
-    HAND,
-    OBJECT,
-    contact_colours,
-    depth_colours,
-    energy_curves,
-    finer,
-    flattened,
-    write_report,
-)
-from fgs_jax.results.result import Candidate, ObjectPoses, Result
-from fgs_jax.stages.refine import _axis_angle, mirrored_result
+from fgs_jax.results.drawing import HAND, OBJECT
+from fgs_jax.results.report import energy_curves, write_report
+from fgs_jax.results.result import Candidate, ObjectPoses, Result, mirrored_result
+from fgs_jax.stages.hand_in_picture import axis_angle_params
 from fgs_jax.testing import make_scene, open_hand
 from fgs_jax.types import Grasp
 
@@ -54,7 +42,7 @@ def result():
     )
     T = truth.T_camera_object.astype(np.float32)
     pose = jnp.asarray(T[:3, :3]), jnp.asarray(T[:3, 3]), jnp.ones(())
-    after = jax.tree.map(np.asarray, Grasp(_axis_angle(truth.hand_params), *pose))
+    after = jax.tree.map(np.asarray, Grasp(axis_angle_params(truth.hand_params), *pose))
     shift = np.array([-0.02, 0, 0], np.float32)
     before = replace(after, hand=replace(after.hand, translation=after.hand.translation + shift))
     aside = replace(after, translation=after.translation - 1.5 * shift)
@@ -152,7 +140,7 @@ def test_a_size_that_is_unknown_and_a_winner_without_rivals(result):
         candidates=result.candidates[:1],
         after=replace(result.after, scale=np.float32(2)),
     )
-    assert "There was no other." in module._candidates(alone, alone.scene.object)
+    assert "There was no other." in module._candidates(alone)
     assert "size is unknown: k_scale is what its scale starts from" in module._scale(alone)
     assert "<td>object, after</td><td>2.0000</td>" in module._scale(alone)
 
@@ -207,7 +195,7 @@ def test_the_overlay_shows_each_thing_where_its_mask_is(result, document):
 
 def test_without_a_picture_the_masks_are_drawn(result):
     scene = replace(result.scene, image=None)
-    picture = module._picture(scene)
+    picture = drawing.photo_of(scene)
     for mask, colour in ((scene.object_mask, OBJECT), (scene.hand_mask, HAND)):
         np.testing.assert_array_equal(np.unique(picture[mask], axis=0), [np.rint(255 * np.array(colour))])
     np.testing.assert_array_equal(np.unique(picture[~(scene.object_mask | scene.hand_mask)], axis=0), [[128] * 3])
@@ -215,7 +203,7 @@ def test_without_a_picture_the_masks_are_drawn(result):
 
 
 def test_a_part_of_the_picture_is_seen_by_its_own_camera(result):
-    frame = module._frame(result, (40.0, 20.0, 280.0, 140.0), 120)
+    frame = drawing.frame_of(result, (40.0, 20.0, 280.0, 140.0), 120)
     assert frame.background.shape == (60, 120, 3)
     points = jnp.asarray(result.hand_vertices[1], jnp.float32)
     np.testing.assert_allclose(
@@ -224,89 +212,10 @@ def test_a_part_of_the_picture_is_seen_by_its_own_camera(result):
 
 
 def test_the_part_that_candidates_are_drawn_in_holds_the_pair(result):
-    left, top, right, bottom = module._pair_box(result, result.scene.object)
+    left, top, right, bottom = drawing.pair_box(result, result.scene.object)
     rows, columns = np.nonzero(result.scene.object_mask | result.scene.hand_mask)
     assert 0 <= left < columns.min() and columns.max() < right <= SIZE[0]
     assert 0 <= top < rows.min() and rows.max() < bottom <= SIZE[1]
-
-
-def test_each_side_shows_its_own_face():
-    """A cube whose faces differ in colour: x and y point right and down, and the camera looks along z."""
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * 0.1
-    vertices, faces, colours = [], [], []
-    for axis in range(3):
-        for sign in (-1, 1):
-            square = np.insert(corners, axis, sign * 0.1, axis=1)
-            quad = np.array([[0, 1, 2], [0, 2, 3]])
-            outward = np.cross(square[1] - square[0], square[2] - square[0])[axis] * sign > 0
-            faces.append((quad if outward else quad[:, ::-1]) + 4 * len(vertices))
-            vertices.append(square + [0.3, 0.2, 2.0])
-            colours.append(np.tile(np.eye(3)[axis] if sign > 0 else 1 - np.eye(3)[axis], (4, 1)))
-    mesh = np.concatenate(vertices), np.concatenate(faces), np.concatenate(colours)
-    seen = module._from_sides([mesh], module.SIDES | module.ENDS, 40)
-    shown = [picture[20, 20] > 30 for picture in seen]
-    x, y, z = np.eye(3, dtype=bool)
-    np.testing.assert_array_equal(shown, [~z, x, z, ~x, ~y, y])
-    for picture in seen:
-        assert (picture[[0, -1]] == 255).all() and (picture[:, [0, -1]] == 255).all(), "all of it is in the picture"
-        assert (picture[20] != 255).any(axis=1).sum() >= 24, "and it fills it"
-
-
-def test_colours_follow_the_distances_of_a_ball_and_a_box():
-    """A ball of 3 cm as the hand, 4 mm from the side of a box of 8 cm, and then 5 mm within."""
-    box, ball = trimesh.creation.box(extents=[0.08] * 3), trimesh.creation.icosphere(subdivisions=4, radius=0.03)
-    box_surface = finer(Surface(np.asarray(box.vertices), np.asarray(box.faces)), 0.005, 20_000)
-    centre = np.array([0.04 + 0.004 + 0.03, 0, 0])
-    hand_surface = Surface(np.asarray(ball.vertices) + centre, np.asarray(ball.faces))
-    colours = contact_colours(signed_distances(hand_surface, box_surface.vertices))
-    exact = np.linalg.norm(box_surface.vertices - centre, axis=1) - 0.03
-    near = exact < 0.01
-    assert 20 < near.sum() < 0.1 * len(near)
-    np.testing.assert_array_equal(colours[exact > 0.0101], np.broadcast_to(BARE, (int((exact > 0.0101).sum()), 3)))
-    first, last = np.array(CONTACT_RAMP)
-    inner = exact < 0.0099
-    np.testing.assert_allclose(colours[inner], first + 100 * exact[inner, None] * (last - first), atol=0.01)
-
-    within = Surface(np.asarray(ball.vertices) + centre - [0.009, 0, 0], hand_surface.faces)
-    colours = depth_colours(signed_distances(Surface(np.asarray(box.vertices), np.asarray(box.faces)), within.vertices))
-    depth = 0.04 - np.asarray(within.vertices)[:, 0]
-    first, last = np.array(DEPTH_RAMP)
-    assert 0.0049 < depth.max() < 0.0051
-    np.testing.assert_allclose(colours[depth > 0], first + 100 * depth[depth > 0, None] * (last - first), atol=1e-9)
-    np.testing.assert_array_equal(colours[depth < 0], np.broadcast_to(BARE, (int((depth < 0).sum()), 3)))
-
-
-def test_ramps_end_where_they_say():
-    first, last = np.array(CONTACT_RAMP)
-    np.testing.assert_allclose(
-        contact_colours(np.array([-0.02, 0.0, 0.005, 0.01])), [first, first, (first + last) / 2, BARE], atol=1e-12
-    )
-    first, last = np.array(DEPTH_RAMP)
-    np.testing.assert_allclose(
-        depth_colours(np.array([0.0, -0.005, -0.01, -0.05])), [BARE, (first + last) / 2, last, last], atol=1e-12
-    )
-
-
-@pytest.mark.parametrize("most", [20_000, 500])
-def test_a_finer_mesh_is_the_same_solid_without_cracks(most):
-    solid = trimesh.creation.cylinder(radius=0.03, height=0.2, sections=12)
-    vertices, faces = finer(Surface(np.asarray(solid.vertices), np.asarray(solid.faces)), 0.006, most)
-    mesh = trimesh.Trimesh(vertices, faces, process=False)
-    assert mesh.is_watertight and mesh.is_winding_consistent
-    assert mesh.volume == pytest.approx(solid.volume, rel=1e-9) and mesh.area == pytest.approx(solid.area, rel=1e-9)
-    longest = mesh.edges_unique_length.max()
-    assert len(faces) <= most
-    if most == 500:
-        assert len(faces) > 400 and 0.006 < longest < 0.06
-    else:
-        assert longest <= 0.006
-
-
-def test_a_fine_mesh_stays_as_it_is():
-    ball = trimesh.creation.icosphere(subdivisions=3, radius=0.01)
-    vertices, faces = finer(Surface(np.asarray(ball.vertices), np.asarray(ball.faces)), 0.01, 100)
-    np.testing.assert_array_equal(vertices, ball.vertices)
-    np.testing.assert_array_equal(faces, ball.faces)
 
 
 def test_a_left_result_is_posed_by_a_left_model(result):
@@ -314,12 +223,6 @@ def test_a_left_result_is_posed_by_a_left_model(result):
     candidate = left.candidates[0]
     vertices = POSED(mirror_hand_model(open_hand()), candidate.grasp.hand).vertices
     np.testing.assert_allclose(vertices, candidate.hand_vertices, atol=1e-5)
-
-
-def test_settings_are_flat():
-    assert flattened({"a": {"b": 1, "c": ({"d": 2}, {"d": (3, 4)})}, "e": ()}) == {
-        "a.b": 1, "a.c.0.d": 2, "a.c.1.d": (3, 4), "e": (),
-    }  # fmt: skip
 
 
 def test_curves_hold_weighted_terms_and_all_phases(result):
@@ -330,17 +233,6 @@ def test_curves_hold_weighted_terms_and_all_phases(result):
     np.testing.assert_array_equal(terms["1000 × pen"], [[0, 10], [500, 0]])
     assert list(poses) == ["pose 0"]
     np.testing.assert_array_equal(poses["pose 0"], [np.arange(8), [1, 1, 1, 1, 1, 0, 0, 0]])
-
-
-@pytest.mark.parametrize(
-    ("values", "drawn"),
-    [([np.nan, 1.0, 2.0, 3.0], True), ([0.0, 0.0], True), ([-1.0, 1.0], True), ([np.nan], False), ([], False)],
-)
-def test_curves_of_any_values_are_drawn(values, drawn):
-    """matplotlib's first colour is a blue, all else is grey."""
-    picture = module._plot({"a": (np.arange(len(values)), np.array(values))}, "step", "energy", [1]).astype(int)
-    assert picture.shape == (330, 520, 3)
-    assert (picture[..., 2] > picture[..., 0] + 100).any() == drawn
 
 
 def test_the_same_result_gives_the_same_file(result, document, tmp_path):

@@ -20,8 +20,8 @@ import pytest
 import trimesh
 import yaml
 
-from fgs_jax import cli
-from fgs_jax.cli import comparison, fingerprint, main
+from fgs_jax import command_refine
+from fgs_jax.cli import main
 from fgs_jax.config import config_values
 from fgs_jax.errors import HandFileError, ResultError
 from fgs_jax.hands.files import locate_hand_file
@@ -30,8 +30,10 @@ from fgs_jax.picture.scene import mirrored
 from fgs_jax.picture.scene_files import save_scene
 from fgs_jax.results import fingerprints
 from fgs_jax.results import write as results
+from fgs_jax.results.fingerprints import fingerprint
 from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS
-from fgs_jax.results.write import RUN, check_folder, summary, write_result
+from fgs_jax.results.values import PACKAGES
+from fgs_jax.results.write import RUN, check_folder, comparison, summary, write_result
 from fgs_jax.run_lock import RunLock
 from fgs_jax.testing import as_scene
 from fgs_jax.types import HandParams
@@ -44,8 +46,9 @@ FILES = sorted(
 CACHE = str(getattr(jax.config, "jax_compilation_cache_dir"))  # noqa: B009
 KILLED = """
 import functools, sys
-from fgs_jax import cli
-cli.Journal = functools.partial(cli.Journal, every=0.0)  # every part at once, for a kill within each stage
+from fgs_jax import cli, command_refine
+every_part = functools.partial(command_refine.Journal, every=0.0)  # at once, for a kill within each stage
+command_refine.Journal = every_part
 sys.exit(cli.main())
 """
 
@@ -137,7 +140,7 @@ def test_the_json_holds_what_was_found(written, result):
     np.testing.assert_array_equal(T[:3, 3], result.after.translation)
     np.testing.assert_array_equal(values["after"]["hand"]["pose"], result.after.hand.pose)
     np.testing.assert_array_equal(values["before"]["hand"]["translation"], result.before.hand.translation)
-    assert values["versions"].keys() == {"python", *results.PACKAGES}
+    assert values["versions"].keys() == {"python", *PACKAGES}
     assert values["versions"]["jax"] == jax.__version__ and values["versions"]["numpy"] == np.__version__
     assert values[RUN].keys() == {"date", "host", "machine", "seconds"}
     assert values[RUN]["seconds"].keys() == result.seconds.keys()
@@ -305,11 +308,11 @@ def test_a_full_disk_ends_a_run_in_a_line(fgs, full_disk, capfd):
 def test_a_run_tells_its_stages_and_its_measures(unbroken, result):
     written, printed = unbroken
     lines = printed.splitlines()
-    stages = ("hand", "object pose", "contact", "metrics", "report")
+    stages = ("hand", "scale", "object pose", "contact", "metrics", "report")
     for line, stage in zip(lines, stages, strict=False):
         assert line.startswith(f"scene: {stage}") and line.endswith(" s")
     table = comparison(result).splitlines()
-    assert lines[5:] == [*table, f"wrote {written / 'report.html'}"]
+    assert lines[6:] == [*table, f"wrote {written / 'report.html'}"]
     mpd = [f"{part['mpd_mm']:.3f}" for part in result.metrics]
     assert table[0].split() == ["before", "after"] and table[1].split()[:3] == ["mpd_mm", *mpd]
 
@@ -493,7 +496,7 @@ def test_what_was_found_is_kept_where_a_run_is_stopped(fgs, out, capsys, monkeyp
         entry(journals)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "refine_many", stopped)
+    monkeypatch.setattr(command_refine, "refine_many", stopped)
     assert fgs("scene", "--out", out) == 130
     assert capsys.readouterr() == ("", "fgs: stopped; go on with --resume\n")
     records = out.with_name(".out.journal")
@@ -508,7 +511,7 @@ def test_what_was_found_is_kept_where_the_result_has_no_room(fgs, out, capsys, m
         return [result]
 
     resource = pytest.importorskip("resource", reason="this system has no limits of files' sizes")
-    monkeypatch.setattr(cli, "refine_many", found)
+    monkeypatch.setattr(command_refine, "refine_many", found)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
     try:

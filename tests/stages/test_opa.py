@@ -16,8 +16,10 @@ from fgs_jax.config import FAST_OPA, PAPER_OPA
 from fgs_jax.energies.image import L_cam, L_dep, L_dist
 from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.objects.mesh import load_object
+from fgs_jax.picture.masks import mask_box
 from fgs_jax.picture.render import depth_map
-from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene, mask_box
+from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.picture.view import (
     ROUGH_VIEW_SIDE,
     masked_ious,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fgs_jax.config import FAST_OPA
-from fgs_jax.picture.scene import mask_box
+from fgs_jax.picture.masks import mask_box
 from fgs_jax.stages.opa_problem import GRID_SIDE, mask_targets, pose_problem, problem_shapes
 from tests.mug_scene import mug_scene
 

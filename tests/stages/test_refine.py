@@ -1,5 +1,6 @@
 """The main job on a small rendered scene: a good grasp from each form of hand, mirrored, of unknown size, from afar."""
 
+import inspect
 import re
 import shutil
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from fgs_jax import notes
-from fgs_jax.errors import FgsError, SceneError
+from fgs_jax.errors import ArgumentError, FgsError, SceneError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.journal import Journal
@@ -25,24 +26,19 @@ from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import mirrored
 from fgs_jax.results import metrics
 from fgs_jax.results import write as results
-from fgs_jax.results.result import Result, object_at
-from fgs_jax.stages.contact import closed_faces, vertices_seen
-from fgs_jax.stages.refine import (
-    grow_hand,
-    keypoints_of_grown,
-    mirrored_result,
-    pose_hand,
-    prepare,
-    refine,
-    refine_many,
-    reframe,
-)
+from fgs_jax.results.result import Result, mirrored_result, object_at
+from fgs_jax.stages import ahead
+from fgs_jax.stages.contact import closed_faces, contact_problem, vertices_seen
+from fgs_jax.stages.hand_in_picture import grow_hand, keypoints_of_grown, pose_hand, reframe, see_hand
+from fgs_jax.stages.refine import STAGES, refine, refine_many, stages_with
+from fgs_jax.stages.scale import size_object
+from fgs_jax.stages.states import HandSeen, Posed, Sized, Touching
 from fgs_jax.testing import as_scene, make_scene
 from fgs_jax.types import Camera, Grasp
 from tests.small_scene import SIZE, SMALL, refined, rendered
 
 M = np.array([-1.0, 1.0, 1.0])
-module: Any = sys.modules["fgs_jax.stages.refine"]  # whose name is a function's, too
+of_hand: Any = sys.modules["fgs_jax.stages.hand_in_picture"]  # whose name is a function's, too
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +107,7 @@ def test_a_grasp_is_found(result):
     assert after["keypoint_error_share"] < 0.06
     assert after["occlusion_agreement"] > 0.85
     assert result.notes == ()
-    assert list(result.seconds) == ["hand", "object pose", "contact", "metrics"]
+    assert list(result.seconds) == ["hand", "scale", "object pose", "contact", "metrics"]
 
 
 def test_the_measures_are_those_of_the_meshes(result, scene):
@@ -189,6 +185,70 @@ def test_progress_is_told_stage_by_stage_and_the_same_key_gives_the_same_bits(re
     assert again.metrics == result.metrics
 
 
+def test_each_stage_is_usable_alone(result, scene):
+    state: Any = scene
+    key = jax.random.key(SMALL.seed)
+    for stage, kind in zip(STAGES.values(), (HandSeen, Sized, Posed, Touching, Result), strict=True):
+        state = stage(state, SMALL, key)
+        assert type(state) is kind
+    assert isinstance(state, Result)
+    for name in ("before", "after", "hand_vertices", "hand_keypoints", "poses", "candidates", "history", "terms"):
+        for ours, expected in zip(arrays(getattr(state, name)), arrays(getattr(result, name)), strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    assert state.metrics == result.metrics and state.scene is scene and state.seconds == {}
+
+
+def test_a_stage_between_two_others_changes_what_follows(scene, result):
+    shift = np.array([0.0, 0.0, 0.01])
+
+    def nearer(state: Posed, *_: Any) -> Posed:
+        return replace(state, poses=state.poses._replace(translation=state.poses.translation - shift))
+
+    told = []
+    stages = stages_with("nearer", nearer, after="object pose")
+    assert list(stages) == ["hand", "scale", "object pose", "nearer", "contact", "metrics"]
+    changed = refine(scene, SMALL, stages=stages, progress=lambda name, _: told.append(name))
+    assert told == list(stages) == list(changed.seconds)
+    np.testing.assert_array_equal(changed.poses.translation, result.poses.translation - shift)
+    np.testing.assert_array_equal(changed.before.hand.translation, result.before.hand.translation)
+
+
+def test_a_scene_that_a_stage_changes_is_the_one_that_contact_sees(scene):
+    """Though the data of the contact stage is made ahead."""
+    seen: list[Any] = []
+
+    def half(state: Posed, *_: Any) -> Posed:
+        smaller = replace(state.scene.object, vertices=0.5 * state.scene.object.vertices)
+        return replace(state, scene=replace(state.scene, object=smaller))
+
+    def look(state: Touching, *_: Any) -> Touching:
+        seen.append(state)
+        return state
+
+    stages = stages_with("look", look, after="contact", stages=stages_with("half", half, after="object pose"))
+    found = refine(scene, SMALL, stages=stages)
+    np.testing.assert_array_equal(seen[0].scene.object.vertices, 0.5 * scene.object.vertices)
+    # Contact reaches the surface of the smaller object, which lies within the given one.
+    small = metrics.Surface(0.5 * scene.object.vertices, scene.object.faces)
+    placed = metrics.Surface(object_at(found.after, np.asarray(small.vertices)), small.faces)
+    distance = metrics.signed_distances(placed, found.hand_vertices[1])
+    assert -0.002 < distance.min() < 0.002
+
+
+def test_stages_that_do_not_follow_each_other_are_one_line(scene):
+    for name, message in (
+        ("hand", "size_object: state: expected a HandSeen, got a Scene"),
+        ("object pose", "grasp_object: state: expected a Posed, got a Sized"),
+        ("metrics", "refine: stages: expected a Result of the last one, got a Touching: end with finish_grasp"),
+    ):
+        stages = {each: inspect.unwrap(stage) for each, stage in STAGES.items() if each != name}
+        with pytest.raises(ArgumentError, match=message):
+            refine(scene, SMALL, stages=stages)
+    for name, after in (("hand", "scale"), ("mine", "opa")):
+        with pytest.raises(ArgumentError, match="expected a new name, after one of hand, scale, object pose"):
+            stages_with(name, see_hand, after=after)
+
+
 def test_a_run_that_looks_for_nans_finds_none_and_the_same_bits(result, scene):
     jax.config.update("jax_debug_nans", True)  # in all threads, as JAX_DEBUG_NANS=1 is
     try:
@@ -209,7 +269,7 @@ def test_warnings_of_others_are_not_swallowed_and_ours_are_notes(scene, result, 
         warnings.warn("a library's own", FutureWarning, stacklevel=1)
         return real(*arguments)
 
-    monkeypatch.setattr(module, "pose_hand", posed)
+    monkeypatch.setattr(of_hand, "pose_hand", posed)
     fitted = jax.tree.map(jnp.asarray, result.before.hand)
     given = replace(scene, keypoints_2d=None, hand_params=fitted, hand_model="open_hand_full")
     filters, show = list(warnings.filters), warnings.showwarning
@@ -227,7 +287,7 @@ def test_what_work_ahead_raises_ends_the_run(scene, result, monkeypatch):
 
     for name in ("compile_approximate", "compile_contact"):
         with monkeypatch.context() as patch, pytest.raises(MemoryError, match="of a compiler"):
-            patch.setattr(module, name, failing)
+            patch.setattr(ahead, name, failing)
             refine(scene, SMALL)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
@@ -338,7 +398,7 @@ def test_a_mesh_of_unknown_size_finds_its_size(truth):
         assert float(candidate.grasp.scale) == pytest.approx(
             candidate.factor * found.poses.scale[candidate.pose], rel=1e-5
         )
-    arrays_written = results._arrays(found)
+    arrays_written = results.result_arrays(found)
     np.testing.assert_array_equal(arrays_written["poses_scale"], found.poses.scale)
     mirror = mirrored_result(found, SIZE[0])
     flipped = replace(mirror, scene=replace(found.scene, object=mirrored(found.scene).object))
@@ -372,10 +432,10 @@ def test_hand_parameters_are_taken_as_they_are(scene, truth, result):
 def test_a_hand_that_is_given_does_not_grow(scene, truth):
     """Though its mask is larger, and its keypoints are there too."""
     small = replace(truth.hand_params, scale=jnp.asarray(0.93))
-    prepared = prepare(replace(scene, hand_params=small), SMALL, jax.random.key(0))
-    assert prepared.scene.hand_params is not None and prepared.notes == ()
-    np.testing.assert_array_equal(prepared.scene.hand_params.scale, small.scale)
-    assert grow_hand(scene, prepared.model, prepared.scene.hand_params, 0.1)[1] > 1.03
+    state = see_hand(replace(scene, hand_params=small), SMALL, jax.random.key(0))
+    assert state.notes == ()
+    np.testing.assert_array_equal(state.params.scale, small.scale)
+    assert grow_hand(scene, state.model, state.params, 0.1)[1] > 1.03
 
 
 def test_a_posed_mesh_is_fitted(scene, truth):
@@ -407,12 +467,14 @@ def test_what_was_not_found_may_be_nan_and_a_doubt_names_the_side_that_was_said(
         "world_landmarks": np.where(found[:, None], landmarks, np.nan),
         "keypoint_confidence": 1.0 * found,
     }
-    prepared = prepare(replace(scene, side="left", **gaps), SMALL, jax.random.key(0))
-    assert [note.partition(" (")[0] for note in prepared.notes if "speak" in note] == [
+    state = see_hand(replace(scene, side="left", **gaps), SMALL, jax.random.key(0))
+    assert [note.partition(" (")[0] for note in state.notes if "speak" in note] == [
         "the keypoints speak against a left hand"
     ]
-    assert all(np.isfinite(part).all() for part in arrays(prepared.task.params))
-    assert (picture := prepared.task.problem.picture) and np.isfinite(picture.keypoints).all()
+    assert all(np.isfinite(part).all() for part in arrays(state.params))
+    sized = size_object(state, SMALL, jax.random.key(0))
+    problem = contact_problem(sized.scene, sized.model, SMALL, jax.random.key(0))
+    assert problem.picture is not None and np.isfinite(problem.picture.keypoints).all()
 
 
 def test_keypoints_that_were_not_found_have_no_part_in_another_camera():
@@ -594,7 +656,7 @@ def test_many_scenes_run_as_one_and_a_bad_one_does_not_disturb_them(result, scen
     )
     assert isinstance(found[1], SceneError) and "expected a distance of at most" in str(found[1])
     assert isinstance(found[2], SceneError) and "identical" in str(found[2])
-    assert [stage for index, stage in told if index == 3] == ["hand", "object pose", "contact", "metrics"]
+    assert [stage for index, stage in told if index == 3] == ["hand", "scale", "object pose", "contact", "metrics"]
     for outcome, sign in ((found[0], 1), (found[3], -1)):
         assert isinstance(outcome, Result)
         assert [c.pose for c in outcome.candidates] == [c.pose for c in result.candidates]

@@ -1,0 +1,72 @@
+"""`fgs metrics`: the measures of two meshes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional
+
+from fgs_jax.errors import MeshError
+from fgs_jax.objects.mesh import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
+from fgs_jax.results import metrics
+
+Unit = Literal["m", "cm", "mm"]
+METRES: dict[Unit, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+HandMesh = Annotated[Path, tyro.conf.arg(metavar="HAND")]
+ObjectFile = Annotated[Path, tyro.conf.arg(metavar="OBJECT")]
+Json = Annotated[FlagCreatePairsOff[bool], tyro.conf.arg(name="json")]
+
+
+def grasp_metrics(
+    hand: Positional[HandMesh],
+    object: Positional[ObjectFile],
+    json_: Json = False,
+    *,
+    unit: Unit = "m",
+    hand_unit: Unit | None = None,
+    object_unit: Unit | None = None,
+) -> None:
+    """Penetration, shared volume and contact of two meshes that stand in one frame.
+
+    Args:
+        hand: Mesh of the hand, closed at the wrist: obj, ply, stl, off, glb or gltf.
+        object: Mesh of the object, likewise.
+        json_: Print JSON in place of the table.
+        unit: Of the numbers in both files.
+        hand_unit: Of those in HAND, where it is another.
+        object_unit: Of those in OBJECT, where it is another.
+    """
+    units: dict[str, Unit] = {"hand": hand_unit or unit, "object": object_unit or unit}
+    meshes = [_mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
+    surfaces = [metrics.Surface(mesh.vertices, mesh.faces) for mesh in meshes]
+    fingers = metrics.fingers_of_hand_mesh(surfaces[0])
+    values = metrics.grasp_metrics(surfaces[0], surfaces[1], fingers)
+    if json_:
+        print(json.dumps(values, indent=2))
+        return
+    for key, meaning in metrics.GRASP_METRICS.items():
+        value = values[key]
+        print(f"{key:<32}{'-' if value is None else f'{value:.3f}':>9}  {meaning}")
+    for mesh, path in zip(meshes, (hand, object), strict=True):
+        for repair in mesh.repairs:
+            print(f"{path}: {repair}")
+    if values["siv_cm3"] is None:
+        print(f"siv_cm3 is left out: {metrics.solid_intersection_volume(surfaces[0], surfaces[1]).obstacle}")
+    if fingers is None:
+        print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
+
+
+def _mesh_in(path: Path, unit: Unit, name: str) -> ObjectMesh:
+    """A mesh in metres, of a file in another unit."""
+    given = load_object(path, size="unknown")
+    mesh = replace(given, vertices=METRES[unit] * given.vertices)
+    extent = float(np.ptp(mesh.vertices, axis=0).max())
+    if not LEAST_EXTENT <= extent <= MOST_EXTENT:
+        raise MeshError(
+            f"{path}: expected {'a hand' if name == 'hand' else 'an object'} of 5 mm to 3 m, came {extent:.4g} m; give "
+            f"the file's unit by --{name}-unit, or by --unit where both files have it: m, cm or mm (came {unit})"
+        )
+    return mesh

@@ -1,0 +1,29 @@
+"""The measures of a result."""
+
+import numpy as np
+
+from fgs_jax.picture.scene import confidence_of
+from fgs_jax.results import metrics
+from fgs_jax.results.result import Result
+from fgs_jax.types import HandModel
+
+
+def measure_result(result: Result, model: HandModel, when: int) -> dict[str, float | None]:
+    """Geometry and picture measures of a right-handed result: 0 before, 1 after."""
+    scene = result.scene
+    hand_surface = metrics.Surface(result.hand_vertices[when], result.hand_faces)
+    object_surface = metrics.Surface(result.object_vertices(when), scene.object.faces)
+    detected = scene.keypoints_2d
+    if detected is not None:
+        detected = np.where(confidence_of(scene)[:, None] > 0, detected, np.nan)
+    return metrics.grasp_metrics(
+        hand_surface, object_surface, metrics.fingers_of_vertices(model.weights)
+    ) | metrics.picture_metrics(
+        result.camera,
+        hand_surface,
+        object_surface,
+        hand_mask=scene.hand_mask,
+        object_mask=scene.object_mask,
+        keypoints=result.hand_keypoints[when],
+        detected=detected,
+    )

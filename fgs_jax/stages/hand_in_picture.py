@@ -1,0 +1,261 @@
+"""The hand in its picture: its parameters from whatever the scene has of it, seen by a camera that can see depth."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+from numpy import ndarray
+
+from fgs_jax.config import RefineConfig
+from fgs_jax.errors import HandPoseWarning, HandShapeWarning, SceneError
+from fgs_jax.hands.files import hand_is_here, hand_of_side, load_hand_model, same_hand
+from fgs_jax.hands.fit import carry_over, fit_hand, warn_of_side
+from fgs_jax.hands.mano import hand
+from fgs_jax.notes import heard, warn
+from fgs_jax.picture.camera import project
+from fgs_jax.picture.masks import mask_box
+from fgs_jax.picture.render import depth_map, pixels_of, sampled
+from fgs_jax.picture.scene import Scene, confidence_of, mirrored, without_gaps
+from fgs_jax.picture.scene_checks import check_scene, scene_notes
+from fgs_jax.results import metrics
+from fgs_jax.rotations import matrix_of, vector_of
+from fgs_jax.solve.ahead import jit_once
+from fgs_jax.solve.least_squares import least_squares
+from fgs_jax.stages.contact import closed_faces
+from fgs_jax.stages.states import HandSeen
+from fgs_jax.types import Camera, HandModel, HandParams, on_device
+
+GROWTHS, GROWTH_VIEW = 21, 256
+"""Sizes of the hand that are tried, and pixels along a side of the picture that they are compared in, at most."""
+
+hand_program = jit_once(hand)
+"""The hand layer as a program of its own, for a hand of a scene."""
+
+
+def see_hand(scene: Scene, config: RefineConfig, key: Key[Array, ""]) -> HandSeen:
+    """A scene with a hand (parameters, keypoints or a posed mesh) to a posed right hand; nothing in it is random.
+
+    Raises SceneError for a scene that `check_scene` refuses or that tells no hand, HandFileError and HandFitError.
+    """
+    check_scene(scene)
+    notes, given, scene = scene_notes(scene), scene, right_handed(scene)
+    model = load_hand_model(config.hand_model)
+    with heard(lambda warning: notes.append(str(warning))):
+        params = pose_hand(scene, model, given.side)
+    scene, params, reframed = reframe(scene, model, params, config)
+    notes += reframed
+    growth = 1.0
+    is_given = scene.hand_params is not None and hand_is_here(scene.hand_model)
+    if not is_given and scene.keypoints_2d is not None:
+        params, growth = grow_hand(scene, model, params, config.growth)
+    if abs(growth - 1) > 0.005:
+        larger = "larger" if growth > 1 else "smaller"
+        notes.append(f"hand: {100 * abs(growth - 1):.0f} % {larger} than its keypoints alone say, to fill its mask")
+    keypoints = keypoints_of_grown(scene, growth)
+    return HandSeen(given, replace(with_hand(scene, model, params), keypoints_2d=keypoints), model, tuple(notes))
+
+
+def right_handed(scene: Scene) -> Scene:
+    """The scene, or its mirror image where the hand is a left one, without gaps in its keypoints."""
+    return without_gaps(mirrored(scene) if scene.side == "left" else scene)
+
+
+def pose_hand(scene: Scene, model: HandModel, side: str | None = None) -> HandParams:
+    """The scene's hand for `model`: its parameters, else a fit to its keypoints, else one to its mesh.
+
+    Warns where the keypoints hardly speak for the side; `side` is the user's word for it, where the scene is a mirror
+    image. Raises SceneError where the scene has none of the three.
+    """
+    if isinstance(note := scene.provenance.get("hand_pose"), str):
+        warn(HandPoseWarning(f"hand: {note}"))
+    has_mesh = _has_topology(model, scene)
+    if scene.hand_params is not None:
+        if hand_is_here(scene.hand_model):
+            return axis_angle_params(_carried(scene, scene.hand_params, model))
+        if scene.keypoints_2d is None and not has_mesh:
+            return axis_angle_params(carry_over(model, scene.hand_params))
+        given = "its mesh" if scene.keypoints_2d is None else "its keypoints"
+        warn(HandShapeWarning(f"hand: parameters of {scene.hand_model}, which is not here: fitted to {given} instead"))
+    if scene.keypoints_2d is not None:
+        params, cost = _fitted(scene, model)
+        if scene.world_landmarks is not None:
+            warn_of_side(model, float(_fitted(mirrored(scene), model)[1]) / float(cost), side=side or scene.side)
+        return params
+    if has_mesh:
+        return _fit_to_mesh(model, jnp.asarray(scene.hand_vertices, jnp.float32))
+    raise SceneError(
+        "hand: expected its parameters, 21 keypoints, or a mesh of the model's own topology, got none of them: "
+        "add keypoints_2d to the scene"
+    )
+
+
+def reframe(
+    scene: Scene, model: HandModel, params: HandParams, config: RefineConfig
+) -> tuple[Scene, HandParams, list[str]]:
+    """The scene seen by an ordinary camera, where its own is so far away that depth cannot be seen; and what changed.
+
+    The hand comes nearer by the ratio of the focal lengths and is then turned and moved to its keypoints again.
+    """
+    height, width = scene.object_mask.shape
+    left, top, right, bottom = mask_box(scene.object_mask)
+    depth = float(np.asarray(hand_program(model, params).joints)[0, 2])
+    shift = 0.01 * max(right - left, bottom - top) / 2 / max(depth, 1e-6)
+    focal = np.asarray(scene.camera.focal, float)
+    ratio = config.ordinary_focal * max(width, height) / float(focal.mean())
+    if shift >= config.reframe_below or ratio > 0.8:
+        return scene, params, []
+    camera = replace(scene.camera, focal=jnp.asarray(focal * ratio, jnp.float32))
+    keypoints = hand(model, params).keypoints
+    seen = project(scene.camera, keypoints) if scene.keypoints_2d is None else jnp.asarray(scene.keypoints_2d)
+    confidence = jnp.ones(21) if scene.keypoints_2d is None else jnp.asarray(confidence_of(scene), jnp.float32)
+    nearer = replace(
+        params, translation=params.translation + jnp.array([0.0, 0.0, (ratio - 1) * float(keypoints[0, 2])])
+    )
+    moved = _move_to_keypoints(model, nearer, camera, jnp.asarray(seen, jnp.float32), confidence)
+    error = [
+        float(np.linalg.norm(project(c, hand(model, p).keypoints) - seen, axis=1)[np.asarray(confidence) > 0].mean())
+        for c, p in ((scene.camera, params), (camera, moved))
+    ]
+    note = (
+        f"a centimetre of depth moves the outline by {shift:.2f} px: focal length {focal.mean():.0f} px replaced by "
+        f"{focal.mean() * ratio:.0f} px, depth {depth:.2f} m by {float(hand(model, moved).joints[0, 2]):.2f} m, "
+        f"keypoint error {error[0]:.1f} px by {error[1]:.1f} px"
+    )
+    return replace(scene, camera=camera), moved, [note]
+
+
+def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -> tuple[HandParams, float]:
+    """The hand larger or smaller about the middle of its keypoints, by up to a share `most`, and by what factor.
+
+    The factor is that of the best silhouette, the one nearest to 1 where several are. Detectors put knuckles and tips
+    within the flesh, so that a hand on its keypoints alone covers too little of the picture.
+    """
+    confidence = confidence_of(scene)
+    if not (most and confidence.any()):
+        return params, 1.0
+    posed = hand_program(model, params)
+    vertices, keypoints = np.asarray(posed.vertices, float), np.asarray(posed.keypoints, float)
+    middle, faces = np.average(keypoints, axis=0, weights=confidence), closed_faces(model)
+
+    def resized(points: Float[ndarray, "n 3"], factor: float) -> Float[ndarray, "n 3"]:
+        return middle + factor * (points - middle)
+
+    height, width = scene.object_mask.shape
+    outline = np.clip(pixels_of(scene.camera, resized(vertices, 1 + most)), 0, [width, height]).astype(int)
+    (left, top), (right, bottom) = outline.min(axis=0), outline.max(axis=0) + 1
+    stride = max(1, -(-int(max(right - left, bottom - top)) // GROWTH_VIEW))
+    hand_mask, object_mask = (
+        mask[top:bottom:stride, left:right:stride] for mask in (scene.hand_mask, scene.object_mask)
+    )
+    if not hand_mask.any():
+        return params, 1.0
+    of_view = sampled(scene.camera, np.array([left, top]) + 0.5, stride)
+
+    def silhouette_iou(factor: float) -> float:
+        drawn = np.isfinite(depth_map(of_view, hand_mask.shape[::-1], resized(vertices, factor), faces))
+        points = pixels_of(of_view, resized(keypoints, factor))
+        return metrics.hand_silhouette_iou(drawn, hand_mask, object_mask, points)
+
+    steps = sorted(np.linspace(-1.0, 1.0, GROWTHS), key=abs)
+    factors = [float((1 + most) ** step) for step in steps]
+    factor = factors[int(np.argmax([silhouette_iou(factor) for factor in factors]))]
+    shift = (factor - 1) * (np.asarray(posed.joints, float)[0] - middle)
+    scale, translation = factor * np.asarray(params.scale), np.asarray(params.translation) + shift
+    return replace(params, scale=on_device(scale), translation=on_device(translation)), factor
+
+
+def keypoints_of_grown(scene: Scene, growth: float) -> Float[ndarray, "21 2"] | None:
+    """Where the keypoints of a hand are that has grown about their middle: what E_keypoint asks of it."""
+    if scene.keypoints_2d is None or growth == 1:
+        return scene.keypoints_2d
+    confidence = confidence_of(scene)
+    middle = np.average(np.where(confidence[:, None] > 0, scene.keypoints_2d, 0.0), axis=0, weights=confidence)
+    return middle + growth * (scene.keypoints_2d - middle)
+
+
+def with_hand(scene: Scene, model: HandModel, params: HandParams) -> Scene:
+    """The scene with its hand posed by parameters of `model`, closed at the wrist."""
+    params = axis_angle_params(params)
+    vertices = np.asarray(hand_program(model, params).vertices, float)
+    return replace(scene, hand_vertices=vertices, hand_faces=closed_faces(model), hand_params=params)
+
+
+def _carried(scene: Scene, params: HandParams, model: HandModel) -> HandParams:
+    """Parameters of the scene's hand model for this one: as they are where both are one hand, whatever its name."""
+    other = hand_of_side(scene.hand_model)
+    if (count := params.betas.shape[0]) > (most := other.joint_shapedirs.shape[-1]):
+        raise SceneError(
+            f"hand_betas: expected at most {most}, as {scene.hand_model} has, got {count}: leave the rest out"
+        )
+    if same_hand(other, model, params.betas.shape[0]):
+        return params
+    return carry_over(model, params, None if scene.hand_vertices is None else hand(other, params).keypoints)
+
+
+def _has_topology(model: HandModel, scene: Scene) -> bool:
+    """Whether the scene's mesh is one of this model: its vertices, and its faces, wherever each of them begins."""
+    if scene.hand_vertices is None or scene.hand_vertices.shape != model.v_template.shape:
+        return False
+    ours, given = (
+        {tuple(np.roll(face, -np.argmin(face))) for face in np.asarray(faces).tolist()}
+        for faces in (model.faces, scene.posed_hand()[1])
+    )
+    return ours <= given
+
+
+def axis_angle_params(params: HandParams) -> HandParams:
+    """Rotations as vectors, whatever they were given as."""
+
+    def vector(rotation: Any, axes: int) -> Array:
+        rotation = jnp.asarray(rotation, jnp.float32)
+        return vector_of(rotation) if rotation.ndim > axes else rotation
+
+    values = {name: jnp.asarray(getattr(params, name), jnp.float32) for name in ("betas", "translation", "scale")}
+    return HandParams(pose=vector(params.pose, 2), rotation=vector(params.rotation, 1), **values)
+
+
+def _fitted(scene: Scene, model: HandModel) -> tuple[HandParams, Float[Array, ""]]:
+    """Parameters and cost of a fit to the scene's keypoints, whatever its side."""
+    given = (scene.keypoints_2d, confidence_of(scene), scene.world_landmarks)
+    return _fit_to_keypoints(model, scene.camera, *(None if x is None else on_device(x) for x in given))
+
+
+@jit_once
+def _fit_to_keypoints(
+    model: HandModel,
+    camera: Camera,
+    keypoints: Float[Array, "21 2"],
+    confidence: Float[Array, "21"],
+    landmarks: Float[Array, "21 3"] | None,
+) -> tuple[HandParams, Float[Array, ""]]:
+    fit = fit_hand(model, keypoints_2d=keypoints, camera=camera, world_landmarks=landmarks, confidence=confidence)
+    missing = model.joint_shapedirs.shape[-1] - fit.params.betas.shape[0]
+    return replace(fit.params, betas=jnp.pad(fit.params.betas, (0, missing))), fit.cost
+
+
+@jit_once
+def _fit_to_mesh(model: HandModel, vertices: Float[Array, "v 3"]) -> HandParams:
+    return fit_hand(model, vertices=vertices).params
+
+
+@jit_once
+def _move_to_keypoints(
+    model: HandModel,
+    params: HandParams,
+    camera: Camera,
+    seen: Float[Array, "21 2"],
+    confidence: Float[Array, "21"],
+) -> HandParams:
+    """The hand turned and moved as a whole to where its keypoints were seen."""
+
+    def moved(x: Float[Array, "6"]) -> HandParams:
+        turned = jnp.matmul(matrix_of(params.rotation), matrix_of(x[:3]), precision="highest")
+        return replace(params, rotation=vector_of(turned), translation=params.translation + x[3:])
+
+    def residuals(x: Float[Array, "6"]) -> Float[Array, "42"]:
+        offset = project(camera, hand(model, moved(x)).keypoints) - seen
+        return (jnp.sqrt(confidence)[:, None] * jnp.where(confidence[:, None] > 0, offset, 0.0)).ravel()
+
+    return moved(least_squares(residuals, jnp.zeros(6), 20).value)
