@@ -392,7 +392,7 @@ def _take_config(words: list[str]) -> tuple[RefineConfig, list[str]]:
 def _bridges(words: list[str]) -> int:
     """Hands a command over to the bridges, which may not be installed."""
     try:
-        from bridges.cli import main as bridges_main  # noqa: PLC0415
+        from fgs_bridges.cli import main as bridges_main  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise BridgeUnavailable(f"fgs {words[0]}: {_lacks(str(error.name))}") from error
     return bridges_main(words)

@@ -107,7 +107,7 @@ for name in ("fork", "getuid", "geteuid", "killpg", "mkfifo", "sched_getaffinity
     delattr(os, name) if hasattr(os, name) else None
 del signal.SIGHUP
 from fgs_jax.cli import main
-import bridges.cli, bridges.text_to_grasp, bridges.dreambooth
+import fgs_bridges.cli, fgs_bridges.text_to_grasp, fgs_bridges.dreambooth
 sys.exit(main(["hand", "info"]) or main(["doctor"]) or main(["text-to-grasp", "--help"]))
 """
     done = subprocess.run(

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from bridges.cli import WORDS, main
-from bridges.geometry import mask_box
-from bridges.hands import write_hands
-from bridges.types import HandEstimate
+from fgs_bridges.cli import WORDS, main
+from fgs_bridges.geometry import mask_box
+from fgs_bridges.hands import write_hands
+from fgs_bridges.types import HandEstimate
 from fgs_jax.picture.scene_files import load_scene
 
 TUMBLER = Path(__file__).parents[2] / "examples" / "scenes" / "tumbler"
@@ -260,7 +260,7 @@ def test_a_training_that_is_there_goes_on_only_with_resume(tmp_path, capsys):
 
 
 def test_doctor_lists_every_back_end(capsys):
-    from bridges.registry import BACKENDS
+    from fgs_bridges.registry import BACKENDS
 
     status, out, _ = run(["doctor"], capsys)
     assert status == 0 and all(name in out for kind in BACKENDS.values() for name in kind)

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bridges import detect
-from bridges.geometry import box_iou, mask_box
-from bridges.registry import create
-from bridges.types import Detected, Detection
+from fgs_bridges import detect
+from fgs_bridges.geometry import box_iou, mask_box
+from fgs_bridges.registry import create
+from fgs_bridges.types import Detected, Detection
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from tests.bridges.tiny_vision import SAVERS, picture, tumbler
 

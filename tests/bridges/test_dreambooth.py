@@ -17,9 +17,9 @@ import pytest
 import yaml
 from PIL import Image as Pictures
 
-from bridges.dreambooth import Trainer, draw, fitted, train
-from bridges.dreambooth_config import Dreambooth, Kind, Pair, read_config
-from bridges.text_to_image import Diffusers, read_picture
+from fgs_bridges.dreambooth import Trainer, draw, fitted, train
+from fgs_bridges.dreambooth_config import Dreambooth, Kind, Pair, read_config
+from fgs_bridges.text_to_image import Diffusers, read_picture
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError, FgsError
 from tests.bridges.tiny_diffusion import SIZE, picture, save_tiny
 
@@ -265,8 +265,8 @@ def test_prior_pictures_are_the_models_own(config: Dreambooth, capsys: pytest.Ca
 
 SCRIPT = """
 import sys, torch
-from bridges.dreambooth import train
-from bridges.dreambooth_config import read_config
+from fgs_bridges.dreambooth import train
+from fgs_bridges.dreambooth_config import read_config
 torch.set_num_threads(1)
 train(read_config(sys.argv[1]))
 """

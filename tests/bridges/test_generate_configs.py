@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridges.config import (
+from fgs_bridges.config import (
     KEYS,
     KINDS,
     Backends,
@@ -18,8 +18,8 @@ from bridges.config import (
     with_backend,
     with_option,
 )
-from bridges.detect import Manual
-from bridges.registry import BACKENDS
+from fgs_bridges.detect import Manual
+from fgs_bridges.registry import BACKENDS
 from fgs_jax.config import load_config
 from fgs_jax.errors import ConfigError
 

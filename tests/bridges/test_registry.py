@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridges import types
-from bridges.registry import BACKENDS, check_values, create, missing, names
-from bridges.types import Provenance
+from fgs_bridges import types
+from fgs_bridges.registry import BACKENDS, check_values, create, missing, names
+from fgs_bridges.types import Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 
 PROTOCOLS = {
@@ -60,8 +60,8 @@ def test_nothing_heavy_is_imported():
     modules = sorted({entry.target.partition(":")[0] for entries in BACKENDS.values() for entry in entries.values()})
     program = f"""
 import sys
-import fgs_jax, bridges.registry, bridges.types, bridges.doctor
-bridges.registry.names("segmenter")
+import fgs_jax, fgs_bridges.registry, fgs_bridges.types, fgs_bridges.doctor
+fgs_bridges.registry.names("segmenter")
 heavy = ("torch", "torchvision", "transformers", "diffusers", "cv2", "mediapipe", "huggingface_hub")
 assert not [name for name in heavy if name in sys.modules], "the registry"
 from importlib import import_module
@@ -160,7 +160,7 @@ def other_package(tmp_path, monkeypatch):
     (tmp_path / "others_segmenter.py").write_text(
         textwrap.dedent("""
             from dataclasses import dataclass
-            from bridges.types import Provenance
+            from fgs_bridges.types import Provenance
 
             @dataclass
             class Threshold:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges import segment
-from bridges.geometry import mask_box
-from bridges.images import large_parts
-from bridges.registry import create
+from fgs_bridges import segment
+from fgs_bridges.geometry import mask_box
+from fgs_bridges.images import large_parts
+from fgs_bridges.registry import create
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from tests.bridges.tiny_vision import IMAGE_SIZE, SAVERS, picture, tumbler
 

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges import stages
-from bridges.config import Backends, Choice, generate_config
-from bridges.geometry import mask_box
-from bridges.hands import write_hands
-from bridges.stages import RECORDS, STAGES, WORK, Run, read_run, run_stage, state, write_run
-from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
-from bridges.types import HandEstimate
+from fgs_bridges import stages
+from fgs_bridges.config import Backends, Choice, generate_config
+from fgs_bridges.geometry import mask_box
+from fgs_bridges.hands import write_hands
+from fgs_bridges.stages import RECORDS, STAGES, WORK, Run, read_run, run_stage, state, write_run
+from fgs_bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
+from fgs_bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.hands.files import locate_hand_file
 from fgs_jax.picture.scene_files import load_scene
@@ -192,7 +192,7 @@ def test_a_stage_that_fails_keeps_what_it_made_before(config, tmp_path):
 def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(config, tmp_path):
     run = a_run(tmp_path / "run", config)
     write_run(run)
-    defect = "import sys, bridges.stages as s; s.read_run = lambda folder: None; sys.exit(s.main(sys.argv[1:]))"
+    defect = "import sys, fgs_bridges.stages as s; s.read_run = lambda folder: None; sys.exit(s.main(sys.argv[1:]))"
     words = [sys.executable, "-c", defect, "images", str(run.folder)]
     ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     line = run.record("images", "failed").read_text()
@@ -241,7 +241,7 @@ def test_a_killed_process_leaves_no_half_written_stage(config, tmp_path, when):
         "renaming": f"rename = __import__('pathlib').Path.rename; "
         f"__import__('pathlib').Path.rename = lambda self, to: ({kill})() if self.name == 'out' else rename(self, to)",
     }[when]
-    code = f"import bridges.stages as s\n{patch}\ns.main(['masks', {str(run.folder)!r}])"
+    code = f"import fgs_bridges.stages as s\n{patch}\ns.main(['masks', {str(run.folder)!r}])"
     died = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, check=False)
     assert died.returncode == -signal.SIGKILL
     assert not run.stage("masks").exists() or files(run.stage("masks")) == before
@@ -258,7 +258,7 @@ def test_a_process_that_dies_fails_its_prompt_alone(config, tmp_path, monkeypatc
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if 'first' in ' '.join(sys.orig_argv) and 'bridges.stages' in sys.orig_argv:\n"
+        "if 'first' in ' '.join(sys.orig_argv) and 'fgs_bridges.stages' in sys.orig_argv:\n"
         "    os.kill(os.getpid(), 9)\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(__file__).parents[2])]))
@@ -273,7 +273,7 @@ def test_a_child_ends_with_its_parent(config, tmp_path):
     run = a_run(tmp_path / "run", config)
     write_run(run)
     code = (
-        "import bridges.stages as s, time\n"
+        "import fgs_bridges.stages as s, time\n"
         "s.run_stages = lambda *a, **b: (print('at work', flush=True), time.sleep(60))\n"
         f"s.main(['images', {str(run.folder)!r}])"
     )

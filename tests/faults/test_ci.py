@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridges.config import load_generate_config
+from fgs_bridges.config import load_generate_config
 from tests.faults.conftest import FAULTS, ROOT, TUMBLER
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridges.segment import read_mask
+from fgs_bridges.segment import read_mask
 from fgs_jax.cli import main
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, HandednessWarning, SceneError

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bridges import stages
-from bridges.config import Backends, load_generate_config
-from bridges.detect import Doh100, Manual
-from bridges.dreambooth_config import read_config
-from bridges.hands import HandFile
-from bridges.mediapipe_hands import _of_boxes, read_landmarks
-from bridges.segment import read_mask
-from bridges.text_to_image import read_picture
-from bridges.types import Detection
+from fgs_bridges import stages
+from fgs_bridges.config import Backends, load_generate_config
+from fgs_bridges.detect import Doh100, Manual
+from fgs_bridges.dreambooth_config import read_config
+from fgs_bridges.hands import HandFile
+from fgs_bridges.mediapipe_hands import _of_boxes, read_landmarks
+from fgs_bridges.segment import read_mask
+from fgs_bridges.text_to_image import read_picture
+from fgs_bridges.types import Detection
 from fgs_jax.config import check_config, load_config
 from fgs_jax.errors import (
     BridgeUnavailable,

@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from bridges.geometry import are_numbers, as_floats, camera_matrix, match_boxes, mirror_faces, rotation_matrices
-from bridges.pretrained import check_picture, first_line, one_line, options_of, torch_device
-from bridges.provenance import versions, weight_hashes
-from bridges.types import Detection, HandEstimate, Image, Provenance
+from fgs_bridges.geometry import are_numbers, as_floats, camera_matrix, match_boxes, mirror_faces, rotation_matrices
+from fgs_bridges.pretrained import check_picture, first_line, one_line, options_of, torch_device
+from fgs_bridges.provenance import versions, weight_hashes
+from fgs_bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import expanded
 from fgs_jax.shipped import shipped

@@ -15,8 +15,8 @@ import PIL.Image
 from jaxtyping import Float
 from numpy import ndarray
 
-from bridges.geometry import are_numbers, as_floats, box_iou, is_box
-from bridges.pretrained import (
+from fgs_bridges.geometry import are_numbers, as_floats, box_iou, is_box
+from fgs_bridges.pretrained import (
     check_picture,
     load_model,
     load_processor,
@@ -25,8 +25,8 @@ from bridges.pretrained import (
     options_of,
     torch_device,
 )
-from bridges.provenance import versions, weight_hashes
-from bridges.types import Detected, Detection, Image, Provenance
+from fgs_bridges.provenance import versions, weight_hashes
+from fgs_bridges.types import Detected, Detection, Image, Provenance
 from fgs_jax.errors import BridgeError, ConfigError
 from fgs_jax.files import read_input, read_npy, read_npz
 from fgs_jax.strict import read_json

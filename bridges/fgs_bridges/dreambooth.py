@@ -25,10 +25,10 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image as Pictures
 
-from bridges.dreambooth_config import FREE, KINDS, PRIOR, Dreambooth, Kind, check_config
-from bridges.pretrained import first_line, torch_device
-from bridges.provenance import model_files, sha256, versions, weight_hashes
-from bridges.text_to_image import (
+from fgs_bridges.dreambooth_config import FREE, KINDS, PRIOR, Dreambooth, Kind, check_config
+from fgs_bridges.pretrained import first_line, torch_device
+from fgs_bridges.provenance import model_files, sha256, versions, weight_hashes
+from fgs_bridges.text_to_image import (
     PACKAGES,
     Diffusers,
     licence,
@@ -36,7 +36,7 @@ from bridges.text_to_image import (
     read_picture,
     write_provenance,
 )
-from bridges.types import Image, Provenance
+from fgs_bridges.types import Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import expanded, write_whole
 from fgs_jax.strict import read_json

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from bridges.config import Backends, GenerateConfig
-from bridges.process import ended_as, keep_alone
-from bridges.stages import RECORDS, STAGES, Run, run_stages, state, write_run
+from fgs_bridges.config import Backends, GenerateConfig
+from fgs_bridges.process import ended_as, keep_alone
+from fgs_bridges.stages import RECORDS, STAGES, Run, run_stages, state, write_run
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import read_input
@@ -184,7 +184,7 @@ def _child(stage: str, folders: Sequence[Path], locks: Sequence[int]) -> str:
     if stage != "grasp":  # what JAX there is runs on the host, and torch has the GPU for itself
         environment["JAX_PLATFORMS"] = "cpu"
     process = subprocess.Popen(
-        [sys.executable, "-m", "bridges.stages", stage, *(str(folder) for folder in folders)],
+        [sys.executable, "-m", "fgs_bridges.stages", stage, *(str(folder) for folder in folders)],
         env=environment,
         stdin=subprocess.PIPE,  # its end tells the child that we are gone
         pass_fds=locks if os.name == "posix" else (),  # a child that outlives us keeps others out

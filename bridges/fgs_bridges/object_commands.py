@@ -9,12 +9,12 @@ from typing import ClassVar
 
 from PIL import Image as Picture
 
-from bridges.command import fill, run_command
-from bridges.images import background_colour, object_picture
-from bridges.meshes import clean
-from bridges.pretrained import check_picture, options_of
-from bridges.provenance import weight_hashes
-from bridges.types import Image, Mask, Mesh, Provenance
+from fgs_bridges.command import fill, run_command
+from fgs_bridges.images import background_colour, object_picture
+from fgs_bridges.meshes import clean
+from fgs_bridges.pretrained import check_picture, options_of
+from fgs_bridges.provenance import weight_hashes
+from fgs_bridges.types import Image, Mask, Mesh, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import expanded
 from fgs_jax.shipped import shipped
@@ -30,7 +30,7 @@ class ObjectCommand:
     that is a text or a number is a {placeholder} in `argv`, `cwd`, `env` and `outputs`, and so are {image}, {output} (a
     folder for its results), {seed}, and what `values` adds. What it was given, its results and its log are in `folder`.
 
-    The mesh is cleaned (`bridges.meshes.clean`).
+    The mesh is cleaned (`fgs_bridges.meshes.clean`).
     """
 
     argv: list[str] = field(default_factory=list)

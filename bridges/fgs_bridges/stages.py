@@ -1,8 +1,8 @@
 """The stages from a text to a grasp, each with plain files as its input and output.
 
 A run is a folder: `run.json` with the text and the options, one folder for each stage, and `records`, which holds a
-stage's log, its provenance and what it was made from. `python -m bridges.stages STAGE RUN...` runs one stage of several
-runs in one process, whose end gives the GPU back; `bridges.text_to_grasp` does that for all of them.
+stage's log, its provenance and what it was made from. `python -m fgs_bridges.stages STAGE RUN...` runs one stage of
+several runs in one process, whose end gives the GPU back; `fgs_bridges.text_to_grasp` does that for all of them.
 """
 
 import contextlib
@@ -24,19 +24,19 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pictures
 
-from bridges import from_photo
-from bridges.config import KEYS, Backends, GenerateConfig, generate_config
-from bridges.geometry import as_floats
-from bridges.hands import write_hands
-from bridges.images import on_plain_background
-from bridges.object_commands import ObjectCommand
-from bridges.pretrained import first_line
-from bridges.process import end_with_parent, logged, on_host
-from bridges.provenance import sha256, versions
-from bridges.registry import PATHS
-from bridges.segment import read_mask
-from bridges.text_to_image import generate, read_picture
-from bridges.types import Detection, HandEstimate, Image
+from fgs_bridges import from_photo
+from fgs_bridges.config import KEYS, Backends, GenerateConfig, generate_config
+from fgs_bridges.geometry import as_floats
+from fgs_bridges.hands import write_hands
+from fgs_bridges.images import on_plain_background
+from fgs_bridges.object_commands import ObjectCommand
+from fgs_bridges.pretrained import first_line
+from fgs_bridges.process import end_with_parent, logged, on_host
+from fgs_bridges.provenance import sha256, versions
+from fgs_bridges.registry import PATHS
+from fgs_bridges.segment import read_mask
+from fgs_bridges.text_to_image import generate, read_picture
+from fgs_bridges.types import Detection, HandEstimate, Image
 from fgs_jax import cli
 from fgs_jax.command_ends import STOPPED
 from fgs_jax.config import load_config

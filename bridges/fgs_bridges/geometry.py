@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from bridges.types import Box, HandEstimate, Mask
+from fgs_bridges.types import Box, HandEstimate, Mask
 from fgs_jax.errors import BridgeError
 
 HAMER_FOCAL = 5000.0

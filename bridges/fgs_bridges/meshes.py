@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from bridges.types import Mesh
+from fgs_bridges.types import Mesh
 from fgs_jax.errors import BridgeError, MeshError
 from fgs_jax.objects.mesh import ObjectMesh, load_object, simplify
 

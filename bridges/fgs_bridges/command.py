@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Formatter
 from types import FrameType
 
-from bridges.process import end_with_children, ended_as
+from fgs_bridges.process import end_with_children, ended_as
 from fgs_jax.errors import BridgeError, ConfigError
 
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bridges.provenance import model_files, versions, weight_hashes
-from bridges.types import Provenance
+from fgs_bridges.provenance import model_files, versions, weight_hashes
+from fgs_bridges.types import Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError, FgsError
 from fgs_jax.files import expanded
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bridges import registry
+from fgs_bridges import registry
 from fgs_jax import strict
 from fgs_jax.config import MOST_CONFIG
 from fgs_jax.errors import ConfigError

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from bridges.config import hint, read_yaml
-from bridges.registry import MOST_NUMBER
-from bridges.text_to_image import SD15
+from fgs_bridges.config import hint, read_yaml
+from fgs_bridges.registry import MOST_NUMBER
+from fgs_bridges.text_to_image import SD15
 from fgs_jax.config import plain_value
 from fgs_jax.errors import ConfigError
 from fgs_jax.files import expanded, is_name

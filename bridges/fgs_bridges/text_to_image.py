@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pictures
 
-from bridges.pretrained import first_line, options_of, quiet, torch_device
-from bridges.provenance import model_files, versions, weight_hashes
-from bridges.types import Image, Provenance, TextToImage
+from fgs_bridges.pretrained import first_line, options_of, quiet, torch_device
+from fgs_bridges.provenance import model_files, versions, weight_hashes
+from fgs_bridges.types import Image, Provenance, TextToImage
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import expanded, read_input, write_whole
 from fgs_jax.picture import images as pictures

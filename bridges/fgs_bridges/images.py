@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.ndimage import label
 
-from bridges.geometry import mask_box
-from bridges.types import Image, Mask
+from fgs_bridges.geometry import mask_box
+from fgs_bridges.types import Image, Mask
 from fgs_jax.errors import BridgeError, ConfigError
 
 BACKGROUNDS = {"white": 255, "grey": 127}

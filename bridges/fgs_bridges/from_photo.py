@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from bridges.config import HAND_MASKS
-from bridges.detect import choose
-from bridges.geometry import camera_matrix, is_box, mask_box, points_box, reframe_camera
-from bridges.hands import HandFile, check_hand
-from bridges.images import check_mask
-from bridges.provenance import sha256
-from bridges.segment import silhouette_mask, visible_masks
-from bridges.types import Box, Detection, HandEstimate, Image, Mask, Mesh
+from fgs_bridges.config import HAND_MASKS
+from fgs_bridges.detect import choose
+from fgs_bridges.geometry import camera_matrix, is_box, mask_box, points_box, reframe_camera
+from fgs_bridges.hands import HandFile, check_hand
+from fgs_bridges.images import check_mask
+from fgs_bridges.provenance import sha256
+from fgs_bridges.segment import silhouette_mask, visible_masks
+from fgs_bridges.types import Box, Detection, HandEstimate, Image, Mask, Mesh
 from fgs_jax.config import FAST
 from fgs_jax.errors import BridgeError, ConfigError, HandFileError
 from fgs_jax.hands.files import load_hand_model, mirror_hand_model
@@ -174,7 +174,7 @@ def estimate_hand(
 
 
 def read_estimate(path: Path, image: Image, side: str | None = None) -> HandEstimate:
-    """The hand of a file that `bridges.hands.HandFile` reads; of several the one of the side. Raises BridgeError."""
+    """The hand of a file that `hands.HandFile` reads; of several the one of the side. Raises BridgeError."""
     try:
         found = HandFile(str(path))(image)
     except BridgeError:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from bridges.config import (
+from fgs_bridges.config import (
     Backends,
     GenerateConfig,
     generate_config,
@@ -23,8 +23,8 @@ from bridges.config import (
     with_backend,
     with_option,
 )
-from bridges.stages import Run
-from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
+from fgs_bridges.stages import Run
+from fgs_bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import expanded, output_folder
 
@@ -104,10 +104,10 @@ def scene_from_photo(
         trust_pickle: Let the hand's tool run its files as pickles, which can run any program.
         overwrite: Replace OUT if it is a scene.
     """
-    from bridges.from_photo import read_estimate
-    from bridges.from_photo import scene_from_photo as make
-    from bridges.segment import read_mask
-    from bridges.text_to_image import read_picture
+    from fgs_bridges.from_photo import read_estimate
+    from fgs_bridges.from_photo import scene_from_photo as make
+    from fgs_bridges.segment import read_mask
+    from fgs_bridges.text_to_image import read_picture
     from fgs_jax.picture.scene_files import save_scene
 
     name = object or (object_mesh.stem if object_mesh else "")
@@ -147,7 +147,7 @@ def scene_check(scene: Positional[SceneFolder]) -> None:
     Args:
         scene: Folder of a scene.
     """
-    from bridges.show import words_of
+    from fgs_bridges.show import words_of
     from fgs_jax.picture.scene import scene_notes
     from fgs_jax.picture.scene_files import load_scene
 
@@ -168,7 +168,7 @@ def scene_show(scene: Positional[SceneFolder], out: Path | None = None, overwrit
         out: PNG file to write; beside the folder, with its name, unless given.
         overwrite: Replace OUT if it is there.
     """
-    from bridges.show import show_scene
+    from fgs_bridges.show import show_scene
     from fgs_jax.picture.scene_files import load_scene
 
     folder = scene.resolve()
@@ -201,8 +201,8 @@ def generate(
         seed: Of what is random.
         overwrite: Replace OUT if it holds such pictures.
     """
-    from bridges.text_to_image import generate as make
-    from bridges.text_to_image import write_generated
+    from fgs_bridges.text_to_image import generate as make
+    from fgs_bridges.text_to_image import write_generated
 
     files = {"interaction.png", "object.png", "provenance.json"}
     _check_out(out, overwrite)
@@ -224,8 +224,8 @@ def dreambooth(data: Positional[Data], resume: Flag = False) -> None:
         data: YAML file with pictures, texts and options: see text_to_image.md in the folder that fgs doctor names.
         resume: Go on with a run that was killed.
     """
-    from bridges.dreambooth import train
-    from bridges.dreambooth_config import read_config
+    from fgs_bridges.dreambooth import train
+    from fgs_bridges.dreambooth_config import read_config
 
     chosen = read_config(data)
     output = expanded(chosen.output)
@@ -295,7 +295,7 @@ def run_text_to_grasp(
 @app.command
 def doctor() -> None:
     """What is installed, what is missing, and the line that installs it."""
-    from bridges.doctor import doctor_table
+    from fgs_bridges.doctor import doctor_table
 
     print(doctor_table())
 

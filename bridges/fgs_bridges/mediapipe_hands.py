@@ -14,12 +14,12 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image as Pictures
 
-from bridges import mediapipe_landmarks
-from bridges.command import run_command
-from bridges.geometry import are_numbers, as_floats, match_boxes, points_box
-from bridges.pretrained import check_picture, options_of
-from bridges.provenance import weight_hashes
-from bridges.types import Detection, HandEstimate, Image, Provenance
+from fgs_bridges import mediapipe_landmarks
+from fgs_bridges.command import run_command
+from fgs_bridges.geometry import are_numbers, as_floats, match_boxes, points_box
+from fgs_bridges.pretrained import check_picture, options_of
+from fgs_bridges.provenance import weight_hashes
+from fgs_bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import expanded, read_input
 from fgs_jax.strict import read_json

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 
-from bridges import registry
-from bridges.provenance import versions
-from bridges.registry import BACKENDS, Entry
+from fgs_bridges import registry
+from fgs_bridges.provenance import versions
+from fgs_bridges.registry import BACKENDS, Entry
 from fgs_jax.errors import FgsError
 from fgs_jax.files import expanded
 from fgs_jax.shipped import shipped_path

@@ -15,9 +15,9 @@ import PIL.Image
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from bridges.geometry import box_iou, is_box
-from bridges.images import large_parts
-from bridges.pretrained import (
+from fgs_bridges.geometry import box_iou, is_box
+from fgs_bridges.images import large_parts
+from fgs_bridges.pretrained import (
     check_picture,
     first_line,
     load_model,
@@ -27,8 +27,8 @@ from bridges.pretrained import (
     options_of,
     torch_device,
 )
-from bridges.provenance import versions, weight_hashes
-from bridges.types import Box, Image, Mask, Provenance
+from fgs_bridges.provenance import versions, weight_hashes
+from fgs_bridges.types import Box, Image, Mask, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import read_input, read_npy
 from fgs_jax.picture import images as pictures

@@ -52,42 +52,42 @@ TORCH = ("torch", "transformers")
 BACKENDS: dict[str, dict[str, Entry]] = {
     "text_to_image": {
         "diffusers": Entry(
-            "bridges.text_to_image:Diffusers", (*TORCH, "diffusers"), EXTRA, "Apache-2.0; weights by model"
+            "fgs_bridges.text_to_image:Diffusers", (*TORCH, "diffusers"), EXTRA, "Apache-2.0; weights by model"
         ),
-        "files": Entry("bridges.text_to_image:Files", automatic=False),
+        "files": Entry("fgs_bridges.text_to_image:Files", automatic=False),
     },
     "detector": {
-        "grounding-dino": Entry("bridges.detect:GroundingDino", TORCH, EXTRA, "Apache-2.0"),
-        "owlv2": Entry("bridges.detect:Owlv2", TORCH, EXTRA, "Apache-2.0"),
-        "doh100": Entry("bridges.detect:Doh100", automatic=False),
-        "manual": Entry("bridges.detect:Manual", automatic=False),
+        "grounding-dino": Entry("fgs_bridges.detect:GroundingDino", TORCH, EXTRA, "Apache-2.0"),
+        "owlv2": Entry("fgs_bridges.detect:Owlv2", TORCH, EXTRA, "Apache-2.0"),
+        "doh100": Entry("fgs_bridges.detect:Doh100", automatic=False),
+        "manual": Entry("fgs_bridges.detect:Manual", automatic=False),
     },
     "segmenter": {
-        "sam2": Entry("bridges.segment:Sam2", TORCH, EXTRA, "Apache-2.0"),
-        "sam": Entry("bridges.segment:Sam", TORCH, EXTRA, "Apache-2.0"),
-        "sam3": Entry("bridges.segment:Sam3", TORCH, EXTRA, "SAM licence, gated", automatic=False),
-        "grabcut": Entry("bridges.segment:GrabCut", ("cv2",), EXTRA, "Apache-2.0", automatic=False),
-        "file": Entry("bridges.segment:MaskFile", automatic=False),
+        "sam2": Entry("fgs_bridges.segment:Sam2", TORCH, EXTRA, "Apache-2.0"),
+        "sam": Entry("fgs_bridges.segment:Sam", TORCH, EXTRA, "Apache-2.0"),
+        "sam3": Entry("fgs_bridges.segment:Sam3", TORCH, EXTRA, "SAM licence, gated", automatic=False),
+        "grabcut": Entry("fgs_bridges.segment:GrabCut", ("cv2",), EXTRA, "Apache-2.0", automatic=False),
+        "file": Entry("fgs_bridges.segment:MaskFile", automatic=False),
     },
     "hand": {
-        "hamer": Entry("bridges.hamer:Hamer", ("torch", "hamer"), HANDS, "MIT; MANO's own"),
+        "hamer": Entry("fgs_bridges.hamer:Hamer", ("torch", "hamer"), HANDS, "MIT; MANO's own"),
         "wilor": Entry(
-            "bridges.wilor:Wilor",
+            "fgs_bridges.wilor:Wilor",
             ("torch", "wilor_mini"),
             HANDS,
             "CC BY-NC-ND 4.0",
             automatic=False,
         ),
-        "mediapipe": Entry("bridges.mediapipe_hands:MediaPipe", (), HANDS, "Apache-2.0", automatic=False),
-        "command": Entry("bridges.hands:HandCommand", automatic=False),
-        "file": Entry("bridges.hands:HandFile", automatic=False),
+        "mediapipe": Entry("fgs_bridges.mediapipe_hands:MediaPipe", (), HANDS, "Apache-2.0", automatic=False),
+        "command": Entry("fgs_bridges.hands:HandCommand", automatic=False),
+        "file": Entry("fgs_bridges.hands:HandFile", automatic=False),
     },
     "object": {
-        "michelangelo": Entry("bridges.object_commands:Michelangelo", (), OBJECTS, "GPL-3.0", automatic=False),
-        "triposr": Entry("bridges.object_commands:TripoSR", (), OBJECTS, "MIT", automatic=False),
-        "shap-e": Entry("bridges.shap_e:ShapE", (*TORCH, "diffusers"), EXTRA, "MIT"),
-        "command": Entry("bridges.object_commands:ObjectCommand", automatic=False),
-        "file": Entry("bridges.object_commands:MeshFile", automatic=False),
+        "michelangelo": Entry("fgs_bridges.object_commands:Michelangelo", (), OBJECTS, "GPL-3.0", automatic=False),
+        "triposr": Entry("fgs_bridges.object_commands:TripoSR", (), OBJECTS, "MIT", automatic=False),
+        "shap-e": Entry("fgs_bridges.shap_e:ShapE", (*TORCH, "diffusers"), EXTRA, "MIT"),
+        "command": Entry("fgs_bridges.object_commands:ObjectCommand", automatic=False),
+        "file": Entry("fgs_bridges.object_commands:MeshFile", automatic=False),
     },
 }
 """By kind and name, best first: `auto` takes the first that is installed."""

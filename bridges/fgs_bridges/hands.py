@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from PIL import Image as Pictures
 
-from bridges.command import run_command
-from bridges.geometry import (
+from fgs_bridges.command import run_command
+from fgs_bridges.geometry import (
     are_numbers,
     as_floats,
     camera_matrix,
@@ -28,11 +28,11 @@ from bridges.geometry import (
     rotation_matrices,
     rotation_vectors,
 )
-from bridges.hamer import hamer_estimates
-from bridges.pretrained import check_picture, first_line, options_of
-from bridges.provenance import weight_hashes
-from bridges.types import Detection, HandEstimate, Image, Provenance
-from bridges.wilor import wilor_estimate
+from fgs_bridges.hamer import hamer_estimates
+from fgs_bridges.pretrained import check_picture, first_line, options_of
+from fgs_bridges.provenance import weight_hashes
+from fgs_bridges.types import Detection, HandEstimate, Image, Provenance
+from fgs_bridges.wilor import wilor_estimate
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, HandFileError, MeshError
 from fgs_jax.files import expanded, read_input, read_npz, write_file_whole
 from fgs_jax.hands.files import check_hand_source, located_hand

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from bridges.geometry import (
+from fgs_bridges.geometry import (
     HAMER_CROP,
     HAMER_FOCAL,
     are_numbers,
@@ -30,9 +30,9 @@ from bridges.geometry import (
     mirror_estimate,
     project,
 )
-from bridges.pretrained import check_picture, first_line, options_of, torch_device
-from bridges.provenance import versions, weight_hashes
-from bridges.types import Detection, HandEstimate, Image, Provenance
+from fgs_bridges.pretrained import check_picture, first_line, options_of, torch_device
+from fgs_bridges.provenance import versions, weight_hashes
+from fgs_bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable
 from fgs_jax.files import expanded
 from fgs_jax.shipped import shipped

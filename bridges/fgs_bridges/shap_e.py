@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as Picture
 
-from bridges.images import background_colour, object_picture
-from bridges.meshes import clean
-from bridges.pretrained import check_picture, one_line, options_of, quiet, torch_device
-from bridges.provenance import model_files, versions, weight_hashes
-from bridges.types import Image, Mask, Mesh, Provenance
+from fgs_bridges.images import background_colour, object_picture
+from fgs_bridges.meshes import clean
+from fgs_bridges.pretrained import check_picture, one_line, options_of, quiet, torch_device
+from fgs_bridges.provenance import model_files, versions, weight_hashes
+from fgs_bridges.types import Image, Mask, Mesh, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import expanded
 
@@ -21,7 +21,7 @@ NAME = "object.shap-e"
 class ShapE:
     """`ShapEImg2ImgPipeline`, in process; the surface is that of a grid of `grid`^3 points.
 
-    The object is matted on white, in the middle of a square. The mesh is cleaned (`bridges.meshes.clean`); it lies in
+    The object is matted on white, in the middle of a square. The mesh is cleaned (`meshes.clean`); it lies in
     a cube from -1 to 1.
     """
 
