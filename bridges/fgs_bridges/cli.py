@@ -28,9 +28,6 @@ from fgs_bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import expanded, output_folder
 
-WORDS = ("scene", "generate", "dreambooth", "text-to-grasp", "doctor")
-"""The first words that belong here."""
-
 app = tyro.extras.SubcommandApp()
 scene = tyro.extras.SubcommandApp()
 app.command(scene, name="scene", help="Scenes: make one from a photo, check one, look at one.")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from fgs_bridges.cli import WORDS, main
+from fgs_bridges.cli import main
 from fgs_bridges.geometry import mask_box
 from fgs_bridges.hands import write_hands
 from fgs_bridges.types import HandEstimate
@@ -266,7 +266,7 @@ def test_doctor_lists_every_back_end(capsys):
     assert status == 0 and all(name in out for kind in BACKENDS.values() for name in kind)
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", ["scene", "generate", "dreambooth", "text-to-grasp", "doctor"])
 def test_help_and_words_that_are_not_known(word, capsys):
     assert run([word, "--help"], capsys)[0] == 0
     assert run([word, "--no-such-option"], capsys)[0] == 2
