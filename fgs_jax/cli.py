@@ -379,13 +379,13 @@ def _list_commands() -> None:
     def handed_on() -> None:
         raise AssertionError("`_command` hands this command on before it comes here")
 
-    app.command(handed_on, name="refine", help=Refine.__doc__)
+    app.command(name="refine", help=Refine.__doc__)(handed_on)
     for name in added_commands():
         try:
             meaning = added_command(name).help
         except FgsError as error:
             meaning = str(error)
-        app.command(handed_on, name=name, help=meaning)
+        app.command(name=name, help=meaning)(handed_on)
 
 
 def main(argv: list[str] | None = None) -> int:

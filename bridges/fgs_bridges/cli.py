@@ -23,7 +23,7 @@ from fgs_bridges.config import (
     with_backend,
     with_option,
 )
-from fgs_bridges.stages import Run
+from fgs_bridges.run_folder import Run
 from fgs_bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import expanded, output_folder

@@ -13,7 +13,9 @@ from typing import IO
 
 from fgs_bridges.config import Backends, GenerateConfig
 from fgs_bridges.process import ended_as, keep_alone
-from fgs_bridges.stages import RECORDS, STAGES, Run, run_stages, state, write_run
+from fgs_bridges.run_folder import RECORDS, STAGES, Run, write_run
+from fgs_bridges.stage_state import state
+from fgs_bridges.stages import run_stages
 from fgs_jax.config import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import read_input

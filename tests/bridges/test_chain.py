@@ -12,7 +12,7 @@ import pytest
 
 from fgs_bridges.config import generate_config
 from fgs_bridges.hands import write_hands
-from fgs_bridges.stages import STAGES, Run
+from fgs_bridges.run_folder import STAGES, Run
 from fgs_bridges.text_to_grasp import text_to_grasp
 from fgs_bridges.types import HandEstimate
 from fgs_jax.picture.scene import check_scene

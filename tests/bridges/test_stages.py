@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgs_bridges import stages
+from fgs_bridges import stage_state, stage_work, stages
 from fgs_bridges.config import Backends, Choice, generate_config
 from fgs_bridges.geometry import mask_box
 from fgs_bridges.hands import write_hands
-from fgs_bridges.stages import RECORDS, STAGES, WORK, Run, read_run, run_stage, state, write_run
+from fgs_bridges.run_folder import RECORDS, STAGES, WORK, Run, read_run, write_run
+from fgs_bridges.stage_state import state
+from fgs_bridges.stages import run_stage
 from fgs_bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from fgs_bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
@@ -237,11 +239,11 @@ def test_a_killed_process_leaves_no_half_written_stage(config, tmp_path, when):
     write_run(changed)
     kill = "lambda *a: __import__('os').kill(__import__('os').getpid(), 9)"
     patch = {
-        "writing": f"s._write_picture = lambda path, picture: (path.write_bytes(b'half'), ({kill})())",
+        "writing": f"s.stage_work._write_picture = lambda path, picture: (path.write_bytes(b'half'), ({kill})())",
         "renaming": f"rename = __import__('pathlib').Path.rename; "
         f"__import__('pathlib').Path.rename = lambda self, to: ({kill})() if self.name == 'out' else rename(self, to)",
     }[when]
-    code = f"import fgs_bridges.stages as s\n{patch}\ns.main(['masks', {str(run.folder)!r}])"
+    code = f"import fgs_bridges as s, fgs_bridges.stages\n{patch}\ns.stages.main(['masks', {str(run.folder)!r}])"
     died = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, check=False)
     assert died.returncode == -signal.SIGKILL
     assert not run.stage("masks").exists() or files(run.stage("masks")) == before
@@ -441,7 +443,7 @@ def test_records_say_what_made_a_stage(config, tmp_path):
     record = json.loads((run.folder / RECORDS / "images.json").read_text())
     assert set(record) == {"stage", "fingerprint", "files", "provenance", "seconds"}
     assert set(record["files"]) == {"interaction.png", "object.png"}
-    assert stages.fingerprint(run, "images") == record["fingerprint"]
+    assert stage_state.fingerprint(run, "images") == record["fingerprint"]
 
 
 def test_options_are_known_by_the_content_of_what_they_name(config, inputs, tmp_path, monkeypatch):
@@ -452,7 +454,7 @@ def test_options_are_known_by_the_content_of_what_they_name(config, inputs, tmp_
     (tmp_path / "model" / "weights.bin").write_bytes(b"one")
 
     def mark(stage: str, kind: str, **options: Any) -> str:
-        return stages.fingerprint(a_run(tmp_path / "run", with_options(config, kind, **options)), stage)
+        return stage_state.fingerprint(a_run(tmp_path / "run", with_options(config, kind, **options)), stage)
 
     paths = (str(inputs / "hand.json"), "mine.json", "./mine.json", "../" + tmp_path.name + "/mine.json")
     assert len({mark("hand", "hand", path=path) for path in paths}) == 1
@@ -467,10 +469,10 @@ def test_options_are_known_by_the_content_of_what_they_name(config, inputs, tmp_
     assert mark("hand", "hand", path="none.json") != mark("hand", "hand", path="nil.json")
     # Words: of the text, a back end, a device, a side.
     word = a_run(tmp_path / "run", with_options(config, "hand", device="cpu"), "mug")
-    marks = [stages.fingerprint(word, stage) for stage in ("images", "hand", "masks")]
+    marks = [stage_state.fingerprint(word, stage) for stage in ("images", "hand", "masks")]
     for name in ("mug", "cpu", "file", "files", "travel tumbler", "segmenter", "metric", "fast", "open_hand"):
         (tmp_path / name).write_text("a file of that name")
-    assert [stages.fingerprint(word, stage) for stage in ("images", "hand", "masks")] == marks
+    assert [stage_state.fingerprint(word, stage) for stage in ("images", "hand", "masks")] == marks
 
 
 def test_a_grasp_is_of_a_hand_file_s_content_and_of_the_code(config, tmp_path, monkeypatch):
@@ -481,7 +483,7 @@ def test_a_grasp_is_of_a_hand_file_s_content_and_of_the_code(config, tmp_path, m
         (tmp_path / f"{name}.yaml").write_text(f"hand_model: {name}.npz")
 
     def mark(refine: str) -> str:
-        return stages.fingerprint(a_run(tmp_path / "run", replace(config, refine=refine)), "grasp")
+        return stage_state.fingerprint(a_run(tmp_path / "run", replace(config, refine=refine)), "grasp")
 
     assert len({mark(name) for name in ("fast", "one.yaml", "./two.yaml", str(tmp_path / "one.yaml"))}) == 1
     before = mark("fast")
@@ -490,13 +492,24 @@ def test_a_grasp_is_of_a_hand_file_s_content_and_of_the_code(config, tmp_path, m
     with (tmp_path / "two.npz").open("ab") as file:
         file.write(b" ")
     assert mark("two.yaml") != mark("one.yaml") == before
-    monkeypatch.setattr(stages, "code_mark", lambda: "of another version")
+    monkeypatch.setattr(stage_state, "code_mark", lambda: "of another version")
     assert mark("fast") != before
 
 
-def test_a_grasp_that_is_stopped_is_no_failure(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages.cli, "main", lambda words: 130)
-    with pytest.raises(KeyboardInterrupt):
-        stages._grasp(a_run(tmp_path / "run", config), tmp_path / "out", {})
+def test_a_grasp_that_is_stopped_is_no_failure_and_goes_on(config, tmp_path, monkeypatch):
+    run = a_run(tmp_path / "run", config)
+    shutil.copytree(TUMBLER, run.stage("scene"))
+    recovered = []
+
+    def stopped(scene, config, *, journal, progress):
+        recovered.append(journal.recovered)
+        journal.run(lambda: {"x": np.ones(1)})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage_work, "refine", stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            stage_work.STAGE_WORK["grasp"](run, tmp_path / "out", {})
+    assert recovered == [0, 1]
     monkeypatch.setattr(stages, "run_stages", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     assert stages.main(["images", str(tmp_path / "run")]) == 130
