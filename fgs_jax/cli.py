@@ -20,7 +20,8 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax.command_ends import run_command
 from fgs_jax.commands import added_command, added_commands
-from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, load_config
+from fgs_jax.config import CONFIGS, FAST, RefineConfig
+from fgs_jax.config_files import check_config, load_config
 from fgs_jax.errors import ConfigError, FgsError, HandFileError, MeshError, ResultError
 from fgs_jax.files import output_folder
 from fgs_jax.hands import files as hand_files

@@ -1,20 +1,16 @@
 """What `fgs dreambooth` trains on what, and how: one YAML file."""
 
-import math
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
-from fgs_bridges.config import hint, read_yaml
 from fgs_bridges.registry import MOST_NUMBER
 from fgs_bridges.text_to_image import SD15
-from fgs_jax.config import plain_value
+from fgs_jax.checked_values import Bounds, Rules, check_numbers, from_values
+from fgs_jax.config_files import read_yaml_file
 from fgs_jax.errors import ConfigError
 from fgs_jax.files import expanded, is_name
 from fgs_jax.shipped import shipped
-
-EXAMPLE = shipped("configs/dreambooth.yaml")
 
 
 @dataclass(frozen=True)
@@ -88,6 +84,22 @@ PRIOR = ("model", "revision", "resolution", "prior_steps", "prior_guidance", "se
 KINDS = ("interaction", "object")
 
 
+_RULES = Rules(
+    {
+        **dict.fromkeys(("steps", "checkpoint_every"), Bounds(1, MOST_NUMBER)),
+        **dict.fromkeys(("prior_images", "checkpoints_kept"), Bounds(1, 1_000_000)),
+        **dict.fromkeys(("rank", "accumulation"), Bounds(1, 4096)),
+        "resolution": Bounds(1, 8192),
+        "batch": Bounds(1, 1024),
+        "prior_steps": Bounds(1, 10_000),
+        "learning_rate": Bounds(0, 1e30),
+        "seed": Bounds(0, 2**32 - 1),
+    },
+    otherwise=Bounds(0, MOST_NUMBER),
+    example=shipped("configs/dreambooth.yaml"),
+)
+
+
 def read_config(path: str | Path) -> Dreambooth:
     """A configuration from YAML; pictures are found from the file's folder.
 
@@ -95,85 +107,29 @@ def read_config(path: str | Path) -> Dreambooth:
     list and a picture that there is not.
     """
     path = expanded(path)
-    config: Dreambooth = _from_values(Dreambooth, read_yaml(path), str(path))
+    config = from_values(Dreambooth, read_yaml_file(path), _RULES, str(path))
     config = replace(config, **{name: _placed(getattr(config, name), path.parent) for name in KINDS})
-    check_config(config, f"{path}: ")
+    check_config(config, str(path))
     return config
 
 
-def check_config(config: Dreambooth, where: str = "") -> None:
+def check_config(config: Dreambooth, where: str = "dreambooth") -> None:
     """Raises ConfigError for a value that means nothing, an empty list or text, and a picture that there is not."""
-    for item in fields(config):
-        value, name = getattr(config, item.name), where + item.name
-        if isinstance(value, int | float) and not (value >= 0 and value != math.inf):
-            raise ConfigError(f"{name}: expected a number that is not negative, got {value}; change it")
-        if item.name in _COUNTS and value is not None and value < 1:
-            raise ConfigError(f"{name}: expected at least 1, got {value}; change it")
-        if isinstance(value, int | float) and value > _MOST.get(item.name, MOST_NUMBER):
-            raise ConfigError(f"{name}: expected at most {_MOST.get(item.name, MOST_NUMBER):g}, got {value}; change it")
+    check_numbers(config, _RULES, where)
     for name in KINDS:
         kind: Kind = getattr(config, name)
         if not kind.class_prompt.strip():
-            raise ConfigError(f"{where}{name}.class_prompt: expected a text, got an empty one; name the class")
+            raise ConfigError(f"{where}: {name}: class_prompt: expected a text, got an empty one; name the class")
         if not kind.pairs:
-            raise ConfigError(f"{where}{name}.pairs: expected pictures with their texts, got none; add some")
+            raise ConfigError(f"{where}: {name}: pairs: expected pictures with their texts, got none; add some")
         for k, pair in enumerate(kind.pairs):
+            pair_name = f"{where}: {name}: pairs[{k}]"
             if not pair.text.strip():
-                raise ConfigError(f"{where}{name}.pairs[{k}].text: expected a text, got an empty one; describe it")
+                raise ConfigError(f"{pair_name}: text: expected a text, got an empty one; describe it")
             if not is_name(pair.image) or not Path(pair.image).is_file():
-                raise ConfigError(f"{where}{name}.pairs[{k}].image: {pair.image}: there is no such picture; check it")
-
-
-_COUNTS = (
-    *("steps", "rank", "resolution", "prior_images", "prior_steps", "batch", "accumulation"),
-    *("checkpoint_every", "checkpoints_kept"),
-)
-
-
-_MOST = {
-    **{"seed": 2**32 - 1, "resolution": 8192, "batch": 1024, "accumulation": 4096, "rank": 4096, "learning_rate": 1e30},
-    **{"prior_images": 1_000_000, "prior_steps": 10_000, "checkpoints_kept": 1_000_000},
-}
-"""What a number may be; MOST_NUMBER where it is not named."""
+                raise ConfigError(f"{pair_name}: image: {pair.image}: there is no such picture; check it")
 
 
 def _placed(kind: Kind, folder: Path) -> Kind:
     pairs = (replace(pair, image=str(folder.absolute() / expanded(pair.image))) for pair in kind.pairs)
     return replace(kind, pairs=tuple(pairs))
-
-
-def _from_values(kind: type, values: Any, where: str, separator: str = ": ") -> Any:
-    known = {item.name: item for item in fields(kind)}
-    types = get_type_hints(kind)
-    if not isinstance(values, dict):
-        came = "nothing" if values is None else f"{values!r}"[:80]
-        raise ConfigError(f"{where}: expected {', '.join(known)}, got {came}; see {EXAMPLE}")
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"{where}: unknown key {name}; {hint(name, list(known))}")
-    if missing := [name for name, item in known.items() if item.default is MISSING and name not in values]:
-        raise ConfigError(f"{where}: expected {', '.join(missing)}, got none; see {EXAMPLE}")
-    return kind(**{name: _typed(types[name], value, where + separator + name) for name, value in values.items()})
-
-
-def _typed(kind: Any, value: Any, where: str) -> Any:
-    if isinstance(kind, UnionType):
-        if value is None:
-            return None
-        kind = next(part for part in get_args(kind) if part is not NoneType)
-    if is_dataclass(kind):
-        return _from_values(kind, value, where, ".")  # pyright: ignore[reportArgumentType]
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise ConfigError(f"{where}: expected a list, got {value!r}; change it")
-        return tuple(_typed(get_args(kind)[0], item, f"{where}[{k}]") for k, item in enumerate(value))
-    if get_origin(kind) is Literal:
-        value = "no" if value is False else value
-        if value in get_args(kind):
-            return value
-        raise ConfigError(f"{where}: expected one of {', '.join(get_args(kind))}, got {value!r}; change it")
-    try:
-        return plain_value(kind, value)
-    except TypeError:
-        expected = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
-        raise ConfigError(f"{where}: expected {expected}, got {value!r}; change it") from None

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from fgs_bridges.config import HAND_MASKS
 from fgs_bridges.detect import choose
 from fgs_bridges.geometry import camera_matrix, is_box, mask_box, points_box, reframe_camera
 from fgs_bridges.hands import HandFile, check_hand
@@ -29,6 +28,7 @@ from fgs_jax.picture.scene import Scene, camera_from_matrix, check_scene
 from fgs_jax.types import HandParams
 
 SIDES = ("right", "left")
+HAND_MASKS = ("segmenter", "silhouette")
 _posed = jax.jit(hand)
 
 

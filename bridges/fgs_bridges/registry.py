@@ -7,7 +7,6 @@ whose fields are its options:
     "segmenter.mine" = "my_package.segment:MySegmenter"
 """
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping
@@ -15,9 +14,9 @@ from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
+from fgs_jax.checked_values import read_as, suggestion
 from fgs_jax.errors import BridgeUnavailable, ConfigError
 from fgs_jax.files import is_name
 from fgs_jax.shipped import shipped
@@ -118,8 +117,7 @@ def create(kind: str, name: str = "auto", **options: Any) -> Any:
         print(f"fgs: {kind}: auto chose {name}", file=sys.stderr)
     backend = _load(kind, name)
     check_options(f"{kind}.{name}", options, [field.name for field in fields(backend) if field.init])
-    check_values(f"{kind}.{name}", options, _types(backend))
-    made = backend(**options)
+    made = backend(**check_values(f"{kind}.{name}", options, _types(backend)))
     return _Recorded(made, f"auto chose {name}") if automatic else made
 
 
@@ -127,27 +125,22 @@ def check_options(where: str, options: Mapping[str, Any], known: list[str]) -> N
     """Raises ConfigError for an option that is not known, with the nearest one that is."""
     for option in options:
         if option not in known:
-            near = difflib.get_close_matches(option, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"{where}: expected options among {', '.join(known)}, got {option}{hint}")
+            near = suggestion(option, known)
+            raise ConfigError(f"{where}: expected options among {', '.join(known)}, got {option}{near and f'; {near}'}")
 
 
-def check_values(where: str, options: Mapping[str, Any], types: Mapping[str, Any]) -> None:
-    """Raises ConfigError for an option of another type than its field's, and for a number that means nothing."""
+def check_values(where: str, options: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as their fields' types have them. Raises ConfigError for another type, and for a number that means
+    nothing."""
+    checked = {}
     for option, value in options.items():
-        kind = types.get(option, Any)
-        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-        known = tuple(one for one in (get_origin(each) or each for each in kinds) if isinstance(one, type))
-        taken = (*known, *(other for one in known for other in _TAKEN_AS.get(one, ())))
-        if known and (not isinstance(value, taken) or (isinstance(value, bool) and bool not in known)):
-            names = " or ".join("nothing" if one is NoneType else one.__name__ for one in known)
-            raise ConfigError(f"{where}: {option}: expected {names}, got {value!r:.40}; change it")
+        name = f"{where}: {option}"
+        checked[option] = read_as(types.get(option, Any), value, name)
         if option in (*PATHS, *_PLACES):
-            _check_names(f"{where}: {option}", value)
+            _check_names(name, value)
         if isinstance(value, int | float) and not abs(value) <= MOST_NUMBER:
-            raise ConfigError(
-                f"{where}: {option}: expected a number of at most {MOST_NUMBER}, got {value!s:.9}; change it"
-            )
+            raise ConfigError(f"{name}: expected a number of at most {MOST_NUMBER}, got {value!s:.9}; change it")
+    return checked
 
 
 _PLACES = ("mano", "folder", "cwd", "python", "hand_model")
@@ -158,9 +151,6 @@ def _check_names(where: str, value: Any) -> None:
     for name in value if isinstance(value, list | tuple) else (value,):
         if isinstance(name, str | os.PathLike) and not is_name(os.fspath(name)):
             raise ConfigError(f"{where}: expected a path, got {name!s:.40}, a name that no file can have; change it")
-
-
-_TAKEN_AS: dict[type, tuple[type, ...]] = {float: (int,), str: (os.PathLike,), list: (tuple,)}
 
 
 def _types(backend: type) -> dict[str, Any]:
@@ -208,9 +198,10 @@ def _load(kind: str, name: str) -> type:
     others = _others(kind)
     if name not in others:
         known = names(kind)
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"{kind}: expected a back end among auto, {', '.join(known)}, got {name}{hint}")
+        near = suggestion(name, known)
+        raise ConfigError(
+            f"{kind}: expected a back end among auto, {', '.join(known)}, got {name}{near and f'; {near}'}"
+        )
     try:
         return others[name].load()
     except ImportError as error:

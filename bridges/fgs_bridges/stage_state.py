@@ -12,7 +12,7 @@ from fgs_bridges.config import KEYS
 from fgs_bridges.provenance import sha256, versions
 from fgs_bridges.registry import PATHS
 from fgs_bridges.run_folder import NEEDS, Run, check_types, read_values
-from fgs_jax.config import load_config
+from fgs_jax.config_files import load_config
 from fgs_jax.errors import BridgeError
 from fgs_jax.files import expanded
 from fgs_jax.results.fingerprints import code_mark, config_mark, hand_mark

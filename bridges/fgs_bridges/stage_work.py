@@ -21,7 +21,7 @@ from fgs_bridges.segment import read_mask
 from fgs_bridges.stage_state import provenance_of
 from fgs_bridges.text_to_image import generate, read_picture
 from fgs_bridges.types import Detection, HandEstimate, Image
-from fgs_jax.config import load_config
+from fgs_jax.config_files import load_config
 from fgs_jax.errors import BridgeError
 from fgs_jax.journal import Journal
 from fgs_jax.notes import heard

@@ -16,7 +16,7 @@ from fgs_bridges.process import ended_as, keep_alone
 from fgs_bridges.run_folder import RECORDS, STAGES, Run, write_run
 from fgs_bridges.stage_state import state
 from fgs_bridges.stages import run_stages
-from fgs_jax.config import load_config
+from fgs_jax.config_files import load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import read_input
 

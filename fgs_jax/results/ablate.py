@@ -13,7 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fgs_jax.config import FAST, RefineConfig, config_values
+from fgs_jax.config import FAST, RefineConfig
+from fgs_jax.config_files import config_values
 from fgs_jax.errors import FgsError
 from fgs_jax.objects.mesh import simplify
 from fgs_jax.picture.scene import Scene

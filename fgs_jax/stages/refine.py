@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
-from fgs_jax.config import FAST, RefineConfig, check_config
+from fgs_jax.config import FAST, RefineConfig
+from fgs_jax.config_files import check_config
 from fgs_jax.errors import FgsError, HandPoseWarning, HandShapeWarning, SceneError
 from fgs_jax.hands.files import hand_is_here, hand_of_side, load_hand_model, same_hand
 from fgs_jax.hands.fit import carry_over, fit_hand, warn_of_side

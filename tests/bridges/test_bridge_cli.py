@@ -275,10 +275,10 @@ def test_help_and_words_that_are_not_known(word, capsys):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--seed", "-1"], "seed: expected a whole number from 0 to 4294967295, got -1; change it"),
-        (["--seed", "9" * 30], "seed: expected a whole number from 0 to 4294967295, got 9"),
-        (["--focal", "0"], "focal: expected a positive number of pixels, got 0.0; change it"),
-        (["--focal", "nan"], "focal: expected a positive number of pixels, got nan; change it"),
+        (["--seed", "-1"], "seed: expected a number that is not negative, got -1; change it"),
+        (["--seed", "9" * 30], "seed: expected at most 4294967295, got 9"),
+        (["--focal", "0"], "focal: expected more than 0, got 0.0; change it"),
+        (["--focal", "nan"], "focal: expected a number that is not negative, got nan; change it"),
         (["--out", "/"], "/: expected a folder of its own for the result, came the root of all folders"),
         (["--out", "n" * 300], "nnnn"),
     ],

@@ -87,7 +87,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def with_options(config, kind: str, **options):
     choice = config.backends[kind]
-    return replace(config, backends=config.backends | {kind: Choice(choice.backend, choice.options | options)})
+    return replace(config, **{kind: Choice(choice.backend, choice.options | options)})
 
 
 def test_processes_of_their_own_give_the_same_scene_bytes_as_one(config, tmp_path):
@@ -316,17 +316,13 @@ def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
 
 
 def test_what_cannot_be_made_here_is_said_before_anything_is_made(config, tmp_path):
-    michelangelo = replace(config, backends=config.backends | {"object": Choice("michelangelo", {"checkout": "none"})})
+    michelangelo = replace(config, object=Choice("michelangelo", {"checkout": "none"}))
     with pytest.raises(BridgeUnavailable, match=r"object\.michelangelo: expected "):
         make(a_run(tmp_path / "run", michelangelo))
     assert not (tmp_path / "run").exists()
     make(a_run(tmp_path / "run", michelangelo), until="masks")  # which does not need it
     with pytest.raises(ConfigError, match=r"hand\.file: expected options among .*got pth; did you mean path"):
-        make(
-            a_run(
-                tmp_path / "other", replace(config, backends=config.backends | {"hand": Choice("file", {"pth": "x"})})
-            )
-        )
+        make(a_run(tmp_path / "other", replace(config, hand=Choice("file", {"pth": "x"}))))
     with pytest.raises(ConfigError, match="refined: expected fast, paper or a YAML file, there is none"):
         make(a_run(tmp_path / "other", replace(config, refine="refined")), until="grasp")
     assert not (tmp_path / "other").exists()
@@ -405,7 +401,7 @@ def triposr(config, tmp_path):
     Image.fromarray(picture).save(tmp_path / "block.png")
     tool = Choice("triposr", stub_object_tools.triposr(tmp_path / "tool", "good"))
     files = Choice("files", {"images": [str(tmp_path / "block.png")]})
-    return replace(config, backends=config.backends | {"object": tool, "object_picture": files})
+    return replace(config, object=tool, object_picture=files)
 
 
 def test_an_object_s_program_gets_the_object_alone_and_its_files_stay_with_the_run(triposr, tmp_path):
@@ -426,7 +422,7 @@ def test_a_program_that_needs_the_object_alone_does_not_get_its_background(tripo
     run = a_run(tmp_path / "run", triposr)
     failed, _ = make(run, until="object")
     assert failed[run.folder].startswith("object: ") and "expected an object before a plain background" in str(failed)
-    whole = replace(triposr, backends=triposr.backends | {"object": Choice("michelangelo", michelangelo(tmp_path))})
+    whole = replace(triposr, object=Choice("michelangelo", michelangelo(tmp_path)))
     run = a_run(tmp_path / "whole", whole)
     assert make(run, until="object")[0] == {}
     assert "about the whole picture, on white" in json.loads(run.record("object").read_text())["provenance"]["notes"][0]

@@ -22,7 +22,7 @@ from fgs_bridges.stage_state import provenance_of, state
 from fgs_bridges.stage_work import read_boxes
 from fgs_bridges.text_to_image import read_picture
 from fgs_bridges.types import Detection
-from fgs_jax.config import check_config, load_config
+from fgs_jax.config_files import check_config, load_config
 from fgs_jax.errors import (
     BridgeUnavailable,
     FgsError,
