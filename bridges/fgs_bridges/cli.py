@@ -101,7 +101,7 @@ def scene_from_photo(
         trust_pickle: Let the hand's tool run its files as pickles, which can run any program.
         overwrite: Replace OUT if it is a scene.
     """
-    from fgs_bridges.from_photo import read_estimate
+    from fgs_bridges.estimates import read_estimate
     from fgs_bridges.from_photo import scene_from_photo as make
     from fgs_bridges.segment import read_mask
     from fgs_bridges.text_to_image import read_picture

@@ -72,7 +72,7 @@ class MediaPipe:
         """
         check_picture(image, "mediapipe")
         found = self._recorded(image) if self.landmarks else self._run(image, hands)
-        chosen, notes = _of_boxes(found, hands) if hands else (found["mediapipe"], [])
+        chosen, notes = hands_of_boxes(found, hands) if hands else (found["mediapipe"], [])
         if not chosen:
             raise BridgeError("mediapipe: expected a hand, found none: try another picture, or another hand back end")
         self._versions = {"mediapipe": str(chosen[0]["version"])} if "version" in chosen[0] else {}
@@ -200,7 +200,7 @@ def pictured_landmarks(
     return points * (sized.std() / points.std())
 
 
-def _of_boxes(found: dict[str, Any], hands: tuple[Detection, ...]) -> tuple[list[dict[str, Any]], list[str]]:
+def hands_of_boxes(found: dict[str, Any], hands: tuple[Detection, ...]) -> tuple[list[dict[str, Any]], list[str]]:
     """What was found in each of the boxes, and notes."""
     chosen, notes = [], []
     crops = found.get("crops") or [[]] * len(hands)

@@ -56,16 +56,16 @@ BACKENDS: dict[str, dict[str, Entry]] = {
         "files": Entry("fgs_bridges.text_to_image:Files", automatic=False),
     },
     "detector": {
-        "grounding-dino": Entry("fgs_bridges.detect:GroundingDino", TORCH, EXTRA, "Apache-2.0"),
-        "owlv2": Entry("fgs_bridges.detect:Owlv2", TORCH, EXTRA, "Apache-2.0"),
-        "doh100": Entry("fgs_bridges.detect:Doh100", automatic=False),
-        "manual": Entry("fgs_bridges.detect:Manual", automatic=False),
+        "grounding-dino": Entry("fgs_bridges.detect_by_name:GroundingDino", TORCH, EXTRA, "Apache-2.0"),
+        "owlv2": Entry("fgs_bridges.detect_by_name:Owlv2", TORCH, EXTRA, "Apache-2.0"),
+        "doh100": Entry("fgs_bridges.detect_files:Doh100", automatic=False),
+        "manual": Entry("fgs_bridges.detect_files:Manual", automatic=False),
     },
     "segmenter": {
-        "sam2": Entry("fgs_bridges.segment:Sam2", TORCH, EXTRA, "Apache-2.0"),
-        "sam": Entry("fgs_bridges.segment:Sam", TORCH, EXTRA, "Apache-2.0"),
-        "sam3": Entry("fgs_bridges.segment:Sam3", TORCH, EXTRA, "SAM licence, gated", automatic=False),
-        "grabcut": Entry("fgs_bridges.segment:GrabCut", ("cv2",), EXTRA, "Apache-2.0", automatic=False),
+        "sam2": Entry("fgs_bridges.sam:Sam2", TORCH, EXTRA, "Apache-2.0"),
+        "sam": Entry("fgs_bridges.sam:Sam", TORCH, EXTRA, "Apache-2.0"),
+        "sam3": Entry("fgs_bridges.sam:Sam3", TORCH, EXTRA, "SAM licence, gated", automatic=False),
+        "grabcut": Entry("fgs_bridges.grabcut:GrabCut", ("cv2",), EXTRA, "Apache-2.0", automatic=False),
         "file": Entry("fgs_bridges.segment:MaskFile", automatic=False),
     },
     "hand": {
@@ -78,7 +78,7 @@ BACKENDS: dict[str, dict[str, Entry]] = {
             automatic=False,
         ),
         "mediapipe": Entry("fgs_bridges.mediapipe_hands:MediaPipe", (), HANDS, "Apache-2.0", automatic=False),
-        "command": Entry("fgs_bridges.hands:HandCommand", automatic=False),
+        "command": Entry("fgs_bridges.hand_command:HandCommand", automatic=False),
         "file": Entry("fgs_bridges.hands:HandFile", automatic=False),
     },
     "object": {

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 from scipy.spatial.transform import Rotation
 
-from fgs_bridges.from_photo import pose
+from fgs_bridges.estimates import pose
 from fgs_jax.errors import SceneError
 from fgs_jax.files import write_file_whole
 from fgs_jax.objects.mesh import ObjectMesh, simplify

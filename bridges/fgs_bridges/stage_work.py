@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image as Pictures
 
 from fgs_bridges import from_photo
+from fgs_bridges.estimates import read_estimate
 from fgs_bridges.geometry import as_floats
 from fgs_bridges.hands import write_hands
 from fgs_bridges.images import on_plain_background
@@ -198,7 +199,7 @@ def read_boxes(run: Run) -> tuple[Detection, Detection]:
 
 
 def _read_hand(run: Run) -> HandEstimate:
-    return from_photo.read_estimate(run.stage("hand") / "hand.json", _interaction(run), run.side)
+    return read_estimate(run.stage("hand") / "hand.json", _interaction(run), run.side)
 
 
 def _write_picture(path: Path, picture: Image | np.ndarray) -> None:

@@ -17,8 +17,10 @@ import pytest
 import yaml
 from PIL import Image as Pictures
 
-from fgs_bridges.dreambooth import Trainer, draw, fitted, train
+from fgs_bridges.dreambooth import train
 from fgs_bridges.dreambooth_config import Dreambooth, Kind, Pair, read_config
+from fgs_bridges.dreambooth_data import draw, fitted
+from fgs_bridges.dreambooth_trainer import Trainer
 from fgs_bridges.text_to_image import Diffusers, read_picture
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError, FgsError
 from tests.bridges.tiny_diffusion import SIZE, picture, save_tiny

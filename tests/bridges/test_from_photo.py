@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from fgs_bridges.config import Backends, generate_config
-from fgs_bridges.from_photo import estimate_hand, find_masks, of_side, read_estimate, scene_from_photo
+from fgs_bridges.estimates import of_side, read_estimate
+from fgs_bridges.from_photo import estimate_hand, find_masks, scene_from_photo
 from fgs_bridges.geometry import camera_matrix, mask_box, mirror_estimate, project, rotation_matrices
 from fgs_bridges.hands import write_hands
 from fgs_bridges.types import Detection, HandEstimate, Mesh

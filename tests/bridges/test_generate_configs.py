@@ -18,7 +18,7 @@ from fgs_bridges.config import (
     with_backend,
     with_option,
 )
-from fgs_bridges.detect import Manual
+from fgs_bridges.detect_files import Manual
 from fgs_bridges.registry import BACKENDS
 from fgs_jax.config_files import load_config
 from fgs_jax.errors import ConfigError

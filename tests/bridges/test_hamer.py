@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from fgs_bridges import hamer
 from fgs_bridges.geometry import mirror_points
-from fgs_bridges.hands import check_hand
+from fgs_bridges.hand_check import check_hand
 from fgs_bridges.registry import create
 from fgs_bridges.types import Detection
 from fgs_jax.errors import BridgeError, BridgeUnavailable

@@ -25,7 +25,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from fgs_bridges.geometry import camera_matrix, half_pose, hamer_focal, hand_transform, mirror_estimate, points_box
-from fgs_bridges.hands import HandCommand, HandFile, check_hand, write_hands
+from fgs_bridges.hand_check import check_hand
+from fgs_bridges.hand_command import HandCommand
+from fgs_bridges.hands import HandFile, write_hands
 from fgs_bridges.mediapipe_hands import MediaPipe, pictured_landmarks
 from fgs_bridges.registry import create
 from fgs_bridges.types import Detection, HandEstimate

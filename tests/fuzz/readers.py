@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fgs_bridges.config import Backends, load_generate_config
-from fgs_bridges.detect import Doh100, Manual
+from fgs_bridges.detect_files import Doh100, Manual
 from fgs_bridges.dreambooth_config import read_config
 from fgs_bridges.hands import HandFile
-from fgs_bridges.mediapipe_hands import _of_boxes, read_landmarks
+from fgs_bridges.mediapipe_hands import hands_of_boxes, read_landmarks
 from fgs_bridges.run_folder import read_run, write_run
 from fgs_bridges.segment import read_mask
 from fgs_bridges.stage_state import provenance_of, state
@@ -196,7 +196,7 @@ def _read_boxes(path: Path) -> None:
 
 def _read_landmarks(path: Path) -> None:
     box = Detection(np.array([4.0, 3.0, 36.0, 27.0]), side="right")
-    _of_boxes(read_landmarks(path, "", _picture()), (box,))
+    hands_of_boxes(read_landmarks(path, "", _picture()), (box,))
 
 
 def _read_run(folder: Path) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fgs_bridges.hands import HandCommand, HandFile
+from fgs_bridges.hand_command import HandCommand
+from fgs_bridges.hands import HandFile
 from fgs_bridges.mediapipe_hands import read_landmarks
 from fgs_bridges.show import words_of
 from fgs_jax.errors import BridgeError, HandFileError, HandPoseWarning, HandShapeWarning, SceneError
