@@ -35,7 +35,7 @@ def added_command(name: str) -> Command:
     """A command by its name. Raises BridgeUnavailable where what it needs is not installed."""
     try:
         return _entry_points()[name].load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise BridgeUnavailable(f"fgs {name}: cannot be imported ({error}): install what its package needs") from error
 
 

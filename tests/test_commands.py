@@ -63,5 +63,6 @@ def test_the_list_of_commands_has_them_and_those_that_cannot_be_imported(add, ca
     assert "Counts its words." in listed and "Refine scenes" in listed and "broken" in listed
     with pytest.raises(BridgeUnavailable, match=r"fgs broken: cannot be imported \(No module named 'no_such_package'"):
         added_command("broken")
+    add(broken=f"{__name__}:nothing")
     assert main(["broken"]) == 2
     assert capsys.readouterr().err.endswith("install what its package needs\n")
