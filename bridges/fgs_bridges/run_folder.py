@@ -73,10 +73,10 @@ def read_run(folder: Path) -> Run:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False))
+    write_text_file(path, json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text_file(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)

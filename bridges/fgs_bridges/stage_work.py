@@ -17,7 +17,7 @@ from fgs_bridges.geometry import as_floats
 from fgs_bridges.hands import write_hands
 from fgs_bridges.images import on_plain_background
 from fgs_bridges.object_commands import ObjectCommand
-from fgs_bridges.run_folder import NEEDS, RECORDS, Run, read_values, write_json, write_text
+from fgs_bridges.run_folder import NEEDS, RECORDS, Run, read_values, write_json, write_text_file
 from fgs_bridges.segment import read_mask
 from fgs_bridges.stage_state import provenance_of
 from fgs_bridges.text_to_image import generate, read_picture
@@ -86,7 +86,7 @@ def _object(run: Run, out: Path, backends: Mapping[str, Any]) -> dict[str, Any]:
     out.mkdir()
     lines = [f"v {x!r} {y!r} {z!r}" for x, y, z in np.asarray(mesh.vertices, float).tolist()]
     lines += [f"f {a} {b} {c}" for a, b, c in (np.asarray(mesh.faces) + 1).tolist()]
-    write_text(out / "object.obj", "\n".join(lines))
+    write_text_file(out / "object.obj", "\n".join(lines))
     return backend.provenance().as_dict()
 
 

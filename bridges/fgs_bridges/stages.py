@@ -19,7 +19,7 @@ from typing import Any
 from fgs_bridges.config import Backends
 from fgs_bridges.pretrained import first_line
 from fgs_bridges.process import end_with_parent, logged, on_host
-from fgs_bridges.run_folder import RECORDS, STAGES, WORK, Run, read_run, write_json, write_text
+from fgs_bridges.run_folder import RECORDS, STAGES, WORK, Run, read_run, write_json, write_text_file
 from fgs_bridges.stage_state import fingerprint, hashes
 from fgs_bridges.stage_work import STAGE_WORK
 from fgs_jax.command_ends import STOPPED
@@ -78,11 +78,11 @@ def run_stages(stage: str, folders: Sequence[Path], *, log: bool = False) -> Non
                 key = json.dumps(run.config.values(), sort_keys=True, default=str)
                 run_stage(run, stage, cached.setdefault(key, Backends(run.config)))
             except FgsError as error:
-                write_text(failed, " ".join(str(error).split()))
+                write_text_file(failed, " ".join(str(error).split()))
             except Exception as error:  # a defect, or a tool's error that its adapter does not know
                 traceback.print_exc()
                 where = f"; see {folder / RECORDS / f'{stage}.log'}" if log else ""
-                write_text(failed, f"{stage}: {type(error).__name__}: {first_line(error)}{where}")
+                write_text_file(failed, f"{stage}: {type(error).__name__}: {first_line(error)}{where}")
 
 
 def main(words: list[str]) -> int:
