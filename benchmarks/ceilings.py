@@ -20,7 +20,8 @@ from jaxtyping import Array
 from benchmarks.peers.jobs import contact_energy, contact_starts, opa_energy, opa_starts, random_states, scene_of
 from benchmarks.timing import interleaved, machine, spread, write_section
 from fgs_jax.hands.mano import hand
-from fgs_jax.objects.distance import nearest, signed_distance
+from fgs_jax.objects.distance import signed_distance
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import silhouette
 
 HANDS = 64
@@ -69,8 +70,8 @@ def kernel(name: str, function: Callable[..., Any], *arguments: Any, operations:
 
 def kernels() -> list[Kernel]:
     given = contact_starts(HANDS)
-    problem, vertices = given.problem, given.searching.vertices
-    points, model = problem.object_points, problem.model
+    problem, vertices = given.problem, given.searching.search.last.vertices
+    points, model = problem.object_points, problem.hand.data
     pairs = HANDS * len(points) * vertices.shape[1]
 
     def hinge(points: Array) -> Array:

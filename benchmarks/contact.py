@@ -16,17 +16,20 @@ from jaxtyping import Array
 
 from benchmarks.photos import DATA, exact_scenes, photo_scene, photos, unknown_size
 from fgs_jax.config import FAST, PAPER, ContactConfig, RefineConfig
+from fgs_jax.energies.contact import out_of_reach
 from fgs_jax.errors import SceneError
 from fgs_jax.hands.anatomy import vertex_normals
 from fgs_jax.hands.files import load_hand_model
-from fgs_jax.hands.mano import hand
-from fgs_jax.objects.mesh import ObjectMesh, distance_grid, load_object, sample_points
+from fgs_jax.hands.mano import hand, mano_kind
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import ObjectMesh, load_object
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.results import metrics
-from fgs_jax.stages.contact import ContactProblem, begin_grasp, found, grasp_round
-from fgs_jax.stages.contact_stage import closed_faces
-from fgs_jax.stages.opa import DRAWN_FACES
+from fgs_jax.stages.contact import closed_faces
+from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.refine import refine
-from fgs_jax.types import Camera, Grasp, HandModel, HandParams
+from fgs_jax.stages.step_two import begin_grasp, best_grasp, grasp_round
+from fgs_jax.types import Grasp, HandModel, HandParams
 
 THIN = ("wineglass", "scissors", "knife")
 Case = Literal["photos", "unknown", "similar", "thin"]
@@ -108,17 +111,8 @@ def run_scenes(case: Case, config: RefineConfig, verbose: bool) -> str:
 
 def thin_problem(model: HandModel, mesh: ObjectMesh, config: RefineConfig) -> ContactProblem:
     """A problem without a picture."""
-    nothing = Camera(jnp.ones(2), jnp.zeros(2))
-    return ContactProblem(
-        model=model,
-        object=distance_grid(mesh, config.grid),
-        object_points=sample_points(mesh, config.contact.object_points, jax.random.key(0)),
-        camera=nothing,
-        keypoints=jnp.zeros((21, 2)),
-        confidence=jnp.zeros(21),
-        seen=jnp.zeros(len(model.v_template)),
-        corners=jnp.zeros((DRAWN_FACES, 3, 3)),
-    )
+    points = sample_points(mesh, config.contact.object_points, jax.random.key(0))
+    return ContactProblem(mano_kind(model), distance_grid(mesh, config.grid), points)
 
 
 def starts(model: HandModel, mesh: ObjectMesh, count: int, rng: np.random.Generator) -> HandParams:
@@ -195,9 +189,9 @@ def run_lanes(problem: ContactProblem, grasps: Grasp, keys: Any, contact: Contac
 
     def lane(grasp: Grasp, key: Any, closed: Array) -> tuple[Grasp, Array]:
         searching = begin_grasp(problem, grasp, key, contact, closed=closed)
-        searching, _, _ = grasp_round(problem, searching, contact.weights, contact, contact.rounds)
-        missing = jnp.sum(searching.contacts.weight == 0)
-        return found(searching), searching.search.best[1] + contact.w_dis * contact.reach * missing
+        searching, _, _ = grasp_round(problem, searching, contact, contact.rounds)
+        missing = out_of_reach(searching.contacts, contact.w_dis, contact.reach)
+        return best_grasp(problem, searching), searching.search.best[1] + missing
 
     lanes = jnp.ones(1) if contact.step_one == "adam" else jnp.array([1.0, 0.5])
     count = len(keys)

@@ -21,10 +21,11 @@ from jax.experimental import topologies
 from benchmarks.timing import machine, write_section
 from fgs_jax.config import FAST, FAST_CONTACT, FAST_OPA
 from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import mano_kind
 from fgs_jax.objects.distance import DistanceGrid
 from fgs_jax.solve.restarts import OTHER_WIDTHS, kept
 from fgs_jax.stages import grasps, opa
-from fgs_jax.stages.contact import ContactProblem
+from fgs_jax.stages.contact_problem import ContactProblem, Picture
 from fgs_jax.stages.opa import PoseState, room
 from fgs_jax.types import Camera, Grasp, HandParams
 
@@ -115,18 +116,17 @@ def silhouette_program() -> Program:
 def contact_program(lanes: int) -> Program:
     model = load_hand_model(FAST.hand_model)
     vertices, points = model.v_template.shape[0], FAST_CONTACT.object_points
-    shapes = jax.tree.map(lambda x: room(*np.shape(x), dtype=np.asarray(x).dtype), model)
+    shapes = jax.tree.map(lambda x: room(*np.shape(x), dtype=np.asarray(x).dtype), mano_kind(model))
     grid = DistanceGrid(room(FAST.grid, FAST.grid, FAST.grid), room(3), room())
-    problem = ContactProblem(
-        *(shapes, grid, room(points, 3), Camera(room(2), room(2))),
-        *(room(21, 2), room(21), room(vertices), room(opa.DRAWN_FACES, 3, 3)),
-    )
-    settings = grasps._Settings(FAST_CONTACT.without_weights(), "threefry2x32")
-    weights = {name: room() for name in FAST_CONTACT.weights}
+    picture = Picture(Camera(room(2), room(2)), room(21, 2), room(21), room(vertices), room(opa.DRAWN_FACES, 3, 3))
+    problem = ContactProblem(shapes, grid, room(points, 3), picture)
+    static, values = FAST_CONTACT.split()
+    settings = grasps.GraspSettings(static, "threefry2x32")
+    numbers = jax.tree.map(lambda x: room(dtype=x.dtype), values)
     hands = jax.tree.map(lambda x: room(lanes, *np.shape(x)), HandParams())
     starts = Grasp(hands, room(lanes, 3, 3), room(lanes, 3), room(lanes)), room(lanes, dtype=np.int32)
-    run = jax.vmap(partial(grasps._refined, settings), (None, 0))
-    arguments = (problem, weights, room(2, dtype=np.uint32)), starts
+    run = jax.vmap(partial(grasps.refine_grasp, settings), (None, 0))
+    arguments = (problem, numbers, room(2, dtype=np.uint32)), starts
     # Three differences, three squares, two sums; two to pack the index, one to compare.
     return Program("contact", lanes, run, arguments, vertices * points, FAST_CONTACT.rounds, 11.0, 1)
 

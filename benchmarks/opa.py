@@ -18,7 +18,9 @@ from benchmarks.photos import DATA
 from benchmarks.scenes import RenderedScene, add_s, diameter, make_scene, rotation_error
 from benchmarks.shapes import ASYMMETRIC, SHAPES, Mesh
 from fgs_jax.config import FAST_OPA, PAPER_OPA, OpaConfig
-from fgs_jax.objects.mesh import load_object, sample_points, simplify
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import ObjectPoses
 from fgs_jax.stages.opa import PoseState, approximate, opa_terms, pose_problem

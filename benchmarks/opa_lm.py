@@ -18,7 +18,7 @@ from benchmarks.opa import as_scene
 from benchmarks.scenes import add_s, diameter, make_scene
 from benchmarks.shapes import SHAPES
 from fgs_jax.config import FAST_OPA
-from fgs_jax.objects.distance import nearest
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.solve.minimise import Solution, least_squares
 from fgs_jax.solve.restarts import best_of, kept, random_rotations, run_blocks
 from fgs_jax.stages import opa

@@ -33,32 +33,32 @@ from benchmarks.shapes import SHAPES
 from benchmarks.solvers import SOLVERS, UNIT, Objective, Solver, Trace, energies_of
 from benchmarks.timing import machine, write_section
 from fgs_jax.config import FAST, FAST_OPA
+from fgs_jax.energies.contact import Contacts, nearest_contacts
+from fgs_jax.energies.terms import term_values, weighted_sum
 from fgs_jax.hands.files import load_hand_model
-from fgs_jax.hands.mano import hand
-from fgs_jax.objects.distance import nearest
-from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
+from fgs_jax.hands.kind import HandState, retract_params
+from fgs_jax.hands.mano import hand, mano_kind
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.neighbours import nearest
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.scene import Scene, mirrored
 from fgs_jax.picture.scene_files import load_scene
 from fgs_jax.results import metrics
 from fgs_jax.solve.restarts import random_rotations
 from fgs_jax.stages import opa
-from fgs_jax.stages.contact import (
+from fgs_jax.stages.contact import closed_faces
+from fgs_jax.stages.contact_problem import (
     ContactProblem,
-    Contacts,
-    HandState,
-    Order,
-    contact_terms,
-    moved,
-    nearest_contacts,
-    neighbours,
+    SeenAs,
+    context_of,
+    hand_neighbours,
     object_distance,
-    placed_points,
-    weighted_sum,
+    posed_hand,
 )
-from fgs_jax.stages.contact_stage import closed_faces
 from fgs_jax.stages.opa import PoseProblem, PoseState, opa_terms, pose_problem, start_translation
 from fgs_jax.stages.refine import align_scale, pose_hand, with_hand
-from fgs_jax.types import Camera, Grasp, HandParams
+from fgs_jax.types import Grasp, HandParams
 
 Kind = Literal["rendered", "photos", "contact"]
 
@@ -237,37 +237,30 @@ class ContactStart(NamedTuple):
 def _grasp_at(start: ContactStart, x: Array) -> Grasp:
     given = start.grasp.hand
     state = HandState(given.pose + x[:45].reshape(15, 3), x[45:48], given.translation + UNIT * x[48:])
-    return replace(start.grasp, hand=moved(given, state))
+    return replace(start.grasp, hand=retract_params(None, given, state))
 
 
 def contact_energy(shared: ContactShared, start: ContactStart, x: Float[Array, "51"]) -> Float[Array, ""]:
     """Eq. 12 without a picture; the neighbours of the object's points are found at every evaluation."""
     placed, problem = _grasp_at(start, x), shared.problem
-    posed = hand(problem.model, placed.hand)
-    faces = jnp.concatenate([problem.model.faces, problem.model.cap_faces])
-    held = neighbours(placed_points(problem, placed), posed.vertices, faces)
-    nothing = jnp.zeros(len(posed.vertices))
-    terms = contact_terms(
-        problem,
-        placed,
-        start.grasp.hand,
-        start.contacts,
-        order=Order(nothing, nothing),
-        posed=posed,
-        held=held,
+    posed = posed_hand(problem, placed)
+    known = hand_neighbours(problem, placed, posed.vertices)
+    context = context_of(
+        problem, placed, start.grasp.hand, start.contacts, seen=SeenAs(posed, None), posed=posed, known=known
     )
+    terms = term_values(context, {})
     return weighted_sum({name: terms[name] for name in shared.weights}, shared.weights)
 
 
 CONTACT = Objective(contact_energy, 51, (48, 49, 50))
-WEIGHTS = {name: float(w) for name, w in FAST.contact.weights.items() if name not in ("keypoint", "order")}
+WEIGHTS = {name: float(w) for name, w in FAST.contact.term_weights.items() if name not in ("keypoint", "order")}
 
 
 @partial(jax.jit, static_argnames="reach")
 def _contacts_of(problem: ContactProblem, grasps: Grasp, reach: float) -> Contacts:
     def one(placed: Grasp) -> Contacts:
-        distance = object_distance(problem, placed, hand(problem.model, placed.hand).vertices)
-        return nearest_contacts(distance, problem.model.regions, FAST.contact.per_region, reach)
+        distance = object_distance(problem, placed, posed_hand(problem, placed).vertices)
+        return nearest_contacts(distance, problem.hand.regions, FAST.contact.per_region, reach)
 
     return jax.vmap(one)(grasps)
 
@@ -281,16 +274,8 @@ def contact_problem_of(shape: str, seed: int) -> Problem:
     model, mesh = open_hand(), load_object((vertices, faces), size="metric", name=shape)
     base = jax.tree.map(np.asarray, grasp(vertices, faces, np.random.default_rng([seed, 11])))
     angles = Rotation.from_matrix(base.pose).as_rotvec()
-    problem = ContactProblem(
-        model=model,
-        object=distance_grid(mesh, FAST.grid),
-        object_points=sample_points(mesh, OBJECT_POINTS, jax.random.key(0)),
-        camera=Camera(jnp.ones(2), jnp.zeros(2)),
-        keypoints=jnp.zeros((21, 2)),
-        confidence=jnp.zeros(21),
-        seen=jnp.zeros(len(model.v_template)),
-        corners=jnp.zeros((1, 3, 3)),
-    )
+    points = sample_points(mesh, OBJECT_POINTS, jax.random.key(0))
+    problem = ContactProblem(mano_kind(model), distance_grid(mesh, FAST.grid), points)
     shared = ContactShared(problem, {name: jnp.float32(w) for name, w in WEIGHTS.items()})  # pyright: ignore
     surface, fingers = metrics.Surface(mesh.vertices, mesh.faces), metrics.fingers_of_vertices(model.weights)
 

@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from benchmarks.scenes import RenderedScene, make_scene, transformed
 from benchmarks.shapes import SHAPES
-from fgs_jax.objects.mesh import convex_hull
+from fgs_jax.objects.solid import convex_hull
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.scene import mask_box
 from fgs_jax.stages.scale import box_ratio, hull_volume, volume_ratio

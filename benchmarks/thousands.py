@@ -27,7 +27,7 @@ from fgs_jax.config import FAST, FAST_OPA
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.stages import opa
-from fgs_jax.stages.contact import ContactProblem
+from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.stages.opa import approximate
 from fgs_jax.types import Grasp

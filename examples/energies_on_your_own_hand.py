@@ -6,9 +6,13 @@ import optax
 import trimesh
 from jaxtyping import Array, Float
 
-from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
+from fgs_jax.energies.contact import E_dis, E_pen
+from fgs_jax.energies.pose import E_prior, E_spen
+from fgs_jax.energies.terms import weighted_sum
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.solve.minimise import Solution, minimise
-from fgs_jax.stages.contact import E_dis, E_pen, E_prior, E_spen, weighted_sum
 
 BASES = jnp.array([[0.05, 0.0, 0.0], [-0.05, 0.02, 0.0], [-0.05, -0.02, 0.0]])  # metres, about the palm's middle
 INWARD = jnp.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])

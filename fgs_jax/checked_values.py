@@ -65,16 +65,19 @@ def check_numbers(config: Any, rules: Rules, where: str) -> None:
         if is_dataclass(value):
             check_numbers(value, rules, name)
             continue
-        listed = isinstance(value, tuple | list)
-        parts = list(value.values() if isinstance(value, Mapping) else value if listed else [value])
-        numbers = [part for part in parts if isinstance(part, int | float) and not isinstance(part, bool)]
-        for number in numbers:
-            _check_number(number, bounds, name)
-        if listed and not numbers and item.name in rules.bounds:
-            _check_number(len(parts), bounds, name)
-        for k, part in enumerate(parts):
+        if isinstance(value, Mapping):
+            parts = {f"{name}: {key}": part for key, part in value.items()}
+        else:
+            listed = isinstance(value, tuple | list)
+            parts = {f"{name}[{k}]": part for k, part in enumerate(value)} if listed else {name: value}
+        numbers = [part for part in parts.values() if isinstance(part, int | float)]
+        for place, part in parts.items():
             if is_dataclass(part):
-                check_numbers(part, rules, f"{name}[{k}]")
+                check_numbers(part, rules, place)
+            elif isinstance(part, int | float) and not isinstance(part, bool):
+                _check_number(part, bounds, place if isinstance(value, Mapping) else name)
+        if isinstance(value, tuple | list) and not numbers and item.name in rules.bounds:
+            _check_number(len(parts), bounds, name)
 
 
 def read_as(kind: Any, value: Any, where: str, base: Any = None) -> Any:

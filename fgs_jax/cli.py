@@ -137,7 +137,7 @@ def ablate_scene(
         print(ablate.markdown(ablate.HEAD), flush=True)
 
         def told(outcome: ablate.Outcome) -> None:
-            print(ablate.markdown(ablate.cells(outcome, chosen.contact.weights)), flush=True)
+            print(ablate.markdown(ablate.cells(outcome, chosen.contact.term_weights)), flush=True)
 
         outcomes = ablate.ablate(given, chosen, told)
         lock.check()

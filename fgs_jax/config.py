@@ -1,9 +1,15 @@
 """The numbers of the method: frozen dataclasses, each value with its unit and its source."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import numpy as np
 
 from fgs_jax.checked_values import Bounds, Rules
+from fgs_jax.errors import ConfigError
+from fgs_jax.extensions import Named, Term, named_terms
 from fgs_jax.shipped import shipped
 
 Rate = tuple[float, float]
@@ -97,7 +103,12 @@ FAST_OPA = OpaConfig(
 )
 
 
-_CONTACT_TERMS = ("dis", "pen", "prior", "spen", "theta", "t", "keypoint", "order")
+CONTACT_TERM_NAMES = ("dis", "pen", "prior", "spen", "theta", "t", "keypoint", "order")
+"""Terms of step two whose weights are `w_` and the name."""
+
+
+MOST_SCAN = 10_001
+"""Sizes that step one scans; it has room for all of them."""
 
 
 @dataclass(frozen=True)
@@ -167,19 +178,61 @@ class ContactConfig:
     """Metres a step."""
     schedule: Literal["cosine", "constant"]
 
+    terms: Mapping[str, Any] = field(default_factory=Named)
+    """Energies of one's own by their names: functions of an `energies.terms.Context`, or "module:function"."""
+    weights: Mapping[str, float] = field(default_factory=Named)
+    """Of those; a name without a term stands for the entry point of that name in the group fgs_jax.terms."""
+    weights_one: Mapping[str, float] = field(default_factory=Named)
+    """Of those that step one shall weigh, too, where it scans."""
+
+    def __post_init__(self) -> None:
+        for name in ("terms", "weights", "weights_one"):
+            object.__setattr__(self, name, Named(getattr(self, name)))
+
     @property
-    def weights(self) -> dict[str, float]:
-        """Of the terms of step two, by their names."""
-        return {name: getattr(self, f"w_{name}") for name in _CONTACT_TERMS}
+    def term_weights(self) -> dict[str, Any]:
+        """Of all terms of step two, by their names: the paper's and ours first, then one's own."""
+        return {name: getattr(self, f"w_{name}") for name in CONTACT_TERM_NAMES} | dict(self.weights)
 
     @property
     def rounds(self) -> int:
         """Of `refresh` steps each, that `steps` are rounded up to."""
         return -(-self.steps // self.refresh)
 
-    def without_weights(self) -> "ContactConfig":
-        """What programs are compiled for: weights are their arguments, so that others need no other program."""
-        return replace(self, **{f"w_{name}": 0.0 for name in _CONTACT_TERMS})
+    def own_terms(self) -> dict[str, Term]:
+        """Raises ConfigError as `extensions.named_terms` does."""
+        if unknown := sorted(set(self.weights_one) - set(self.weights)):
+            raise ConfigError(
+                f"contact: weights_one: expected names of weights, got {', '.join(unknown)}: add them there"
+            )
+        return named_terms(self.terms, self.weights, CONTACT_TERM_NAMES, "contact")
+
+    def split(self) -> tuple["ContactConfig", dict[str, Any]]:
+        """What programs are compiled for, and the numbers that are their arguments: others need no other program.
+
+        Static are counts, names and functions; numbers are weights, rates, sigmas, lengths and the number of sizes that
+        step one scans, with the data of one's own terms. Raises ConfigError as `own_terms`.
+        """
+        own = self.own_terms()
+        names = [item.name for item in fields(self) if item.type is float]
+        numbers: dict[str, Any] = {name: np.float32(getattr(self, name)) for name in names}
+        weights = {name: {key: np.float32(value) for key, value in getattr(self, name).items()} for name in _WEIGHTS}
+        without = {name: Named.fromkeys(values, 0.0) for name, values in weights.items()}
+        functions = Named({name: Term(term.function) for name, term in own.items()})
+        static = replace(self, **dict.fromkeys(names, 0.0), **without, terms=functions, scan=1)
+        data = {name: term.data for name, term in own.items()}
+        return static, numbers | weights | {"scan": np.int32(self.scan), "terms": data}
+
+    def joined(self, numbers: Mapping[str, Any]) -> "ContactConfig":
+        """`split`, undone within a program: the configuration with traced numbers."""
+        config = copy.copy(self)
+        terms = {name: Term(self.terms[name].function, data) for name, data in numbers["terms"].items()}
+        for name, value in {**numbers, "terms": terms}.items():
+            object.__setattr__(config, name, value)
+        return config
+
+
+_WEIGHTS = ("weights", "weights_one")
 
 
 PAPER_CONTACT = ContactConfig(  # Table 2 and App. B
@@ -288,7 +341,7 @@ _BOUNDS = {
     "candidates": Bounds(1, 256),
     "polish_evaluations": Bounds(0, 100_000),
     "grid": Bounds(4, 256),  # 256 nodes: 64 MiB, and 17 million distances
-    "scan": Bounds(1, 10_001),
+    "scan": Bounds(1, MOST_SCAN),
     "per_region": Bounds(1, 32),
     "random_contacts": Bounds(1, 256),
     "seed": Bounds(0, 2**32 - 1),

@@ -1,13 +1,14 @@
 """Configurations by name and from YAML files, checked, and as plain values."""
 
-import json
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from fgs_jax.checked_values import check_numbers, from_values
 from fgs_jax.config import CONFIGS, FAST, MOST_ENERGIES, RULES, RefineConfig
 from fgs_jax.errors import ConfigError
+from fgs_jax.extensions import Term, name_of
 from fgs_jax.files import read_input
 from fgs_jax.strict import read_yaml
 
@@ -42,8 +43,18 @@ def check_config(config: Any, where: str = "configuration") -> None:
 
 
 def config_values(config: Any) -> dict[str, Any]:
-    """The configuration as plain values, for YAML and JSON; an array of one number is that number."""
-    return json.loads(json.dumps(asdict(config), default=float))
+    """The configuration as plain values, for YAML and JSON; terms of one's own by the names of their functions."""
+    return {item.name: _plain_values(getattr(config, item.name)) for item in fields(config)}
+
+
+def _plain_values(value: Any) -> Any:
+    if isinstance(value, Term) or callable(value):
+        return name_of(value)
+    if is_dataclass(value):
+        return config_values(value)
+    if isinstance(value, Mapping):
+        return {name: _plain_values(part) for name, part in value.items()}
+    return [_plain_values(part) for part in value] if isinstance(value, tuple | list) else value
 
 
 def read_yaml_file(path: Path, expected: str = "a YAML file", *, absent: str = "check the path") -> Any:

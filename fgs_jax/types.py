@@ -114,18 +114,18 @@ class Hand(NamedTuple):
     """A posed hand, in metres, in the frame that the translation is given in."""
 
     vertices: Float[Array, "v 3"]
-    joints: Float[Array, "16 3"]
-    """MANO's order."""
-    keypoints: Float[Array, "21 3"]
-    """OpenPose's order."""
+    joints: Float[Array, "j 3"]
+    """Of MANO's kind 16, in MANO's order."""
+    keypoints: Float[Array, "k 3"]
+    """Of MANO's kind 21, in OpenPose's order."""
 
 
 @pytree
 class Grasp:
     """A hand and an object in the camera's frame."""
 
-    hand: HandParams
-    """Axis-angle."""
+    hand: Any
+    """Parameters of the hand's kind: `HandParams`, axis-angle, for MANO's."""
     rotation: Float[Array, "3 3"]
     """Of the object: p_camera = rotation (scale p_object) + translation."""
     translation: Float[Array, "3"]

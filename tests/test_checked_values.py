@@ -11,7 +11,6 @@ import pytest
 from jaxtyping import Array
 
 from fgs_jax.checked_values import Bounds, Rules, check_numbers, from_values, read_as
-from fgs_jax.config_files import config_values
 from fgs_jax.errors import ConfigError
 
 
@@ -89,8 +88,8 @@ def test_what_is_left_out_is_the_base_s_at_every_level():
         ({"terms": {3: "up"}}, "terms: expected a text, got 3; change it"),
         ({"terms": ["up"]}, "terms: expected names and values, got ['up']; change it"),
         ({"weights": {"up": "a lot"}}, "weights: up: expected a number, got 'a lot'; change it"),
-        ({"weights": {"up": 11}}, "weights: expected at most 10, got 11.0; change it"),
-        ({"weights": {"up": float("nan")}}, "weights: expected a number that is not negative, got nan; change it"),
+        ({"weights": {"up": 11}}, "weights: up: expected at most 10, got 11.0; change it"),
+        ({"weights": {"up": float("nan")}}, "weights: up: expected a number that is not negative, got nan; change it"),
         ({"sizes": [1]}, "sizes: expected a list of 2, got [1]; change it"),
         ({"sizes": [1, "x"]}, "sizes[1]: expected a number, got 'x'; change it"),
         ({"parts": [{"count": 6}]}, "parts[0]: count: expected at most 5, got 6; change it"),
@@ -128,12 +127,6 @@ def test_numbers_that_python_made_are_bounded_and_arrays_pass():
         return jnp.asarray(2 * config.weight)
 
     assert float(jax.jit(weighted)(jnp.asarray(3.0))) == 6.0
-
-
-def test_an_array_of_one_number_is_recorded_as_that_number():
-    values = config_values(Whole(Part(1), jnp.asarray(0.5), weights={"a": 2.0}))
-    assert values["weight"] == 0.5 and values["weights"] == {"a": 2.0}
-    assert from_values(Whole, values, RULES, "again") == Whole(Part(1), 0.5, weights={"a": 2.0})
 
 
 def test_values_from_python_are_read_as_those_of_a_file():

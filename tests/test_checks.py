@@ -16,27 +16,18 @@ import trimesh
 from jaxtyping import Array, Float
 
 from fgs_jax.checks import check_count, checked
+from fgs_jax.energies.contact import E_dis, E_pen, nearest_contacts, neighbours, random_contacts
+from fgs_jax.energies.image import E_keypoint, E_order, Order
+from fgs_jax.energies.pose import E_h, E_prior, E_spen
+from fgs_jax.energies.terms import weighted_sum
 from fgs_jax.errors import ArgumentError, FgsError
-from fgs_jax.objects.distance import DistanceGrid, nearest, signed_distance, signed_distance_at
+from fgs_jax.objects.distance import DistanceGrid, signed_distance, signed_distance_at
 from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import inverse_depth, inverse_depths, project, silhouette
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.minimise import least_squares, minimise
 from fgs_jax.solve.restarts import best_of, kept, random_rotations, run_blocks
-from fgs_jax.stages.contact import (
-    E_dis,
-    E_h,
-    E_keypoint,
-    E_order,
-    E_pen,
-    E_prior,
-    E_spen,
-    Order,
-    nearest_contacts,
-    neighbours,
-    random_contacts,
-    weighted_sum,
-)
 from fgs_jax.stages.opa import L_cam, L_dep, L_dist
 from fgs_jax.stages.scale import align, box_ratio, hull_volume, volume_ratio
 from fgs_jax.types import Camera
@@ -76,7 +67,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "ragged": (lambda: call(E_dis)([[0.0, 1.0], [2.0]], GRID), r"expected floats of shape \(n, 3\), got a list"),
     "nothing": (lambda: call(E_dis)(None, GRID), r"expected floats of shape \(n, 3\), got None"),
     "a text": (lambda: call(E_pen)("points", GRID), "got 'points'"),
-    "a mesh": (lambda: call(E_dis)(N3, MESH), "surface: expected a DistanceGrid or a function, got an ObjectMesh: obj"),
+    "a mesh": (
+        lambda: call(E_dis)(N3, MESH),
+        "surface: expected a DistanceGrid or a function or floats of .*, got an ObjectMesh: obj",
+    ),
     "swapped": (
         lambda: call(E_dis)(GRID, N3),
         "contact_points: expected .*, got a DistanceGrid: check the arguments and",

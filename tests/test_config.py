@@ -75,9 +75,9 @@ def test_paper_is_without_what_is_not_in_the_paper():
 
 
 def test_the_weights_of_contact_are_named_by_their_terms():
-    contact = replace(FAST.contact, **{f"w_{name}": float(k) for k, name in enumerate(FAST.contact.weights)})
+    contact = replace(FAST.contact, **{f"w_{name}": float(k) for k, name in enumerate(FAST.contact.term_weights)})
     names = ["dis", "pen", "prior", "spen", "theta", "t", "keypoint", "order"]
-    assert contact.weights == {name: float(k) for k, name in enumerate(names)}
+    assert contact.term_weights == {name: float(k) for k, name in enumerate(names)}
     one = {"w_dis_one", "w_pen_one", "w_order_one", "w_size"}
     assert {f"w_{name}" for name in names} == {f.name for f in fields(ContactConfig) if f.name[:2] == "w_"} - one
 

@@ -55,7 +55,9 @@ from benchmarks.scenes import make_scene
 from benchmarks.shapes import SHAPES
 from benchmarks.timing import machine, peak_memory, spread, write_section
 from fgs_jax.config import FAST_OPA, PAPER_OPA
-from fgs_jax.objects.mesh import distance_grid, load_object, sample_points
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import ObjectPoses
 from fgs_jax.stages.opa import approximate, pose_problem
@@ -305,7 +307,7 @@ def distances_part(rounds: int) -> list[str]:
     mesh = load_object(SHAPES["mug"](), name="mug")
     grid = distance_grid(mesh)
     given = contact_starts(64)
-    vertices = np.asarray(given.searching.vertices)
+    vertices = np.asarray(given.searching.search.last.vertices)
     queries = np.asarray(sample_points(mesh, 2000, jax.random.key(0)))
     calls = distances.nearest_calls(queries, vertices)
     check("nearest, distances", distances.nearest_error(calls, queries, vertices), 1e-3)

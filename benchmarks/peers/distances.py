@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 from numpy import ndarray
 from scipy.spatial import KDTree
 
-from fgs_jax.objects.distance import DistanceGrid, nearest, signed_distance
+from fgs_jax.objects.distance import DistanceGrid, signed_distance
 from fgs_jax.objects.mesh import ObjectMesh
+from fgs_jax.objects.neighbours import nearest
 
 Call = Callable[[], ndarray]
 

@@ -19,23 +19,14 @@ from benchmarks.peers import torch_contact, torch_opa
 from benchmarks.scenes import make_scene
 from benchmarks.shapes import SHAPES
 from fgs_jax.config import FAST_OPA, PAPER, PAPER_CONTACT, PAPER_OPA, Phase
+from fgs_jax.energies.contact import Contacts
+from fgs_jax.energies.terms import term_values, weighted_sum
 from fgs_jax.hands.files import load_hand_model
-from fgs_jax.hands.mano import hand
+from fgs_jax.hands.kind import HandState, retract_params
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.scene import Scene
 from fgs_jax.solve.restarts import random_rotations
-from fgs_jax.stages.contact import (
-    ContactProblem,
-    Contacts,
-    GraspSearch,
-    HandState,
-    begin_grasp,
-    contact_terms,
-    grasp_round,
-    moved,
-    neighbours,
-    weighted_sum,
-)
+from fgs_jax.stages.contact_problem import ContactProblem, context_of, hand_neighbours, posed_hand
 from fgs_jax.stages.opa import (
     PoseProblem,
     PoseState,
@@ -45,6 +36,7 @@ from fgs_jax.stages.opa import (
     run_phase,
     start_translation,
 )
+from fgs_jax.stages.step_two import GraspSearch, begin_grasp, grasp_round
 from fgs_jax.types import Grasp
 
 STEPS, STARTS = 20, 64
@@ -195,13 +187,11 @@ def contact_energy(
     problem: ContactProblem, start: Grasp, searching: GraspSearch, contacts: Contacts, state: HandState
 ) -> Array:
     """Step two's energy with the neighbours of the state's own hand."""
-    params = moved(start.hand, state)
-    posed = hand(problem.model, params)
-    faces = jnp.concatenate([problem.model.faces, problem.model.cap_faces])
-    held = neighbours(problem.object_points, posed.vertices, faces)
-    placed, order = replace(start, hand=params), searching.order
-    terms = contact_terms(problem, placed, start.hand, contacts, order=order, posed=posed, held=held)
-    return weighted_sum(terms, CONTACT.weights)
+    placed = replace(start, hand=retract_params(None, start.hand, state))
+    posed = posed_hand(problem, placed)
+    known = hand_neighbours(problem, placed, posed.vertices)
+    context = context_of(problem, placed, start.hand, contacts, seen=searching.seen, posed=posed, known=known)
+    return weighted_sum(term_values(context, {}), CONTACT.term_weights)
 
 
 def random_states(given: ContactStarts) -> HandState:
@@ -234,7 +224,7 @@ def our_contact_call(given: ContactStarts, refresh: int, steps: int = STEPS, lan
 
     @jax.jit
     def run(problem: ContactProblem, searching: GraspSearch) -> Array:
-        one = partial(grasp_round, problem, weights=config.weights, config=config, rounds=steps // refresh)
+        one = partial(grasp_round, problem, config=config, rounds=steps // refresh)
         return jax.vmap(lambda each: one(each)[1])(searching)
 
     count = len(given.grasps.scale)
@@ -248,7 +238,7 @@ def torch_contact_call(
     """The same by PyTorch."""
     device = torch_device()
     problem = torch_contact.torch_problem(given.problem, given.grasps, given.searching.contacts, device)
-    vertices = torch.tensor(np.asarray(given.searching.vertices), device=device)
+    vertices = torch.tensor(np.asarray(given.searching.search.last.vertices), device=device)
     functions = torch_contact.functions(CONTACT, variant.form, variant.chunk, compiled=variant.compiled)
 
     def call() -> ndarray:

@@ -1,6 +1,6 @@
 """Contact (Eq. 12) in PyTorch as DexGraspNet's branch for MANO computes it, from the formulas; all grasps at once.
 
-The same function as `fgs_jax.stages.contact.contact_terms`: attraction of the contact points, hand vertices in the
+The same function as `fgs_jax.energies.terms.term_values`: attraction of the contact points, hand vertices in the
 object, object points in the hand (plane through the nearest hand vertex), keypoints of different fingers apart, natural
 pose and joint limits, and E_h. The object's distance is trilinear in a grid, by `grid_sample`. DexGraspNet finds the
 nearest vertices at every step.
@@ -17,9 +17,11 @@ from torch.nn import functional
 
 from benchmarks.peers.torch_opa import rotation_matrix
 from fgs_jax.config import ContactConfig
+from fgs_jax.energies.contact import FARTHEST_INSIDE, POINTS, VERTICES, Contacts
+from fgs_jax.energies.pose import LEAST_KEYPOINT_DISTANCE
 from fgs_jax.hands.anatomy import FINGER_JOINTS
 from fgs_jax.hands.mano import KEYPOINT_ORDERS
-from fgs_jax.stages.contact import DEEPEST, LEAST_KEYPOINT_DISTANCE, POINTS, VERTICES, ContactProblem, Contacts
+from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.types import Grasp, HandModel
 
 Form = Literal["cdist", "difference"]
@@ -73,7 +75,7 @@ class Problem(NamedTuple):
 
 
 class State(NamedTuple):
-    """What moves, as `fgs_jax.stages.contact.HandState`, for each grasp."""
+    """What moves, as `fgs_jax.hands.kind.HandState`, for each grasp."""
 
     pose: Tensor
     rotation: Tensor
@@ -127,7 +129,7 @@ def torch_problem(problem: ContactProblem, grasps: Grasp, contacts: Contacts, de
     )
     tensors = [torch.tensor(np.asarray(array), device=device) for array in arrays]
     tensors[5] = rotation_matrix(tensors[5])
-    return Problem(torch_layer(problem.model, device), *tensors)
+    return Problem(torch_layer(problem.hand.data, device), *tensors)
 
 
 def hand(layer: Layer, betas: Tensor, local: Tensor, root: Tensor, translation: Tensor) -> tuple[Tensor, Tensor]:
@@ -194,7 +196,7 @@ def neighbours(problem: Problem, vertices: Tensor, nearest: Nearest, chunk: int 
         normals = functional.normalize(normals, dim=2, eps=1e-12)
         index = torch.cat([nearest(problem.points, part) for part in vertices.split(chunk)])
         of_points = index[..., None].expand(-1, -1, 3)
-        near = (problem.points - vertices.gather(1, of_points)).square().sum(2) < DEEPEST**2
+        near = (problem.points - vertices.gather(1, of_points)).square().sum(2) < FARTHEST_INSIDE**2
         return Held(index, normals.gather(1, of_points), near)
 
 
@@ -217,7 +219,7 @@ def energies(problem: Problem, state: State, held: Held, weights: dict[str, floa
     distance = object_distance(problem, vertices)
     dis = distance.gather(1, problem.contacts).abs().sum(1)
     offset = problem.points - vertices.gather(1, held.vertex[..., None].expand(-1, -1, 3))
-    depth = torch.where(held.near, -(offset * held.normal).sum(2), -DEEPEST).relu()
+    depth = torch.where(held.near, -(offset * held.normal).sum(2), -FARTHEST_INSIDE).relu()
     pen = (-distance).relu().sum(1) * (VERTICES / distance.shape[1]) + depth.sum(1) * (POINTS / depth.shape[1])
 
     finger = torch.arange(20, device=distance.device) // 4
@@ -248,7 +250,7 @@ def functions(config: ContactConfig, form: Form = "cdist", chunk: int = 16, *, c
         raise ValueError("expected w_keypoint and w_order of 0, got others")
 
     def energy(problem: Problem, state: State, held: Held) -> tuple[Tensor, Tensor]:
-        return energies(problem, state, held, config.weights)
+        return energies(problem, state, held, config.term_weights)
 
     nearest = _by_cdist if form == "cdist" else _by_differences
     if compiled:

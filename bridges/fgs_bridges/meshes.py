@@ -1,6 +1,6 @@
 """Meshes of outside tools: read, cleaned, written.
 
-All that mends a mesh is `fgs_jax.objects.mesh`; what is added here is that a generated mesh may hold crumbs beside the
+All that mends a mesh is in `fgs_jax.objects`; what is added here is that a generated mesh may hold crumbs beside the
 object.
 """
 
@@ -12,7 +12,8 @@ from numpy import ndarray
 
 from fgs_bridges.types import Mesh
 from fgs_jax.errors import BridgeError, MeshError
-from fgs_jax.objects.mesh import ObjectMesh, load_object, simplify
+from fgs_jax.objects.mesh import ObjectMesh, load_object
+from fgs_jax.objects.simplifying import simplify
 
 
 def clean(

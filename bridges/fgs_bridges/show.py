@@ -14,7 +14,8 @@ from scipy.spatial.transform import Rotation
 from fgs_bridges.estimates import pose
 from fgs_jax.errors import SceneError
 from fgs_jax.files import write_file_whole
-from fgs_jax.objects.mesh import ObjectMesh, simplify
+from fgs_jax.objects.mesh import ObjectMesh
+from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.render import render
 from fgs_jax.picture.scene import Scene
 from fgs_jax.types import Camera

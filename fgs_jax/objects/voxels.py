@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import ndimage
 
-from fgs_jax.objects.mesh import _distance, _fast_winding, _lid, _winding, close_to_lid, exact_is_quick
-from fgs_jax.picture.render import _candidates
+from fgs_jax.objects.cells import triangle_cells
+from fgs_jax.objects.triangles import distances_to
+from fgs_jax.objects.winding import close_to_lid, exact_is_quick, fast_winding_numbers, lid_of, winding_numbers
 
 _MOST_VOXELS = 2_000_000
 """A box of more than this is cut into larger voxels; the overlap with a hand holds fewer."""
@@ -41,7 +42,7 @@ class _Solid(NamedTuple):
 
     @classmethod
     def of(cls, mesh: Arrays) -> "_Solid":
-        vertices, lid = _lid(*mesh)
+        vertices, lid = lid_of(*mesh)
         return cls(vertices[np.concatenate([mesh[1], lid])], (vertices, lid))
 
     def above(self, low: Float[ndarray, "3"], high: Float[ndarray, "3"]) -> "_Solid":
@@ -58,8 +59,8 @@ class _Solid(NamedTuple):
         winding = grid_winding(vertices, np.arange(len(vertices)).reshape(-1, 3), (nx, ny, nz))
         if len(self.lid[1]) and asked.any():
             centres = low + (np.argwhere(asked) + 0.5) * side
-            close = close_to_lid(*self.lid, _distance(*self.lid, centres))
-            number = _winding if exact_is_quick(self.lid[1], centres[close]) else _fast_winding
+            close = close_to_lid(*self.lid, distances_to(*self.lid, centres))
+            number = winding_numbers if exact_is_quick(self.lid[1], centres[close]) else fast_winding_numbers
             share = np.zeros(len(centres))
             share[close] = number(*self.lid, centres[close])
             winding = winding.astype(float)
@@ -134,7 +135,7 @@ def grid_winding(
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     change = np.zeros((shape[0], shape[1], shape[2] + 1), np.int16)
-    for face, x, y in _candidates(corners[:, :, :2], np.ones(len(faces), bool), shape[:2]):
+    for face, x, y in triangle_cells(corners[:, :, :2], np.ones(len(faces), bool), shape[:2]):
         px, py = x + 0.5, y + 0.5
         sign = np.zeros(len(face), np.int16)
         for a, b in ((0, 1), (1, 2), (2, 0)):

@@ -4,14 +4,15 @@ Nothing here is differentiable and nothing here needs a graphics library. A hand
 0.2 s on one core.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 from numpy import ndarray
 
 from fgs_jax.hands.anatomy import unit, vertex_normals
+from fgs_jax.objects.cells import triangle_cells
 from fgs_jax.picture.camera import Z_NEAR
 from fgs_jax.types import Camera, on_device
 
@@ -30,7 +31,7 @@ _LIGHT = unit(np.array([-0.4, -0.6, -1.0]))
 """Towards the lamp: behind the camera, over its left shoulder, far away."""
 
 _BLOCK = 1_000_000
-"""Pairs of face and pixel worked on at once, which bounds the memory; one larger face is worked on alone."""
+"""Pairs of face and pixel compared at once, which bounds the memory."""
 
 
 class _Surface(NamedTuple):
@@ -165,7 +166,7 @@ def _rasterise(
     a, ab, ac = pixels[:, 0], pixels[:, 1] - pixels[:, 0], pixels[:, 2] - pixels[:, 0]
     area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
 
-    for candidate, x, y in _candidates(pixels, np.abs(area) > 1e-12, size):
+    for candidate, x, y in triangle_cells(pixels, np.abs(area) > 1e-12, size):
         dx, dy = x + 0.5 - a[candidate, 0], y + 0.5 - a[candidate, 1]
         second = (dx * ac[candidate, 1] - dy * ac[candidate, 0]) / area[candidate]
         third = (dy * ab[candidate, 0] - dx * ab[candidate, 1]) / area[candidate]
@@ -182,21 +183,3 @@ def _rasterise(
         face[seen] = kept[f[nearest]]
         weights[seen] = shares[nearest] * z[nearest, None]
     return _Surface(depth, face, weights)
-
-
-def _candidates(
-    pixels: Float[ndarray, "f 3 2"], drawn: Bool[ndarray, "f"], size: tuple[int, int]
-) -> Iterator[tuple[Int[ndarray, "n"], Int[ndarray, "n"], Int[ndarray, "n"]]]:
-    """Face, column and row of all pixels whose centre lies in the box about a drawn face, in blocks."""
-    limit = np.array(size)
-    first = np.clip(np.ceil(pixels.min(axis=1) - 0.5), 0, limit).astype(int)
-    last = np.clip(np.floor(pixels.max(axis=1) - 0.5), -1, limit - 1).astype(int)
-    spans = np.maximum(last - first + 1, 0)
-    counts = spans.prod(axis=1) * drawn
-    faces = np.flatnonzero(counts)
-    blocks = np.cumsum(counts[faces]) // _BLOCK
-    for block in np.split(faces, np.flatnonzero(np.diff(blocks)) + 1):
-        f = np.repeat(block, counts[block])
-        starts = np.cumsum(counts[block]) - counts[block]
-        row, column = np.divmod(np.arange(len(f)) - np.repeat(starts, counts[block]), spans[f, 0])
-        yield f, first[f, 0] + column, first[f, 1] + row

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fgs_jax.config import FAST, RefineConfig
 from fgs_jax.config_files import config_values
 from fgs_jax.errors import FgsError
-from fgs_jax.objects.mesh import simplify
+from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.report import (
     _STYLE,
@@ -157,7 +157,7 @@ def energy(outcome: Outcome, weights: Mapping[str, float]) -> float | None:
     row, found = outcome
     if isinstance(found, FgsError) or not row.when:
         return None
-    own = row.config.contact.weights
+    own = row.config.contact.term_weights
     others = sum(
         (weights[name] - own[name]) * float(found.terms[name][-1]) for name in own if weights[name] != own[name]
     )
@@ -220,7 +220,7 @@ def summary(outcomes: Sequence[Outcome], source: str = "") -> dict[str, Any]:
                 entry
                 | {
                     "metrics": found.metrics[row.when],
-                    "energy": energy(outcome, full.config.contact.weights),
+                    "energy": energy(outcome, full.config.contact.term_weights),
                     "object_size": object_size(row, found),
                     "notes": list(found.notes),
                 }
@@ -240,7 +240,7 @@ def summary(outcomes: Sequence[Outcome], source: str = "") -> dict[str, Any]:
 def _document(outcomes: Sequence[Outcome]) -> str:
     full = outcomes[0].row
     name = escape(full.scene.object.name)
-    table = _table(HEAD, [cells(outcome, full.config.contact.weights) for outcome in outcomes])
+    table = _table(HEAD, [cells(outcome, full.config.contact.term_weights) for outcome in outcomes])
     notes = dict.fromkeys(note for _, found in outcomes if isinstance(found, Result) for note in found.notes)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'

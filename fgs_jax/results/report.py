@@ -24,7 +24,8 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.files import write_file_whole
-from fgs_jax.objects.mesh import ObjectMesh, simplify
+from fgs_jax.objects.mesh import ObjectMesh
+from fgs_jax.objects.simplifying import simplify
 from fgs_jax.picture.camera import Z_NEAR
 from fgs_jax.picture.render import Colour, Mesh, render
 from fgs_jax.picture.scene import Scene, mask_box

@@ -194,9 +194,30 @@ def _some_ahead(started: Iterator[Callable[[], list[Any]]]) -> Iterator[list[Any
         yield waiting.popleft()()
 
 
+def over_starts(function: Callable[..., Any], settings: Hashable, shared: Any, starts: Any) -> Any:
+    """`function(settings, shared, start)` for all starts, the leading axis of `starts`, at once."""
+    return jax.vmap(partial(function, settings), (None, 0))(shared, starts)
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _run_block(function: Callable[..., Any], settings: Hashable, shared: Any, starts: Any) -> Any:
-    return jax.vmap(partial(function, settings), (None, 0))(shared, starts)
+    return over_starts(function, settings, shared, starts)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def run_scenes(
+    function: Callable[..., Any], settings: Hashable, shared: Sequence[Any], starts: Sequence[Any]
+) -> list[Any]:
+    """`function(settings, shared[s], start)` for all starts of each scene s, several scenes as one program.
+
+    Trees of equal shapes. What is found for a scene among others differs in last bits from what is found for it alone.
+    """
+    of_scene = partial(over_starts, function, settings)
+    if len(shared) == 1:
+        return [of_scene(shared[0], starts[0])]
+    stacked = (jax.tree.map(lambda *parts: jax.numpy.stack(parts), *trees) for trees in (shared, starts))
+    together = jax.vmap(of_scene)(*stacked)
+    return [jax.tree.map(lambda x: x[k], together) for k in range(len(shared))]  # noqa: B023
 
 
 def compile_block(function: Callable[..., Any], settings: Hashable, shared: Any, starts: Any) -> None:

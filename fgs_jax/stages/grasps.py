@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
 from fgs_jax.checks import check_count, check_value
 from fgs_jax.config import ContactConfig
+from fgs_jax.energies.contact import out_of_reach
 from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.solve.minimise import nan_where_lost
 from fgs_jax.solve.restarts import count_of, run_blocks, scenes_width
-from fgs_jax.stages.contact import TERMS, ContactProblem, begin_grasp, found, grasp_round
-from fgs_jax.types import Grasp
+from fgs_jax.stages.contact_problem import ContactProblem
+from fgs_jax.stages.step_two import begin_grasp, best_grasp, grasp_round
+from fgs_jax.types import Grasp, HandModel, HandParams
 
 
 class Grasps(NamedTuple):
@@ -66,36 +67,42 @@ def refine_grasps(
     count = count_of(starts)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[1:], x.dtype), starts)
     check_value("refine_grasps: one of the starts", one, Grasp)
+    if isinstance(problems[0].hand.data, HandModel):
+        check_value("refine_grasps: the hand of one of the starts", one.hand, HandParams)
     scene = _checked(problems, np.zeros(count, int) if scene is None else np.asarray(scene), count)
-    settings = _Settings(config.without_weights(), str(jax.random.key_impl(key)))
-    weights = {name: np.float32(value) for name, value in config.weights.items()}
-    shared = [(problem, weights, np.asarray(jax.random.key_data(key))) for problem in problems]
+    static, numbers = config.split()
+    settings = GraspSettings(static, str(jax.random.key_impl(key)))
+    shared = [(problem, numbers, np.asarray(jax.random.key_data(key))) for problem in problems]
     lanes = starts, np.arange(count)
     width = scenes_width(scene) if width is None else check_count("refine_grasps: width", width)
-    found = run_blocks(_refined, settings, shared, lanes, width, scene=scene, journal=journal, devices=devices)
-    return found._replace(terms=dict(zip(TERMS, found.terms.T, strict=True)))
+    grasps = run_blocks(refine_grasp, settings, shared, lanes, width, scene=scene, journal=journal, devices=devices)
+    return grasps._replace(terms=dict(zip(config.term_weights, grasps.terms.T, strict=True)))
 
 
-class _Settings(NamedTuple):
+class GraspSettings(NamedTuple):
+    """What a start of `refine_grasps` is compiled for."""
+
     config: ContactConfig
-    """Without weights."""
+    """Without numbers."""
     random: str
     """The key's implementation."""
 
 
-def _refined(
-    settings: _Settings,
-    shared: tuple[ContactProblem, dict[str, Float[Array, ""]], Array],
+def refine_grasp(
+    settings: GraspSettings,
+    shared: tuple[ContactProblem, dict[str, Any], Array],
     start: tuple[Grasp, Int[Array, ""]],
 ) -> Grasps:
-    (config, random), (problem, weights, key), (grasp, index) = settings, shared, start
+    """One start of `refine_grasps`, unbatched; its terms are an array."""
+    (static, random), (problem, numbers, key), (grasp, index) = settings, shared, start
+    config = static.joined(numbers)
     key = jax.random.fold_in(jax.random.wrap_key_data(key, impl=random), index)
     searching = begin_grasp(problem, grasp, key, config)
-    searching, _, _ = grasp_round(problem, searching, weights, config, config.rounds)
+    searching, _, _ = grasp_round(problem, searching, config, config.rounds)
     _, energy, evaluated = searching.search.best
     terms, vertices = nan_where_lost(energy, evaluated)
-    missing = jnp.sum(searching.contacts.weight == 0)
-    return Grasps(found(searching), energy + weights["dis"] * config.reach * missing, terms, vertices)
+    energy = energy + out_of_reach(searching.contacts, config.w_dis, config.reach)
+    return Grasps(best_grasp(problem, searching), energy, terms, vertices)
 
 
 def _checked(problems: list[ContactProblem], scene: ndarray, count: int) -> Int[ndarray, "n"]:
@@ -106,7 +113,7 @@ def _checked(problems: list[ContactProblem], scene: ndarray, count: int) -> Int[
             f"grasps: expected for each start a scene from 0 to {len(problems) - 1}, got {count} starts and "
             f"{'none' if not scene.size else f'{len(scene)} from {scene.min()} to {scene.max()}'}: check scene"
         )
-    shapes = [jax.tree.map(jnp.shape, problem) for problem in problems]
+    shapes = [jax.tree.map(np.shape, problem) for problem in problems]
     if unequal := [k for k, shape in enumerate(shapes) if shape != shapes[0]]:
         raise SceneError(
             f"grasps: expected problems of equal shapes, number {unequal[0]} differs from the first: use the same hand "

@@ -24,8 +24,11 @@ from fgs_jax.checks import checked
 from fgs_jax.config import FAST_OPA, OpaConfig, Phase
 from fgs_jax.errors import ConfigError, SceneError
 from fgs_jax.journal import Entry, Journal, recorded
-from fgs_jax.objects.distance import nearest
-from fgs_jax.objects.mesh import ObjectMesh, is_balanced, sample_points, simplify
+from fgs_jax.objects.mesh import ObjectMesh
+from fgs_jax.objects.neighbours import nearest
+from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.simplifying import simplify
+from fgs_jax.objects.triangles import is_balanced
 from fgs_jax.picture.camera import Z_NEAR, silhouette
 from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import Scene, check_scene, mask_at, mask_box

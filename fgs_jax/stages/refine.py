@@ -22,7 +22,7 @@ from fgs_jax.hands.fit import carry_over, fit_hand, warn_of_side
 from fgs_jax.hands.mano import hand
 from fgs_jax.journal import Journal
 from fgs_jax.notes import heard, warn
-from fgs_jax.objects.mesh import convex_hull
+from fgs_jax.objects.solid import convex_hull
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.render import depth_map, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, check_scene, confidence_of, mask_box, mirrored, scene_notes, without_gaps
@@ -31,7 +31,7 @@ from fgs_jax.results.result import Result
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.minimise import least_squares
-from fgs_jax.stages.contact_stage import (
+from fgs_jax.stages.contact import (
     Contact,
     ContactTask,
     closed_faces,

@@ -20,7 +20,8 @@ from benchmarks.shapes import SHAPES
 from fgs_jax.config import PAPER_OPA
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.distance import signed_distance
-from fgs_jax.objects.mesh import distance_grid, load_object
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
 from tests.small_scene import rendered
 
 FORMS: tuple[torch_contact.Form, ...] = ("cdist", "difference")
@@ -73,7 +74,7 @@ def test_the_hand_and_the_distance_to_the_object_are_the_same(rng):
     problem = torch_contact.torch_problem(given.problem, given.grasps, given.searching.contacts)
     local, root = torch_opa.rotation_matrix(problem.pose), problem.rotation
     vertices, keypoints = torch_contact.hand(problem.layer, problem.betas, local, root, problem.translation)
-    ours = jax.vmap(hand, (None, 0))(given.problem.model, given.grasps.hand)
+    ours = jax.vmap(hand, (None, 0))(given.problem.hand.data, given.grasps.hand)
     np.testing.assert_allclose(vertices, ours.vertices, atol=1e-6)
     np.testing.assert_allclose(keypoints, ours.keypoints, atol=1e-6)
 

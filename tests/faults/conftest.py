@@ -20,7 +20,6 @@ MOVED = {
     "bridges.types": "fgs_bridges.types",
     "fgs_jax.hand": "fgs_jax.hands.mano",
     "fgs_jax.hand_files": "fgs_jax.hands.files",
-    "fgs_jax.objects": "fgs_jax.objects.mesh",
     "fgs_jax.refine": "fgs_jax.stages.refine",
     "fgs_jax.render": "fgs_jax.picture.render",
     "fgs_jax.scene": "fgs_jax.picture.scene",

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import pytest
 import trimesh
 
+from fgs_jax.energies.contact import E_dis
 from fgs_jax.errors import FgsError
-from fgs_jax.objects.mesh import distance_grid, load_object
-from fgs_jax.stages.contact import E_dis
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
 
 
 def test_a_wrong_shape_is_no_number(fault: Callable[..., Path]):

@@ -13,11 +13,14 @@ import trimesh
 
 from fgs_jax.cli import main
 from fgs_jax.errors import MeshError
-from fgs_jax.objects import mesh as objects
-from fgs_jax.objects.mesh import exact_signed_distance, load_object, sample_points, simplify
+from fgs_jax.objects import winding
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.simplifying import simplify
+from fgs_jax.objects.solid import exact_signed_distance
 from fgs_jax.picture.scene_files import load_scene, save_scene
 from fgs_jax.results import metrics
-from fgs_jax.results.metrics import Surface, grasp_metrics, picture_metrics
+from fgs_jax.results.metrics import Surface, grasp_metrics, picture, picture_metrics
 from fgs_jax.types import Camera
 from tests.faults.conftest import FAULTS, ROOT, script_of
 from tests.small_scene import as_scene, rendered
@@ -122,7 +125,7 @@ def floaters(count) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_the_work_of_loading_many_parts_does_not_grow_with_their_square(monkeypatch):
-    pairs, real_winding, real_fast = [], objects._winding, objects._fast_winding
+    pairs, real_winding, real_fast = [], winding.winding_numbers, winding.fast_winding_numbers
 
     def exact(vertices, faces, points):
         pairs.append(len(faces) * len(points))
@@ -132,8 +135,8 @@ def test_the_work_of_loading_many_parts_does_not_grow_with_their_square(monkeypa
         pairs.append(500 * len(points))  # it takes as long as so many
         return real_fast(vertices, faces, points)
 
-    monkeypatch.setattr(objects, "_winding", exact)
-    monkeypatch.setattr(objects, "_fast_winding", fast)
+    monkeypatch.setattr(winding, "winding_numbers", exact)
+    monkeypatch.setattr(winding, "fast_winding_numbers", fast)
     work = []
     for count in (100, 400):
         pairs.clear()
@@ -187,13 +190,13 @@ def test_a_picture_of_12_megapixels_is_not_drawn_at_full_size(monkeypatch):
     placed = Surface(np.asarray(ball.vertices) + [0, 0, 0.5], np.asarray(ball.faces))
     mask = np.zeros((3000, 4000), bool)
     mask[1300:1700, 1800:2200] = True
-    drawn = metrics.depth_map
+    drawn = picture.depth_map
 
     def small_enough(camera, size, *mesh):
         assert size[0] * size[1] < 2_000_000, "pixels drawn for the measures"
         return drawn(camera, size, *mesh)
 
-    monkeypatch.setattr(metrics, "depth_map", small_enough)
+    monkeypatch.setattr(picture, "depth_map", small_enough)
     camera = Camera(jnp.array([4000.0, 4000.0]), jnp.array([2000.0, 1500.0]))
     keypoints = np.tile([0.0, 0.0, 0.5], (21, 1))
     found = picture_metrics(camera, placed, placed, hand_mask=~mask, object_mask=mask, keypoints=keypoints)

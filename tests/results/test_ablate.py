@@ -33,7 +33,7 @@ from fgs_jax.results.result import Result
 from fgs_jax.stages.refine import pose_hand
 from tests.small_scene import SMALL, as_scene, rendered
 
-WEIGHTS = SMALL.contact.weights
+WEIGHTS = SMALL.contact.term_weights
 MESH_FACTOR = 100.0
 
 

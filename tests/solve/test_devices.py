@@ -15,11 +15,12 @@ import pytest
 
 from fgs_jax.config import FAST_CONTACT
 from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import mano_kind
 from fgs_jax.journal import Journal
 from fgs_jax.objects.distance import DistanceGrid
 from fgs_jax.solve.ahead import keep_programs
 from fgs_jax.solve.restarts import random_rotations, run_blocks
-from fgs_jax.stages.contact import ContactProblem
+from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.stages.opa import PoseProblem, PoseState, _PhaseInputs, _PhaseSettings, _run_phase
 from fgs_jax.types import Camera, Grasp, HandParams
@@ -75,14 +76,9 @@ def grasp_starts() -> tuple[list[ContactProblem], Grasp, list[int]]:
         values = jnp.asarray(np.linalg.norm(nodes, axis=-1) - radius, jnp.float32)
         problems.append(
             ContactProblem(
-                model=model,
+                hand=mano_kind(model),
                 object=DistanceGrid(values, jnp.full(3, -0.08), jnp.asarray(0.01)),
                 object_points=jnp.asarray(radius * points / np.linalg.norm(points, axis=1)[:, None], jnp.float32),
-                camera=camera(),
-                keypoints=jnp.zeros((21, 2)),
-                confidence=jnp.zeros(21),
-                seen=jnp.zeros(len(model.v_template)),
-                corners=jnp.zeros((8, 3, 3)),
             )
         )
     count, rng = 9, np.random.default_rng(2)

@@ -14,10 +14,28 @@ from jax.test_util import check_grads
 from benchmarks import grasps, shapes
 from examples import energies_on_your_own_hand
 from fgs_jax.config import FAST_CONTACT, PAPER_CONTACT
+from fgs_jax.energies.contact import (
+    FARTHEST_INSIDE,
+    E_dis,
+    E_pen,
+    Neighbours,
+    distance_to,
+    distance_to_neighbours,
+    nearest_contacts,
+    neighbours,
+    random_contacts,
+)
+from fgs_jax.energies.image import E_keypoint, E_order, Order
+from fgs_jax.energies.pose import LEAST_KEYPOINT_DISTANCE, E_h, E_prior, E_spen
+from fgs_jax.energies.terms import CONTACT_TERMS, term_values, weighted_sum
 from fgs_jax.errors import ConfigError
 from fgs_jax.hands.files import load_hand_model
-from fgs_jax.hands.mano import hand, joint_angles
-from fgs_jax.objects.mesh import distance_grid, exact_signed_distance, load_object, sample_points
+from fgs_jax.hands.kind import HandState, retract_params
+from fgs_jax.hands.mano import hand, joint_angles, mano_kind
+from fgs_jax.objects.grid import distance_grid
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.solid import exact_signed_distance
 from fgs_jax.picture.camera import project
 from fgs_jax.results.metrics import (
     Surface,
@@ -26,40 +44,19 @@ from fgs_jax.results.metrics import (
     maximal_penetration_depth,
     signed_distances,
 )
-from fgs_jax.stages import contact, contact_stage
-from fgs_jax.stages.contact import (
-    DEEPEST,
-    LEAST_KEYPOINT_DISTANCE,
-    TERMS,
+from fgs_jax.stages.contact import ContactSettings, begin_poses
+from fgs_jax.stages.contact_problem import (
     ContactProblem,
-    E_dis,
-    E_h,
-    E_keypoint,
-    E_order,
-    E_pen,
-    E_prior,
-    E_spen,
-    HandState,
-    Neighbours,
-    Order,
-    approach,
-    begin_grasp,
-    contact_terms,
-    distance_to_neighbours,
-    found,
-    grasp_round,
-    moved,
-    nearest_contacts,
-    neighbours,
+    Picture,
+    SeenAs,
+    context_of,
     object_distance,
     order_of,
-    placed_points,
-    random_contacts,
+    placed_object,
     resized,
-    scanned,
-    weighted_sum,
 )
-from fgs_jax.stages.contact_stage import _begin
+from fgs_jax.stages.step_one import approach, scanned
+from fgs_jax.stages.step_two import begin_grasp, best_grasp, grasp, grasp_round
 from fgs_jax.types import Camera, Grasp, Hand, HandParams
 from tests.reference import contact as twin
 from tests.reference import distance as distance_twin
@@ -153,7 +150,7 @@ def test_a_point_without_weight_may_be_nan(grid):
 def test_a_point_without_weight_moves_nothing_that_it_depends_on(grid):
     """Not the surface, and not what the points are made of."""
     points, weight = jnp.array([[0.0, 0.0, 0.08], [jnp.nan, 0.0, 0.0]]), jnp.array([2.0, 0.0])
-    for surface in (sphere, lambda x: contact.distance_to(grid, x)):
+    for surface in (sphere, lambda x: distance_to(grid, x)):
         gradient = jax.grad(lambda t: E_dis(points, lambda x: surface(x - t[None]), weight))(jnp.zeros(3))  # noqa: B023
         np.testing.assert_allclose(gradient, [0, 0, -2], atol=0.01)
         gradient = jax.grad(lambda t: E_dis(points + t[None], surface, weight))(jnp.zeros(3))  # noqa: B023
@@ -401,7 +398,7 @@ def test_the_distance_to_neighbours_is_that_of_the_capsule(rng):
     value, gradient = jax.value_and_grad(lambda p: tangent_distance(p, jnp.asarray(vertices, jnp.float32), held).sum())(
         far
     )
-    np.testing.assert_allclose(value, DEEPEST * len(vertices), rtol=1e-5)
+    np.testing.assert_allclose(value, FARTHEST_INSIDE * len(vertices), rtol=1e-5)
     np.testing.assert_array_equal(gradient, 0.0)
 
 
@@ -517,17 +514,20 @@ def can():
 
 def problem_of(model, mesh, **changes):
     corners = jnp.asarray(mesh.vertices[mesh.faces], jnp.float32)
-    problem = ContactProblem(
-        model=model,
-        object=distance_grid(mesh, 32),
-        object_points=sample_points(mesh, 400, jax.random.key(0)),
-        camera=CAMERA,
-        keypoints=jnp.zeros((21, 2)),
-        confidence=jnp.zeros(21),
-        seen=jnp.zeros(len(model.v_template)),
-        corners=corners,
-    )
-    return replace(problem, **changes)
+    seen = jnp.zeros(len(model.v_template))
+    picture = Picture(camera=CAMERA, keypoints=jnp.zeros((21, 2)), confidence=jnp.zeros(21), seen=seen, corners=corners)
+    points = sample_points(mesh, 400, jax.random.key(0))
+    return ContactProblem(mano_kind(model), distance_grid(mesh, 32), points, replace(picture, **changes))
+
+
+def placed_points(problem, start):
+    return placed_object(problem, start).points
+
+
+def contact_terms(problem, placed, given, contacts, *, order, posed, held):
+    """The terms of a grasp whose hand is posed already."""
+    context = context_of(problem, placed, given, contacts, seen=SeenAs(posed, order), posed=posed, known=held)
+    return term_values(context, {})
 
 
 @pytest.fixture(scope="module")
@@ -584,12 +584,15 @@ def test_the_order_of_a_picture_equals_rays_against_each_triangle(scene, model, 
     chosen = rng.choice(len(model.v_template), 60, replace=False)
     posed = posed_hand(model, start.hand)
     some = Hand(posed.vertices[chosen], posed.joints, posed.keypoints)
-    problem = replace(problem, seen=problem.seen[chosen], corners=problem.corners[::2])
+    problem = replace(
+        problem,
+        picture=replace(problem.picture, seen=problem.picture.seen[chosen], corners=problem.picture.corners[::2]),
+    )
     ours = find_order(problem, start, some)
     camera = {"f": np.asarray(CAMERA.focal, float), "c": np.asarray(CAMERA.principal, float)}
-    corners = float(start.scale) * np.asarray(problem.corners, float) @ np.asarray(start.rotation, float).T
+    corners = float(start.scale) * np.asarray(problem.picture.corners, float) @ np.asarray(start.rotation, float).T
     corners = corners + np.asarray(start.translation, float)
-    front, back = twin.order_of(camera, corners, np.asarray(some.vertices, float), np.asarray(problem.seen))
+    front, back = twin.order_of(camera, corners, np.asarray(some.vertices, float), np.asarray(problem.picture.seen))
     np.testing.assert_allclose(ours.front, front, atol=1e-4)
     np.testing.assert_allclose(ours.back, back, atol=1e-4)
     assert (front > 0).sum() > 3 and (back > 0).sum() > 3 and ((front == 0) & (back == 0)).sum() > 3
@@ -606,7 +609,7 @@ def test_a_hand_turns_by_the_state_from_any_rotation(angle):
     start = HandParams(rotation=jnp.asarray(angle * np.array([0.6, 0.0, 0.8]), jnp.float32))
 
     def ours(turn):
-        return moved(start, HandState(jnp.zeros((15, 3)), turn, jnp.zeros(3))).rotation
+        return retract_params(None, start, HandState(jnp.zeros((15, 3)), turn, jnp.zeros(3))).rotation
 
     def expected(turn):
         return (jaxlie.SO3.exp(start.rotation) @ jaxlie.SO3.exp(turn)).as_matrix()
@@ -650,14 +653,14 @@ run_approach = jax.jit(approach, static_argnames=("config", "unknown_size"))
 def behind_the_ball(problem, found, k):
     """Metres from the ball's middle to the hand's contact regions along the axis, in the first radii of the ball."""
     placed = jax.tree.map(lambda x: x[k], found.grasp)
-    likely = np.asarray(problem.model.regions) >= 0
-    depth = np.asarray(posed_hand(problem.model, placed.hand).vertices)[likely, 2].mean()
+    likely = np.asarray(problem.hand.regions) >= 0
+    depth = np.asarray(posed_hand(problem.hand.data, placed.hand).vertices)[likely, 2].mean()
     return float((depth - placed.translation[2]) / placed.scale)
 
 
 def energy_of_step_one(problem, placed, factor, unknown_size):
     """What was scanned, of the grasp that comes back."""
-    model, posed = problem.model, posed_hand(problem.model, placed.hand)
+    model, posed = problem.hand.data, posed_hand(problem.hand.data, placed.hand)
     sigma = FAST_CONTACT.object_sigma if unknown_size else FAST_CONTACT.hand_sigma
     distance = np.asarray(object_distance(problem, placed, posed.vertices), float)
     chosen = twin.nearest_contacts(distance, np.asarray(model.regions), FAST_CONTACT.per_region, np.inf)
@@ -703,8 +706,8 @@ def test_step_one_heeds_the_order_that_the_picture_shows(model, unknown_size):
 
 def test_the_scan_holds_no_change_at_any_count():
     for count in (1, 2, 3, 4, 7, 24, 25, 240, 241):
-        tried = np.asarray(scanned(count), float)
         half = count // 2
+        tried = np.asarray(scanned(jnp.arange(2 * half + 1), count), float)
         assert len(tried) == 2 * half + 1 and tried[half] == 0
         np.testing.assert_allclose(tried, [3 * k / max(half, 1) for k in range(-half, half + 1)], atol=1e-6)
 
@@ -759,7 +762,7 @@ def test_the_paper_s_step_one_moves_the_object_in_depth_alone(model):
     # What is drawn where there are fewer vertices than points does not count.
     few = jnp.full_like(model.regions, -1).at[jnp.array([200, 300])].set(0)
     of_few = run_approach(
-        replace(problem, model=replace(model, regions=few)), start, jax.random.key(3), none, unknown_size=False
+        replace(problem, hand=replace(problem.hand, regions=few)), start, jax.random.key(3), none, unknown_size=False
     )
     np.testing.assert_array_equal(of_few.contacts.weight, [[1, 1, 0, 0]] * 2)
     distance = np.asarray(object_distance(problem, start, posed_hand(model, start.hand).vertices), float)
@@ -773,13 +776,20 @@ def test_the_paper_s_step_one_moves_the_object_in_depth_alone(model):
     assert 0.007 < np.std(depths) < 0.013 and abs(np.mean(depths)) < 0.005
 
 
+def begun(problem, starts, key, config):
+    """Step one of each start, and step two's beginning in both of its valleys."""
+    static, numbers = config.split()
+    lanes = starts, jax.random.split(key, len(starts.scale))
+    return begin_poses(ContactSettings(static, False, 0), (problem, numbers), lanes)
+
+
 def test_a_second_lane_is_the_other_valley_or_starts_half_open(model):
     """Of a ball far beside the hand, where there is one valley only, and of one that the hand passes through."""
     problem, start = ball_scene(model, 1, 0)
     start = replace(start, hand=replace(start.hand, pose=jnp.full((15, 3), 0.1)))
     starts = jax.tree.map(lambda x: jnp.stack([x, x]), start)
     starts = replace(starts, translation=starts.translation.at[0, 0].add(1.0))
-    first, searching = contact_stage._begin(problem, starts, jax.random.key(0), FAST_CONTACT, False)
+    first, searching = begun(problem, starts, jax.random.key(0), FAST_CONTACT)
     np.testing.assert_array_equal(first.distinct, [False, True])
     np.testing.assert_allclose(
         searching.search.state.pose, np.array([0.1, 0.05, 0.1, 0.1])[:, None, None] * np.ones((15, 3))
@@ -793,7 +803,7 @@ def test_a_second_lane_is_the_other_valley_or_starts_half_open(model):
 # --- step two
 
 
-run_grasp = jax.jit(contact.grasp, static_argnames="config")
+run_grasp = jax.jit(grasp, static_argnames="config")
 run_begin = jax.jit(begin_grasp, static_argnames="config")
 SHORT = replace(FAST_CONTACT, steps=200)
 
@@ -806,7 +816,7 @@ def test_a_shaken_grasp_comes_to_hold_the_object(scene, model, can, closed_faces
     problem, start = scene
     after, solution = run_grasp(problem, start, jax.random.key(0), SHORT)
     assert solution.energy == solution.history.min() < 0.2 * solution.history[0]
-    np.testing.assert_allclose(weighted_sum(solution.terms, SHORT.weights), solution.energy, rtol=1e-5)
+    np.testing.assert_allclose(weighted_sum(solution.terms, SHORT.term_weights), solution.energy, rtol=1e-5)
     placed = Surface(can.vertices + np.asarray(start.translation, float), can.faces)
     depth_before, depth = (
         maximal_penetration_depth(hand_surface(model, params, closed_faces), placed)
@@ -823,7 +833,10 @@ def test_a_shaken_grasp_comes_to_hold_the_object(scene, model, can, closed_faces
     np.testing.assert_allclose(solution.terms["theta"], theta, rtol=1e-4)
     np.testing.assert_allclose(solution.terms["spen"], twin.E_spen(np.asarray(posed.keypoints), FINGER), atol=1e-5)
     keypoint = twin.E_keypoint(
-        *(np.asarray(x) for x in (project(CAMERA, posed.keypoints), problem.keypoints, problem.confidence))
+        *(
+            np.asarray(x)
+            for x in (project(CAMERA, posed.keypoints), problem.picture.keypoints, problem.picture.confidence)
+        )
     )
     np.testing.assert_allclose(solution.terms["keypoint"], keypoint, rtol=1e-3)
     for name in ("rotation", "translation", "scale"):
@@ -834,24 +847,26 @@ def test_rounds_may_be_cut_anywhere(scene):
     """What carries a run over a visit to the host: the same bits in one go and in two."""
     problem, start = scene
     config = replace(FAST_CONTACT, steps=20, refresh=5)
-    weights = {name: jnp.asarray(value) for name, value in config.weights.items()}
+    weights = {name: jnp.asarray(value) for name, value in config.term_weights.items()}
     searching = run_begin(problem, start, jax.random.key(0), config)
 
     def rounds(count):
-        return jax.jit(lambda searching: grasp_round(problem, searching, weights, config, count))
+        return jax.jit(lambda searching: grasp_round(problem, searching, config, count))
 
     whole, history, terms = rounds(4)(searching)
     parts = []
     two = rounds(2)
     for _ in range(2):
         searching, part, part_terms = two(searching)
-        assert part.shape == (10,) and part_terms.shape == (2, len(TERMS))
+        assert part.shape == (10,) and part_terms.shape == (2, len(CONTACT_TERMS))
         parts.append(part)
     np.testing.assert_array_equal(np.concatenate(parts), history)
     for ours, expected in zip(jax.tree.leaves(searching), jax.tree.leaves(whole), strict=True):
         np.testing.assert_array_equal(ours, expected)
-    np.testing.assert_allclose(weighted_sum(dict(zip(TERMS, terms[0], strict=True)), weights), history[0], rtol=1e-5)
-    np.testing.assert_array_equal(found(whole).hand.pose, whole.search.best[0].pose)
+    np.testing.assert_allclose(
+        weighted_sum(dict(zip(CONTACT_TERMS, terms[0], strict=True)), weights), history[0], rtol=1e-5
+    )
+    np.testing.assert_array_equal(best_grasp(problem, whole).hand.pose, whole.search.best[0].pose)
 
 
 def test_the_paper_s_form(scene, model):
@@ -872,9 +887,9 @@ def test_the_paper_s_form(scene, model):
 def test_both_steps_of_the_paper_s_form_pull_the_same_points_and_no_key_is_used_twice(model):
     problem, start = ball_scene(model, 1, 0)
     starts = jax.tree.map(lambda x: jnp.stack([x] * 2), start)
-    config = replace(PAPER_CONTACT, steps_one=2).without_weights()
+    config = replace(PAPER_CONTACT, steps_one=2)
     with jax.debug_key_reuse(True):
-        first, searching = _begin(problem, starts, jax.random.key(0), config, False)
+        first, searching = begun(problem, starts, jax.random.key(0), config)
     drawn = np.asarray(first.contacts.vertex)
     assert drawn.shape == (2, 2, 4) and (np.asarray(model.regions)[drawn] >= 0).all()
     np.testing.assert_array_equal(searching.contacts.vertex, drawn.reshape(4, 4))
@@ -893,7 +908,7 @@ def test_a_lost_start_loses_alone(scene):
 
     @jax.jit
     def run(starts):
-        return jax.vmap(lambda s: contact.grasp(problem, s, jax.random.key(0), config))(starts)
+        return jax.vmap(lambda s: grasp(problem, s, jax.random.key(0), config))(starts)
 
     without, beside, alone = run(starts), run(spoiled), run(alone)
     for ours, expected, single in zip(*(jax.tree.leaves(x) for x in (beside, without, alone)), strict=True):
@@ -905,7 +920,7 @@ def test_a_lost_start_loses_alone(scene):
 
 def test_with_nothing_in_reach_the_hand_stays_near_where_it_was_seen(scene, model):
     problem, start = scene
-    problem = replace(problem, seen=jnp.zeros_like(problem.seen))
+    problem = replace(problem, picture=replace(problem.picture, seen=jnp.zeros_like(problem.picture.seen)))
     far = replace(start, translation=start.translation + jnp.array([0.0, 0.0, 0.4]))
     searching = run_begin(problem, far, jax.random.key(0), SHORT)
     np.testing.assert_array_equal(searching.contacts.weight, 0.0)
@@ -975,7 +990,7 @@ def test_gradients_are_numerical_ones_forward_and_reverse(x64, rng):
 
 def expected_terms(problem, start, given, *, contacts, order, held):
     """Of the twins, from the posed hand on."""
-    model = problem.model
+    model = problem.hand.data
     posed = jax.tree.map(lambda x: np.asarray(x, float), posed_hand(model, start.hand))
     array = partial(np.asarray, dtype=float)
     rotation, translation, scale = array(start.rotation), array(start.translation), float(start.scale)
@@ -992,7 +1007,7 @@ def expected_terms(problem, start, given, *, contacts, order, held):
     theta, t = twin.E_h(pose, given_pose, array(start.hand.translation), array(given.translation))
     limited = array(joint_angles(model, start.hand.pose))
     natural = array(start.hand.pose), array(model.pose_mean), array(model.pose_std), limited, array(model.joint_limits)
-    pixels = array(project(problem.camera, jnp.asarray(posed.keypoints)))
+    pixels = array(project(problem.picture.camera, jnp.asarray(posed.keypoints)))
     share = 778 / len(posed.vertices)
     return {
         "dis": twin.E_dis(contact_points, surface, array(contacts.weight)),
@@ -1001,7 +1016,7 @@ def expected_terms(problem, start, given, *, contacts, order, held):
         "spen": twin.E_spen(posed.keypoints, FINGER),
         "theta": theta,
         "t": t,
-        "keypoint": twin.E_keypoint(pixels, array(problem.keypoints), array(problem.confidence)),
+        "keypoint": twin.E_keypoint(pixels, array(problem.picture.keypoints), array(problem.picture.confidence)),
         "order": share * twin.E_order(posed.vertices[:, 2], array(order.front), array(order.back)),
     }
 
@@ -1009,8 +1024,8 @@ def expected_terms(problem, start, given, *, contacts, order, held):
 @jax.jit
 def prepared(problem, start, faces):
     """The posed hand and what is held fixed while it moves."""
-    posed = hand(problem.model, start.hand)
-    contacts = nearest_contacts(object_distance(problem, start, posed.vertices), problem.model.regions, 2, 0.01)
+    posed = hand(problem.hand.data, start.hand)
+    contacts = nearest_contacts(object_distance(problem, start, posed.vertices), problem.hand.regions, 2, 0.01)
     held = neighbours(placed_points(problem, start), posed.vertices, faces)
     return posed, contacts, order_of(problem, start, posed), held
 
@@ -1036,7 +1051,7 @@ def test_terms_equal_their_twins_and_are_named_as_the_weights(x64, scene, closed
     terms = jax.jit(contact_terms)
     ours = terms(problem, start, given, contacts, order=order, posed=posed, held=held)
     expected = expected_terms(problem, start, given, contacts=contacts, order=order, held=held)
-    assert ours.keys() == expected.keys() == FAST_CONTACT.weights.keys() == PAPER_CONTACT.weights.keys()
+    assert ours.keys() == expected.keys() == FAST_CONTACT.term_weights.keys() == PAPER_CONTACT.term_weights.keys()
     for name, value in expected.items():
         assert value > 0, name
         np.testing.assert_allclose(ours[name], value, rtol=1e-6, err_msg=name)
@@ -1080,7 +1095,7 @@ def test_hundreds_of_lanes_have_the_terms_of_a_few(scene, closed_faces):
     @jax.vmap
     def pen(shift):
         params = replace(start.hand, translation=start.hand.translation + shift)
-        placed, posed = replace(start, hand=params), hand(problem.model, params)
+        placed, posed = replace(start, hand=params), hand(problem.hand.data, params)
         terms = contact_terms(problem, placed, start.hand, contacts, order=order, posed=posed, held=held)
         return terms["pen"], terms["dis"]
 
@@ -1098,8 +1113,8 @@ def test_gradients_of_the_terms_are_numerical_ones(x64, scene, closed_faces):
 
     @jax.jit
     def terms(pose, rotation, translation):
-        params = moved(start.hand, HandState(pose, rotation, translation))
-        placed, posed = replace(start, hand=params), hand(problem.model, params)
+        params = retract_params(None, start.hand, HandState(pose, rotation, translation))
+        placed, posed = replace(start, hand=params), hand(problem.hand.data, params)
         found = contact_terms(problem, placed, given, contacts, order=order, posed=posed, held=held)
         return jnp.stack([found[name] for name in sorted(found)])
 

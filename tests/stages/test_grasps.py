@@ -11,7 +11,7 @@ from fgs_jax.config import FAST_CONTACT
 from fgs_jax.errors import ArgumentError, SceneError
 from fgs_jax.solve import restarts
 from fgs_jax.stages import grasps as module
-from fgs_jax.stages.grasps import Grasps, _refined, _Settings, refine_grasps
+from fgs_jax.stages.grasps import Grasps, GraspSettings, refine_grasp, refine_grasps
 from tests.lowered import loops, lowered
 from tests.solve.test_devices import grasp_starts
 
@@ -70,10 +70,10 @@ def test_what_is_no_start_is_said_in_one_line():
         with pytest.raises(ArgumentError, match=message) as error:
             run(problems[0], wrong, KEY, CONFIG)
         assert "\n" not in str(error.value)
-    other = replace(problems[0], camera=None)
-    with pytest.raises(ArgumentError, match=r"problems.camera: expected a Camera, got None"):
+    other = replace(problems[0], object=None)
+    with pytest.raises(ArgumentError, match=r"problems.object: expected a DistanceGrid.*, got None"):
         run(other, starts, KEY, CONFIG)
-    with pytest.raises(ArgumentError, match=r"problems\[1\].camera: expected a Camera, got None"):
+    with pytest.raises(ArgumentError, match=r"problems\[1\].object: expected a DistanceGrid.*, got None"):
         run([problems[0], other], starts, KEY, CONFIG)
     with pytest.raises(ArgumentError, match="key: expected a random key"):
         run(problems[0], starts, 0, CONFIG)
@@ -116,10 +116,10 @@ def test_each_grasp_is_of_its_own_scene(found):
 
 def test_on_a_gpu_only_the_rounds_and_their_steps_are_loops():
     problems, starts, _ = grasp_starts()
-    weights = {name: np.float32(value) for name, value in CONFIG.weights.items()}
-    shared = problems[0], weights, np.asarray(jax.random.key_data(KEY))
-    settings = _Settings(CONFIG.without_weights(), str(jax.random.key_impl(KEY)))
-    program = jax.vmap(partial(_refined, settings), (None, 0))
+    static, numbers = CONFIG.split()
+    shared = problems[0], numbers, np.asarray(jax.random.key_data(KEY))
+    settings = GraspSettings(static, str(jax.random.key_impl(KEY)))
+    program = jax.vmap(partial(refine_grasp, settings), (None, 0))
     text = lowered(program, shared, (starts, np.arange(len(starts.scale))), platform="cuda")
     assert loops(text) == 2
 
@@ -129,7 +129,7 @@ def test_energies_of_starts_out_of_reach_are_comparable(found):
     away = replace(starts, translation=starts.translation + np.array([[0.0, 0.0, 1.0]], np.float32))
     lost = refine_grasps(problems, away, KEY, CONFIG, scene=scene, width=WIDTH)
     assert (lost.terms["dis"] == 0).all()
-    rest = sum(CONFIG.weights[name] * values for name, values in lost.terms.items())
+    rest = sum(CONFIG.term_weights[name] * values for name, values in lost.terms.items())
     np.testing.assert_allclose(lost.energy, rest + 12 * CONFIG.w_dis * CONFIG.reach, rtol=1e-5)
 
 
@@ -147,10 +147,11 @@ def test_other_weights_and_more_starts_compile_nothing(found):
 
 def test_no_lane_copies_its_scene_s_grid():
     problems, starts, _ = grasp_starts()
-    settings = _Settings(CONFIG, "threefry2x32")
-    shared = problems[0], CONFIG.weights, np.zeros(2, np.uint32)
+    static, numbers = CONFIG.split()
+    settings = GraspSettings(static, "threefry2x32")
+    shared = problems[0], numbers, np.zeros(2, np.uint32)
     lanes = jax.tree.map(lambda x: x[:7], starts), np.arange(7)
-    text = restarts._run_block.lower(_refined, settings, shared, lanes).as_text()
+    text = restarts._run_block.lower(refine_grasp, settings, shared, lanes).as_text()
     assert "tensor<17x17x17xf32>" in text and "tensor<7x" in text
     for copy in ("7x17x17x17x", "7x4913x", "4913x7x"):
         assert copy not in text

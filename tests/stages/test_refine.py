@@ -27,7 +27,7 @@ from fgs_jax.picture.scene import mirrored
 from fgs_jax.results import metrics
 from fgs_jax.results import write as results
 from fgs_jax.results.result import Result, object_at
-from fgs_jax.stages.contact_stage import closed_faces, vertices_seen
+from fgs_jax.stages.contact import closed_faces, vertices_seen
 from fgs_jax.stages.refine import (
     grow_hand,
     keypoints_of_grown,
@@ -410,7 +410,7 @@ def test_what_was_not_found_may_be_nan_and_a_doubt_names_the_side_that_was_said(
         "the keypoints speak against a left hand"
     ]
     assert all(np.isfinite(part).all() for part in arrays(prepared.task.params))
-    assert np.isfinite(prepared.task.problem.keypoints).all()
+    assert (picture := prepared.task.problem.picture) and np.isfinite(picture.keypoints).all()
 
 
 def test_keypoints_that_were_not_found_have_no_part_in_another_camera():

@@ -5,7 +5,7 @@ import pytest
 from jax.test_util import check_grads
 from scipy.spatial import ConvexHull
 
-from fgs_jax.objects.mesh import convex_hull
+from fgs_jax.objects.solid import convex_hull
 from fgs_jax.stages.scale import align, box_ratio, hull_volume, volume_ratio
 
 

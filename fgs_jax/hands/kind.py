@@ -1,0 +1,131 @@
+"""What the stages ask of a hand: parameters to points, with faces, keypoints, contact regions, fingers and limits.
+
+MANO's structure is one kind (`mano.mano_kind`), a skinned mesh of any joints another (`skinned.skinned_kind`). A hand
+of one's own is a `HandKind` made of one's own functions.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from fgs_jax.rotations import matrix_of, vector_of
+from fgs_jax.types import Hand, pytree
+
+
+class PosePrior(NamedTuple):
+    """What E_prior compares: angles with their mean and spread, and the limited ones with their limits."""
+
+    angles: Float[Array, "*n"]
+    """Radians, as are all of these."""
+    mean: Float[Array, "*n"]
+    std: Float[Array, "*n"]
+    limited: Float[Array, "*m"] | None = None
+    """Angles as the limits mean them, which need not be the parameters; None where there are no limits."""
+    limits: Float[Array, "*m 2"] | None = None
+    """Least and greatest."""
+
+
+class HandState(NamedTuple):
+    """What moves in step two where the parameters are `HandParams`."""
+
+    pose: Float[Array, "*n"]
+    """Joint angles, radians."""
+    rotation: Float[Array, "3"]
+    """Tangent vector at the start's rotation, radians."""
+    translation: Float[Array, "3"]
+    """Metres."""
+
+
+def rotation_matrix(rotation: Float[Array, "3"] | Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """Of an axis-angle vector; a matrix stays."""
+    return matrix_of(rotation) if rotation.ndim == 1 else rotation
+
+
+def fixed_rotation(data: Any, params: Any) -> Any:
+    """`HandParams` with the rotation as a matrix, which is asked for at every step."""
+    return replace(params, rotation=rotation_matrix(params.rotation))
+
+
+def plain_rotation(data: Any, params: Any) -> Any:
+    """`HandParams` with the rotation as an axis-angle vector."""
+    return replace(params, rotation=vector_of(rotation_matrix(params.rotation)))
+
+
+def start_state(data: Any, params: Any, closed: Float[Array, ""] | float) -> HandState:
+    """Where step two starts: the parameters as they are, their joint angles times `closed`."""
+    return HandState(closed * params.pose, jnp.zeros(3), params.translation)
+
+
+def retract_params(data: Any, start: Any, state: HandState) -> Any:
+    """`HandParams` of a state. The rotation is a matrix, whose gradient is right at any angle."""
+    turn = matrix_of(state.rotation)
+    rotation = jnp.matmul(rotation_matrix(start.rotation), turn, precision="highest")
+    return replace(start, pose=state.pose, rotation=rotation, translation=state.translation)
+
+
+def similar_params(data: Any, params: Any, factor: Float[Array, ""]) -> Any:
+    """x -> factor x about the camera's centre, for a hand that turns and grows about its translation."""
+    return replace(params, translation=factor * params.translation, scale=factor * params.scale)
+
+
+def change_of_params(data: Any, params: Any, given: Any) -> tuple[Float[Array, "n"], Float[Array, "3"]]:
+    """By how much the joint angles and the whole hand's rotation differ, radians, and the translation, metres."""
+    turn = jnp.matmul(rotation_matrix(given.rotation).T, rotation_matrix(params.rotation), precision="highest")
+    return jnp.append((params.pose - given.pose).ravel(), vector_of(turn)), params.translation - given.translation
+
+
+def size_of_params(data: Any, params: Any) -> Float[Array, ""]:
+    """The hand's scale: 1 as the model is made."""
+    return params.scale
+
+
+STATE_LENGTHS: Any = HandState._make((False, False, True))
+"""Which part of a `HandState` is a length."""
+
+
+@pytree
+class HandKind:
+    """A hand as the stages see it: a pytree of arrays with static functions.
+
+    The numbers of vertices, keypoints, regions, fingers and joints are its own. Each function gets `data` first. Where
+    the parameters are `types.HandParams`, with `pose` any array of joint angles, `pose` and `prior` are all that has to
+    be written. Two kinds share a compiled program where their functions are the same objects and their arrays have the
+    same shapes: define functions once, at the top of a module.
+    """
+
+    data: Any
+    """A pytree of what the functions need: a model's arrays."""
+    faces: Int[Array, "f 3"]
+    """A closed surface, wound outward."""
+    regions: Int[Array, "v"]
+    """Contact region of each vertex, from 0; -1 for none. E_dis pulls the nearest vertices of each region."""
+    finger_of_keypoint: Int[Array, "k"]
+    """From 0; -1 takes no part in E_spen."""
+    finger_of_vertex: Int[Array, "v"]
+    """From 0; -1 for the palm. What counts as a finger in contact."""
+    region_count: int = struct.field(pytree_node=False)
+    pose: Callable[[Any, Any], Hand] = struct.field(pytree_node=False)
+    """`(data, params)` to vertices, joints and keypoints, metres, in the frame of the translation."""
+    prior: Callable[[Any, Any], PosePrior] = struct.field(pytree_node=False)
+    """`(data, params)` to what E_prior compares."""
+    start: Callable[[Any, Any, Any], Any] = struct.field(pytree_node=False, default=start_state)
+    """`(data, params, closed)` to the state that step two moves, a pytree of floats; `closed` multiplies the joint
+    angles (1: as they are, 0: open)."""
+    retract: Callable[[Any, Any, Any], Any] = struct.field(pytree_node=False, default=retract_params)
+    """`(data, start parameters, state)` to parameters."""
+    lengths: Any = struct.field(pytree_node=False, default=STATE_LENGTHS)
+    """A tree of the state's structure: True for what is a length in metres, False for angles. It says the rates."""
+    similarity: Callable[[Any, Any, Any], Any] = struct.field(pytree_node=False, default=similar_params)
+    """`(data, params, factor)` to the parameters of the hand x -> factor x about the camera's centre."""
+    change: Callable[[Any, Any, Any], tuple[Array, Array]] = struct.field(pytree_node=False, default=change_of_params)
+    """`(data, params, given)` to differences of angles, radians, and of place, metres: what E_h is of."""
+    size: Callable[[Any, Any], Float[Array, ""]] = struct.field(pytree_node=False, default=size_of_params)
+    """`(data, params)` to the hand's scale: lengths that belong to the hand grow with it."""
+    inner: Callable[[Any, Any], Any] = struct.field(pytree_node=False, default=fixed_rotation)
+    """`(data, params)` to the form of the parameters that is best posed at every step."""
+    outer: Callable[[Any, Any], Any] = struct.field(pytree_node=False, default=plain_rotation)
+    """And back, to the form that people are given."""
