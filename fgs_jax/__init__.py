@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fgs_jax.config import OpaConfig as OpaConfig
     from fgs_jax.config import Phase as Phase
     from fgs_jax.config import RefineConfig as RefineConfig
-    from fgs_jax.config import load_config as load_config
+    from fgs_jax.config_files import load_config as load_config
     from fgs_jax.errors import ArgumentError as ArgumentError
     from fgs_jax.errors import BridgeError as BridgeError
     from fgs_jax.errors import BridgeUnavailable as BridgeUnavailable

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from fgs_jax.config import load_config
+from fgs_jax.config_files import load_config
 from fgs_jax.errors import ResultError
 from fgs_jax.files import output_folder
 from fgs_jax.picture.scene_files import load_scene

@@ -13,7 +13,8 @@ import jax
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from fgs_jax.config import CONFIGS, FAST, RefineConfig, check_config, load_config
+from fgs_jax.config import CONFIGS, FAST, RefineConfig
+from fgs_jax.config_files import check_config, load_config
 from fgs_jax.errors import ConfigError, FgsError, ResultError
 from fgs_jax.files import output_folder
 from fgs_jax.journal import Journal

@@ -1,21 +1,16 @@
 """The numbers of the method: frozen dataclasses, each value with its unit and its source."""
 
-import contextlib
 import copy
-import difflib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 
+from fgs_jax.checked_values import Bounds, Rules
 from fgs_jax.errors import ConfigError
-from fgs_jax.extensions import Named, Term, name_of, named_terms
-from fgs_jax.files import read_input
+from fgs_jax.extensions import Named, Term, named_terms
 from fgs_jax.shipped import shipped
-from fgs_jax.strict import read_yaml
 
 Rate = tuple[float, float]
 """A learning rate at the first and at the last step, exponential in between."""
@@ -354,172 +349,34 @@ PAPER = RefineConfig(PAPER_OPA, PAPER_CONTACT, candidates=1, w_mask=0.0, w_agree
 CONFIGS = {"fast": FAST, "paper": PAPER}
 
 
-MOST_CONFIG = 2**20
-"""Bytes of a YAML file."""
-
-
-def load_config(source: str | Path) -> RefineConfig:
-    """A configuration by its name ("fast", "paper") or from a YAML file; what the file leaves out is that of "fast".
-
-    Raises ConfigError for a name or a file that there is not, for one that `strict.read_yaml` refuses, and for an
-    unknown key, a wrong type or a negative value.
-    """
-    if str(source) in CONFIGS:
-        return CONFIGS[str(source)]
-    path = Path(source)
-    data = read_input(path, f"{', '.join(CONFIGS)} or a YAML file", ConfigError, most=MOST_CONFIG)
-    try:
-        values = read_yaml(data)
-    except ValueError as error:
-        raise ConfigError(f"{path}: expected YAML, got {error}; mend the file") from error
-    if values is None:
-        return FAST
-    return _from_values(RefineConfig, values, FAST, str(path))
-
-
-def config_values(config: Any) -> dict[str, Any]:
-    """The configuration as plain values, for YAML and JSON; terms of one's own by the names of their functions."""
-    return {item.name: _plain_values(getattr(config, item.name)) for item in fields(config)}
-
-
-def _plain_values(value: Any) -> Any:
-    if isinstance(value, Term) or callable(value):
-        return name_of(value)
-    if is_dataclass(value):
-        return config_values(value)
-    if isinstance(value, Mapping):
-        return {name: _plain_values(part) for name, part in value.items()}
-    return [_plain_values(part) for part in value] if isinstance(value, tuple | list) else value
-
-
-def check_config(config: Any, where: str = "configuration") -> None:
-    """Raises ConfigError for a number that is negative, not finite or out of its bounds, before it is worked with."""
-    for item in fields(config):
-        value: Any = vars(config)[item.name]
-        name = f"{where}: {item.name}"
-        if isinstance(value, Mapping):
-            for key, part in value.items():
-                if isinstance(part, int | float):
-                    _check_number(part, _WEIGHT, f"{name}: {key}")
-        parts = value if isinstance(value, tuple) else (value,)
-        for part in parts:
-            if is_dataclass(part):
-                check_config(part, name)
-            elif isinstance(part, int | float):
-                _check_number(part, _BOUNDS.get(item.name, _WEIGHT), name)
-        if len(parts) > MOST_PHASES:
-            raise ConfigError(f"{name}: expected at most {MOST_PHASES}, got {len(parts)}; leave some out")
-    if isinstance(config, RefineConfig):
-        most = max((phase.steps for phase in config.opa.phases), default=0) * config.restarts
-        if most > MOST_ENERGIES:
-            raise ConfigError(
-                f"{where}: restarts: expected at most {MOST_ENERGIES:.0e} steps of all of them together in one phase, "
-                f"for each is recorded, got {most:.1e}; take fewer restarts or steps"
-            )
-
-
-class _Bounds(NamedTuple):
-    least: int | float
-    most: int | float
-    share: bool = False
-    open: bool = False
-    """Whether the number must be more than the least one."""
-
-
-MOST_PHASES = 64
 MOST_ENERGIES = 2_000_000_000
-"""Numbers of 4 bytes."""
-_WEIGHT = _Bounds(0, 1e9)  # 0 leaves a term out
-_SHARE = _Bounds(0, 1, share=True)
-_RATE = _Bounds(0, 10, open=True)  # metres or radians a step; 0 would end a phase where it began
-_SAMPLES = _Bounds(1, 16_384)
-_STEPS = _Bounds(1, 100_000)
+"""Numbers of 4 bytes: the steps of all starts together in one phase, whose energies are recorded."""
+_WEIGHT = Bounds(0, 1e9)  # 0 leaves a term out
+_SHARE = Bounds(0, 1, share=True)
+_RATE = Bounds(0, 10, open=True)  # metres or radians a step; 0 would end a phase where it began
+_SAMPLES = Bounds(1, 16_384)
+_STEPS = Bounds(1, 100_000)
 _BOUNDS = {
+    "phases": Bounds(1, 64),
     **dict.fromkeys(("keep", "contour", "distinct_share", "growth", "mask_tolerance"), _SHARE),
     **dict.fromkeys(("rotation_rate", "translation_rate", "rate_one", "angle_rate"), _RATE),
     **dict.fromkeys(("points", "targets", "object_points"), _SAMPLES),
     **dict.fromkeys(("steps", "steps_one", "refresh"), _STEPS),
-    **dict.fromkeys(("hand_sigma", "object_sigma"), _Bounds(0, 2, open=True)),  # of a logarithm
-    "restarts": _Bounds(1, 1_000_000),
-    "least": _Bounds(1, 1_000_000),
-    "candidates": _Bounds(1, 256),
-    "polish_evaluations": _Bounds(0, 100_000),
-    "grid": _Bounds(4, 256),  # 256 nodes: 64 MiB, and 17 million distances
-    "scan": _Bounds(1, MOST_SCAN),
-    "per_region": _Bounds(1, 32),
-    "random_contacts": _Bounds(1, 256),
-    "seed": _Bounds(0, 2**32 - 1),
-    "distinct_angle": _Bounds(0, 180),
-    "depth_noise": _Bounds(0, 10),
-    "reach": _Bounds(0, 10, open=True),
-    "pose_start": _Bounds(0, 10),  # 0: the flat hand
-    "ordinary_focal": _Bounds(0.1, 50),  # views of 157 and of 1 degree
+    **dict.fromkeys(("hand_sigma", "object_sigma"), Bounds(0, 2, open=True)),  # of a logarithm
+    "restarts": Bounds(1, 1_000_000),
+    "least": Bounds(1, 1_000_000),
+    "candidates": Bounds(1, 256),
+    "polish_evaluations": Bounds(0, 100_000),
+    "grid": Bounds(4, 256),  # 256 nodes: 64 MiB, and 17 million distances
+    "scan": Bounds(1, MOST_SCAN),
+    "per_region": Bounds(1, 32),
+    "random_contacts": Bounds(1, 256),
+    "seed": Bounds(0, 2**32 - 1),
+    "distinct_angle": Bounds(0, 180),
+    "depth_noise": Bounds(0, 10),
+    "reach": Bounds(0, 10, open=True),
+    "pose_start": Bounds(0, 10),  # 0: the flat hand
+    "ordinary_focal": Bounds(0.1, 50),  # views of 157 and of 1 degree
 }
-"""What a number may be; a weight where it is not named. They keep a run within the memory and days of one machine."""
-
-
-def _check_number(value: int | float, bounds: _Bounds, name: str) -> None:
-    if not (value >= 0 and value != math.inf):
-        raise ConfigError(f"{name}: expected a number that is not negative, got {value}; change it")
-    if bounds.open and value <= bounds.least:
-        raise ConfigError(f"{name}: expected more than {bounds.least}, got {value}; change it")
-    if value < bounds.least:
-        raise ConfigError(f"{name}: expected at least {bounds.least}, got {value}; change it")
-    if value > bounds.most:
-        kind = "a share of " if bounds.share else ""
-        raise ConfigError(f"{name}: expected {kind}at most {bounds.most}, got {str(value)[:40]}; change it")
-
-
-def _from_values(kind: type, values: Any, base: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected names and values, got {values!r}; see {shipped('configs/fast.yaml')}")
-    known = get_type_hints(kind)
-    changed = {}
-    for name, value in values.items():
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown key {name}; {hint}")
-        changed[name] = _typed(known[name], value, getattr(base, name, None), f"{where}: {name}")
-    if base is None and (missing := set(known) - set(changed)):
-        raise ConfigError(
-            f"{where}: expected all of {', '.join(known)}, missing {', '.join(sorted(missing))}; add them"
-        )
-    config = kind(**changed) if base is None else replace(base, **changed)
-    check_config(config, where)
-    return config
-
-
-def _typed(kind: Any, value: Any, base: Any, where: str) -> Any:
-    if kind is Any:
-        return value
-    if is_dataclass(kind):
-        return _from_values(kind, value, base, where)  # pyright: ignore[reportArgumentType]
-    if get_origin(kind) is Mapping:
-        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-            raise ConfigError(f"{where}: expected names and values, got {value!r}; change it")
-        return {name: _typed(get_args(kind)[1], item, None, f"{where}: {name}") for name, item in value.items()}
-    if get_origin(kind) is tuple:
-        inner = get_args(kind)
-        wanted = None if Ellipsis in inner else len(inner)
-        if not isinstance(value, list) or not value or (wanted and len(value) != wanted):
-            raise ConfigError(f"{where}: expected a list{f' of {wanted}' if wanted else ''}, got {value!r}; change it")
-        return tuple(_typed(inner[0], item, None, f"{where}[{k}]") for k, item in enumerate(value))
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-        raise ConfigError(f"{where}: expected one of {', '.join(get_args(kind))}, got {value!r}; change it")
-    try:
-        return plain_value(kind, value)
-    except TypeError:
-        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}; change it") from None
-
-
-def plain_value(kind: Any, value: Any) -> Any:
-    """A text, number or truth value that YAML has read, as `kind`. Raises TypeError where it is of another kind."""
-    if kind is float and isinstance(value, str):  # in quotes, or nan
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if not isinstance(value, kind | int if kind is float else kind) or (kind is not bool and isinstance(value, bool)):
-        raise TypeError(kind)
-    return kind(value)
+RULES = Rules(_BOUNDS, otherwise=_WEIGHT, example=shipped("configs/fast.yaml"))
+"""What the numbers may be. They keep a run within the memory and days of one machine."""

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from fgs_jax import cli, shipped
+from fgs_bridges.commands import installation_advice
+from fgs_jax import shipped
 from fgs_jax.shipped import shipped as named
 from fgs_jax.shipped import shipped_path
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = [str(ROOT), str(ROOT / "bridges")]
 FILES = sorted([*(ROOT / "fgs_jax").glob("**/*.py"), *(ROOT / "bridges").glob("**/*.py")])
 POSIX = {"fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
 """Modules that Windows' Python comes without."""
@@ -92,10 +94,10 @@ def test_what_ships_is_named_by_its_whole_path_where_the_package_is_installed(tm
 
 @pytest.mark.parametrize("module", ["fcntl", "_lzma", "sqlite3", "ctypes.wintypes"])
 def test_what_python_itself_lacks_is_not_to_be_installed_with_pip(module):
-    line = cli._lacks(module)
+    line = installation_advice(module)
     assert line.startswith(f"needs {module} of Python's standard library, which this Python, on ")
     assert "pip" not in line
-    assert cli._lacks("torch") == 'needs torch, not installed here: pip install "fgs-jax[bridges]"'
+    assert installation_advice("torch") == 'needs torch, not installed here: pip install "fgs-jax[bridges]"'
 
 
 def test_the_commands_start_where_posix_modules_and_calls_are_missing():
@@ -107,7 +109,7 @@ for name in ("fork", "getuid", "geteuid", "killpg", "mkfifo", "sched_getaffinity
     delattr(os, name) if hasattr(os, name) else None
 del signal.SIGHUP
 from fgs_jax.cli import main
-import bridges.cli, bridges.text_to_grasp, bridges.dreambooth
+import fgs_bridges.cli, fgs_bridges.text_to_grasp, fgs_bridges.dreambooth
 sys.exit(main(["hand", "info"]) or main(["doctor"]) or main(["text-to-grasp", "--help"]))
 """
     done = subprocess.run(
@@ -119,7 +121,8 @@ sys.exit(main(["hand", "info"]) or main(["doctor"]) or main(["text-to-grasp", "-
 
 def test_a_terminal_of_few_letters_ends_no_command(tmp_path):
     shutil.copytree(ROOT / "examples" / "scenes" / "tumbler", tmp_path / "größe ×")
-    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "0"}
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    environment["PYTHONPATH"] = os.pathsep.join([*PACKAGES, os.environ.get("PYTHONPATH", "")])
     program = "import sys; from fgs_jax.cli import main; sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-c", program, "scene", "check", "größe ×"]
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, check=False, timeout=120)

@@ -18,9 +18,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from bridges.geometry import mask_box
-from bridges.hands import write_hands
-from bridges.types import HandEstimate
+from fgs_bridges.geometry import mask_box
+from fgs_bridges.hands import write_hands
+from fgs_bridges.types import HandEstimate
 from fgs_jax.picture.scene_files import load_scene
 
 pytestmark = pytest.mark.packages
@@ -95,13 +95,13 @@ def test_a_source_archive_gives_the_same_wheel(archives, tmp_path):
             contents.append({name: file.read(name) for name in file.namelist()})
     assert contents[0] == contents[1]
     held = contents[0].keys()
-    assert {name.partition("/")[0] for name in held} == {"fgs_jax", "bridges", "fgs_jax-0.1.0.dist-info"}
+    assert {name.partition("/")[0] for name in held} == {"fgs_jax", "fgs_bridges", "fgs_jax-0.1.0.dist-info"}
     for name in ("configs/generate/open.yaml", "docs/bridges/hands.md", "examples/scenes/tumbler/scene.json"):
         assert contents[0][f"fgs_jax/assets/{name}"] == (ROOT / name).read_bytes()
 
 
 def test_our_packages_are_those_of_the_archive(installed):
-    code = "import bridges, fgs_jax, sys; print(bridges.__file__); print(fgs_jax.__file__); print(*sys.path)"
+    code = "import fgs_bridges, fgs_jax, sys; print(fgs_bridges.__file__); print(fgs_jax.__file__); print(*sys.path)"
     ours, core, paths = installed.run(Path(sys.executable).name, "-c", code).splitlines()
     assert Path(ours).is_relative_to(installed.packages) and Path(core).is_relative_to(installed.packages)
     assert str(ROOT) not in paths.split()

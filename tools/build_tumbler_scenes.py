@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bridges.mediapipe_hands import pictured_landmarks
+from fgs_bridges.mediapipe_hands import pictured_landmarks
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.fit import clearer_landmarks
 from fgs_jax.objects.mesh import load_object

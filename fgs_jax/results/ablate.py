@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fgs_jax.config import FAST, RefineConfig, config_values
+from fgs_jax.config import FAST, RefineConfig
+from fgs_jax.config_files import config_values
 from fgs_jax.errors import FgsError
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.drawing import SIDES, drawn_mesh, frame_of, from_sides, overlay, pair_box, pair_of

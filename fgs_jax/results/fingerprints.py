@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fgs_jax.config import RefineConfig, config_values
+from fgs_jax.config import RefineConfig
+from fgs_jax.config_files import config_values
 from fgs_jax.errors import HandFileError
 from fgs_jax.files import read_input
 from fgs_jax.hands.files import locate_hand_file

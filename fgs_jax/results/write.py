@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from fgs_jax.config import config_values
+from fgs_jax.config_files import config_values
 from fgs_jax.errors import ResultError
 from fgs_jax.files import output_folder, write_whole
 from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS

@@ -10,7 +10,8 @@ import jax
 from jaxtyping import Array, Key
 
 from fgs_jax.checks import check_value
-from fgs_jax.config import FAST, RefineConfig, check_config
+from fgs_jax.config import FAST, RefineConfig
+from fgs_jax.config_files import check_config
 from fgs_jax.errors import ArgumentError, FgsError
 from fgs_jax.journal import Journal
 from fgs_jax.picture.scene import Scene

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from bridges.cli import WORDS, main
-from bridges.geometry import mask_box
-from bridges.hands import write_hands
-from bridges.types import HandEstimate
+from fgs_bridges.cli import main
+from fgs_bridges.geometry import mask_box
+from fgs_bridges.hands import write_hands
+from fgs_bridges.types import HandEstimate
 from fgs_jax.picture.scene_files import load_scene
 
 TUMBLER = Path(__file__).parents[2] / "examples" / "scenes" / "tumbler"
@@ -260,13 +260,13 @@ def test_a_training_that_is_there_goes_on_only_with_resume(tmp_path, capsys):
 
 
 def test_doctor_lists_every_back_end(capsys):
-    from bridges.registry import BACKENDS
+    from fgs_bridges.registry import BACKENDS
 
     status, out, _ = run(["doctor"], capsys)
     assert status == 0 and all(name in out for kind in BACKENDS.values() for name in kind)
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", ["scene", "generate", "dreambooth", "text-to-grasp", "doctor"])
 def test_help_and_words_that_are_not_known(word, capsys):
     assert run([word, "--help"], capsys)[0] == 0
     assert run([word, "--no-such-option"], capsys)[0] == 2
@@ -275,10 +275,10 @@ def test_help_and_words_that_are_not_known(word, capsys):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--seed", "-1"], "seed: expected a whole number from 0 to 4294967295, got -1; change it"),
-        (["--seed", "9" * 30], "seed: expected a whole number from 0 to 4294967295, got 9"),
-        (["--focal", "0"], "focal: expected a positive number of pixels, got 0.0; change it"),
-        (["--focal", "nan"], "focal: expected a positive number of pixels, got nan; change it"),
+        (["--seed", "-1"], "seed: expected a number that is not negative, got -1; change it"),
+        (["--seed", "9" * 30], "seed: expected at most 4294967295, got 9"),
+        (["--focal", "0"], "focal: expected more than 0, got 0.0; change it"),
+        (["--focal", "nan"], "focal: expected a number that is not negative, got nan; change it"),
         (["--out", "/"], "/: expected a folder of its own for the result, came the root of all folders"),
         (["--out", "n" * 300], "nnnn"),
     ],

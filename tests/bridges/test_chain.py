@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridges.config import generate_config
-from bridges.hands import write_hands
-from bridges.stages import STAGES, Run
-from bridges.text_to_grasp import text_to_grasp
-from bridges.types import HandEstimate
+from fgs_bridges.config import generate_config
+from fgs_bridges.hands import write_hands
+from fgs_bridges.run_folder import STAGES, Run
+from fgs_bridges.text_to_grasp import text_to_grasp
+from fgs_bridges.types import HandEstimate
 from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.picture.scene_files import load_scene
 from tests.bridges import tiny_shap_e

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bridges.command import fill, run_command
-from bridges.process import ended_as
+from fgs_bridges.command import fill, run_command
+from fgs_bridges.process import ended_as
 from fgs_jax.errors import BridgeError, ConfigError
 
 
@@ -201,7 +201,7 @@ def test_our_own_interruption_stops_the_program(tmp_path, number):
 import signal
 import sys
 from pathlib import Path
-from bridges.command import run_command
+from fgs_bridges.command import run_command
 signal.signal(signal.SIGINT, signal.default_int_handler)
 here = Path({str(tmp_path)!r})
 argv = [sys.executable, "-I", "-S", str(here / "tool.py")]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges.geometry import points_box
-from bridges.registry import BACKENDS, create
-from bridges.types import Detection, HandEstimate, Provenance
+from fgs_bridges.geometry import points_box
+from fgs_bridges.registry import BACKENDS, create
+from fgs_bridges.types import Detection, HandEstimate, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError, FgsError
 from tests.bridges.tiny_diffusion import picture, save_tiny
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridges import registry
-from bridges.types import Mesh, Provenance
+from fgs_bridges import registry
+from fgs_bridges.types import Mesh, Provenance
 from fgs_jax.errors import BridgeError
 from fgs_jax.objects.mesh import load_object
 from tests.bridges import stub_object_tools, tiny_shap_e

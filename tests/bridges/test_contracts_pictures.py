@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges.registry import BACKENDS, create
-from bridges.types import Detected, Detection, Provenance
+from fgs_bridges.registry import BACKENDS, create
+from fgs_bridges.types import Detected, Detection, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from tests.bridges.tiny_vision import SAVERS, picture
 

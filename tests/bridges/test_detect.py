@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bridges import detect
-from bridges.geometry import box_iou, mask_box
-from bridges.registry import create
-from bridges.types import Detected, Detection
+from fgs_bridges import detect, detect_by_name, detect_files
+from fgs_bridges.geometry import box_iou, mask_box
+from fgs_bridges.registry import create
+from fgs_bridges.types import Detected, Detection
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from tests.bridges.tiny_vision import SAVERS, picture, tumbler
 
@@ -41,11 +41,11 @@ def folders(tmp_path_factory):
 
 
 def test_boxes_from_centres():
-    np.testing.assert_allclose(detect.boxes_from_centres(CENTRES, (600, 400)), PIXELS, atol=1e-9)
+    np.testing.assert_allclose(detect_by_name.boxes_from_centres(CENTRES, (600, 400)), PIXELS, atol=1e-9)
 
 
 def test_phrases_are_the_tokens_between_full_stops():
-    assert detect.phrase_tokens([2, 6, 5, 7, 8, 5, 3], full_stop=5) == [[1], [3, 4]]
+    assert detect_by_name.phrase_tokens([2, 6, 5, 7, 8, 5, 3], full_stop=5) == [[1], [3, 4]]
 
 
 def test_grounding_dino_output_of_known_answer(folders):
@@ -54,9 +54,9 @@ def test_grounding_dino_output_of_known_answer(folders):
     logits = np.full((4, 32), -np.inf)
     logits[:, :7] = -9
     logits[0, 1], logits[1, 4], logits[2, 3], logits[3, 4] = 2.0, 1.0, 0.5, -2.0
-    phrases = detect.phrase_tokens(tokens[0].tolist(), processor.tokenizer.convert_tokens_to_ids("."))
+    phrases = detect_by_name.phrase_tokens(tokens[0].tolist(), processor.tokenizer.convert_tokens_to_ids("."))
 
-    boxes, scores = detect.from_grounding_dino(logits, CENTRES, phrases, SIZE)
+    boxes, scores = detect_by_name.from_grounding_dino(logits, CENTRES, phrases, SIZE)
 
     np.testing.assert_allclose(boxes, PIXELS, atol=1e-9)
     np.testing.assert_allclose(scores.max(axis=1), 1 / (1 + np.exp([-2.0, -1.0, -0.5, 2.0])))
@@ -79,7 +79,7 @@ def test_owlv2_output_of_known_answer(folders, size):
     processor = transformers.Owlv2Processor.from_pretrained(folders["owlv2"])
     logits = np.array([[2.0, -3], [-1, 0.5], [-3, -4], [1.5, 1]])
 
-    boxes, scores = detect.from_owlv2(logits, CENTRES, size)
+    boxes, scores = detect_by_name.from_owlv2(logits, CENTRES, size)
 
     # Parts of the padded square, whose side is the picture's longer one.
     np.testing.assert_allclose(boxes[0], [240, 180, 360, 420])
@@ -232,7 +232,7 @@ def test_doh100_columns(tmp_path, form):
 def test_doh100_offsets_are_those_of_its_drawing_code():
     row = HAND_ROWS[1].copy()
     row[7:9] *= 0.1 / np.hypot(*row[7:9])  # the length that its network gives
-    offset = detect.from_doh100_hand(row).offset
+    offset = detect_files.from_doh100_hand(row).offset
     assert offset is not None
     drawn = row[6] * 10000 * row[7:9]  # net_utils.py, filter_object
     np.testing.assert_allclose(offset, drawn)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridges.doctor import doctor, doctor_table, machine
-from bridges.registry import BACKENDS, EXTRA
+from fgs_bridges.doctor import doctor, doctor_table, machine
+from fgs_bridges.registry import BACKENDS, EXTRA
 from tests.bridges.test_registry import other_package as other_package
 
 
@@ -120,7 +120,7 @@ def test_gpus_are_asked_of_the_driver(tmp_path, monkeypatch):
 def test_nothing_heavy_is_imported_and_no_device_is_touched():
     program = """
 import sys
-from bridges.doctor import doctor_table
+from fgs_bridges.doctor import doctor_table
 assert "shap-e" in doctor_table()
 assert not [name for name in ("torch", "transformers", "diffusers", "cv2", "mediapipe") if name in sys.modules]
 from jax._src import xla_bridge

@@ -17,9 +17,11 @@ import pytest
 import yaml
 from PIL import Image as Pictures
 
-from bridges.dreambooth import Trainer, draw, fitted, train
-from bridges.dreambooth_config import Dreambooth, Kind, Pair, read_config
-from bridges.text_to_image import Diffusers, read_picture
+from fgs_bridges.dreambooth import train
+from fgs_bridges.dreambooth_config import Dreambooth, Kind, Pair, read_config
+from fgs_bridges.dreambooth_data import draw, fitted
+from fgs_bridges.dreambooth_trainer import Trainer
+from fgs_bridges.text_to_image import Diffusers, read_picture
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError, FgsError
 from tests.bridges.tiny_diffusion import SIZE, picture, save_tiny
 
@@ -113,21 +115,21 @@ def test_example_holds_every_setting_at_its_default(tmp_path: Path) -> None:
         ({"prior_weight": -1.0}, r"prior_weight: expected a number that is not negative, got -1\.0"),
         ({"method": "lore"}, r"method: expected one of full, lora, got 'lore'"),
         ({"sample_prompts": "a mug"}, r"sample_prompts: expected a list, got 'a mug'"),
-        ({"object": None}, r"object: expected class_prompt, pairs, got nothing"),
-        ({"object": {"class_prompt": "an object"}}, r"object: expected pairs, got none"),
-        ({"object": {"class_prompt": "an object", "pairs": []}}, r"object\.pairs: expected pictures .*, got none"),
-        ({"object": {"class_prompt": " ", "pairs": []}}, r"object\.class_prompt: expected a text, got an empty one"),
+        ({"object": None}, "object: expected names and values, got None"),
+        ({"object": {"class_prompt": "an object"}}, "object: expected all of class_prompt, pairs, missing pairs"),
+        ({"object": {"class_prompt": "an object", "pairs": []}}, r"object: pairs: expected pictures .*, got none"),
+        ({"object": {"class_prompt": " ", "pairs": []}}, r"object: class_prompt: expected a text, got an empty one"),
         (
             {"object": {"class_prompt": "an object", "pairs": [{"image": "gone.png", "text": "a mug"}]}},
-            r"object\.pairs\[0\]\.image: .*gone\.png: there is no such picture",
+            r"object: pairs\[0\]: image: .*gone\.png: there is no such picture",
         ),
         (
             {"object": {"class_prompt": "an object", "pairs": [{"image": "a.png", "texts": "a mug"}]}},
-            r"object\.pairs\[0\]: unknown key texts; did you mean text\?",
+            r"object: pairs\[0\]: unknown key texts; did you mean text\?",
         ),
         (
             {"object": {"class_prompt": "an object", "pairs": [{"image": "a.png", "text": ""}]}},
-            r"object\.pairs\[0\]\.text: expected a text, got an empty one",
+            r"object: pairs\[0\]: text: expected a text, got an empty one",
         ),
     ],
 )
@@ -265,8 +267,8 @@ def test_prior_pictures_are_the_models_own(config: Dreambooth, capsys: pytest.Ca
 
 SCRIPT = """
 import sys, torch
-from bridges.dreambooth import train
-from bridges.dreambooth_config import read_config
+from fgs_bridges.dreambooth import train
+from fgs_bridges.dreambooth_config import read_config
 torch.set_num_threads(1)
 train(read_config(sys.argv[1]))
 """

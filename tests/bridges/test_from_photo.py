@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges.config import Backends, generate_config
-from bridges.from_photo import estimate_hand, find_masks, of_side, read_estimate, scene_from_photo
-from bridges.geometry import camera_matrix, mask_box, mirror_estimate, project, rotation_matrices
-from bridges.hands import write_hands
-from bridges.types import Detection, HandEstimate, Mesh
+from fgs_bridges.config import Backends, generate_config
+from fgs_bridges.estimates import of_side, read_estimate
+from fgs_bridges.from_photo import estimate_hand, find_masks, scene_from_photo
+from fgs_bridges.geometry import camera_matrix, mask_box, mirror_estimate, project, rotation_matrices
+from fgs_bridges.hands import write_hands
+from fgs_bridges.types import Detection, HandEstimate, Mesh
 from fgs_jax.errors import BridgeError, ConfigError, FgsError, MeshError, SceneError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
@@ -292,7 +293,7 @@ def test_detector_and_hand_must_agree_on_the_side(tumbler, tmp_path):
 
 def test_nobody_tells_the_side(tumbler, given):
     """HaMeR needs a side, and neither a manual box nor the user gives one."""
-    from bridges.hamer import check_sides
+    from fgs_bridges.hamer import check_sides
 
     def hamer(image, hands):
         check_sides(hands, "hamer")

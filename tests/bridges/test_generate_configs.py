@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridges.config import (
+from fgs_bridges.config import (
     KEYS,
     KINDS,
     Backends,
@@ -18,9 +18,9 @@ from bridges.config import (
     with_backend,
     with_option,
 )
-from bridges.detect import Manual
-from bridges.registry import BACKENDS
-from fgs_jax.config import load_config
+from fgs_bridges.detect_files import Manual
+from fgs_bridges.registry import BACKENDS
+from fgs_jax.config_files import load_config
 from fgs_jax.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "generate"
@@ -99,12 +99,13 @@ def test_back_ends_are_made_once_and_when_asked_for():
         ({"hand": "hammer"}, "hand: unknown back end hammer; did you mean hamer?"),
         ({"hand": 3}, "hand: expected a back end's name, or backend: NAME and its options"),
         ({"hand": {"checkpoint": "x"}}, "hand: expected backend: NAME beside checkpoint; auto takes no options"),
-        ({"object_size": "metrc"}, "object_size: expected unknown or metric, got metrc"),
-        ({"hand_mask": "sam"}, "hand_mask: expected segmenter or silhouette, got sam"),
-        ({"focal": -1}, "focal: expected a positive number of pixels, got -1"),
-        ({"focal": "wide"}, "focal: expected int or float or nothing, got 'wide'"),
-        ({"seed": True}, "seed: expected int, got True"),
-        ({"seed": -1}, "seed: expected a whole number from 0 to 4294967295, got -1"),
+        ({"object_size": "metrc"}, "object_size: expected one of unknown, metric, got 'metrc'"),
+        ({"hand_mask": "sam"}, "hand_mask: expected one of segmenter, silhouette, got 'sam'"),
+        ({"focal": -1}, "focal: expected a number that is not negative, got -1"),
+        ({"focal": 0}, "focal: expected more than 0, got 0"),
+        ({"focal": "wide"}, "focal: expected a number or nothing, got 'wide'"),
+        ({"seed": True}, "seed: expected a whole number, got True"),
+        ({"seed": -1}, "seed: expected a number that is not negative, got -1"),
         (["hand"], "expected names and values, got ['hand']"),
     ],
 )

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from bridges import geometry
-from bridges.types import HandEstimate
+from fgs_bridges import geometry
+from fgs_bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError
 from fgs_jax.hands.files import load_hand_model, mirror_hand_model
 from fgs_jax.hands.mano import hand, pose_from_pca, wrist_at_rest

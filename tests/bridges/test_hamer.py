@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy import ndarray
 
-from bridges import hamer
-from bridges.geometry import mirror_points
-from bridges.hands import check_hand
-from bridges.registry import create
-from bridges.types import Detection
+from fgs_bridges import hamer
+from fgs_bridges.geometry import mirror_points
+from fgs_bridges.hand_check import check_hand
+from fgs_bridges.registry import create
+from fgs_bridges.types import Detection
 from fgs_jax.errors import BridgeError, BridgeUnavailable
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.testing import mirrored_mano as mirrored

@@ -24,12 +24,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from bridges.geometry import camera_matrix, half_pose, hamer_focal, hand_transform, mirror_estimate, points_box
-from bridges.hands import HandCommand, HandFile, check_hand, write_hands
-from bridges.mediapipe_hands import MediaPipe, pictured_landmarks
-from bridges.registry import create
-from bridges.types import Detection, HandEstimate
-from bridges.wilor import Wilor, wilor_estimate
+from fgs_bridges.geometry import camera_matrix, half_pose, hamer_focal, hand_transform, mirror_estimate, points_box
+from fgs_bridges.hand_check import check_hand
+from fgs_bridges.hand_command import HandCommand
+from fgs_bridges.hands import HandFile, write_hands
+from fgs_bridges.mediapipe_hands import MediaPipe, pictured_landmarks
+from fgs_bridges.registry import create
+from fgs_bridges.types import Detection, HandEstimate
+from fgs_bridges.wilor import Wilor, wilor_estimate
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand, wrist_at_rest

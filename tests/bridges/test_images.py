@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bridges.images import matted, object_picture, on_plain_background, square
+from fgs_bridges.images import matted, object_picture, on_plain_background, square
 from fgs_jax.errors import BridgeError, ConfigError
 
 RNG = np.random.default_rng(0)

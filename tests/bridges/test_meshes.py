@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from bridges.meshes import clean, read_mesh, write_mesh
-from bridges.types import Mesh
+from fgs_bridges.meshes import clean, read_mesh, write_mesh
+from fgs_bridges.types import Mesh
 from fgs_jax.errors import BridgeError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges.object_commands import MeshFile, Michelangelo, ObjectCommand, TripoSR
+from fgs_bridges.object_commands import MeshFile, Michelangelo, ObjectCommand, TripoSR
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from tests.bridges import stub_object_tools, tiny_shap_e
 
@@ -237,7 +237,7 @@ def shap_e_folder(tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' schedulers
 @pytest.mark.parametrize("grid", [16, 32])
 def test_shap_es_surface_is_where_its_network_says(shap_e_folder, grid):
-    from bridges.shap_e import ShapE
+    from fgs_bridges.shap_e import ShapE
 
     backend = ShapE(model=str(shap_e_folder), steps=1, grid=grid, device="cpu")
     mesh = backend(IMAGE, MASK, seed=0)
@@ -256,7 +256,7 @@ def test_the_real_decoders_output_becomes_our_mesh(shap_e_folder):
     import torch
     from diffusers.pipelines.shap_e.renderer import MeshDecoderOutput, ShapERenderer
 
-    from bridges.shap_e import mesh_of
+    from fgs_bridges.shap_e import mesh_of
 
     vertices = torch.arange(12, dtype=torch.float16).reshape(4, 3).requires_grad_()
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -280,7 +280,7 @@ def test_shap_e_with_weights_missing_is_not_run_with_random_ones(shap_e_folder, 
 
     from safetensors.torch import load_file, save_file
 
-    from bridges.shap_e import ShapE
+    from fgs_bridges.shap_e import ShapE
 
     folder = tmp_path / "model"
     shutil.copytree(shap_e_folder, folder)
@@ -294,7 +294,7 @@ def test_shap_e_with_weights_missing_is_not_run_with_random_ones(shap_e_folder, 
 
 
 def test_shap_es_options():
-    from bridges.shap_e import ShapE
+    from fgs_bridges.shap_e import ShapE
 
     with pytest.raises(ConfigError, match="grid of at least 8, got 2"):
         ShapE(grid=2)
@@ -311,8 +311,8 @@ def test_shap_es_options():
 @pytest.mark.gpu
 def test_published_shap_e_makes_a_surface():
     torch = pytest.importorskip("torch", reason='pip install "fgs-jax[bridges]"')
-    from bridges.provenance import model_files
-    from bridges.shap_e import ShapE
+    from fgs_bridges.provenance import model_files
+    from fgs_bridges.shap_e import ShapE
 
     if not torch.cuda.is_available() or not model_files(ShapE().model)[1]:
         pytest.skip("needs a GPU and `hf download openai/shap-e-img2img`")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridges import types
-from bridges.registry import BACKENDS, check_values, create, missing, names
-from bridges.types import Provenance
+from fgs_bridges import types
+from fgs_bridges.registry import BACKENDS, check_values, create, missing, names
+from fgs_bridges.types import Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 
 PROTOCOLS = {
@@ -60,8 +60,8 @@ def test_nothing_heavy_is_imported():
     modules = sorted({entry.target.partition(":")[0] for entries in BACKENDS.values() for entry in entries.values()})
     program = f"""
 import sys
-import fgs_jax, bridges.registry, bridges.types, bridges.doctor
-bridges.registry.names("segmenter")
+import fgs_jax, fgs_bridges.registry, fgs_bridges.types, fgs_bridges.doctor
+fgs_bridges.registry.names("segmenter")
 heavy = ("torch", "torchvision", "transformers", "diffusers", "cv2", "mediapipe", "huggingface_hub")
 assert not [name for name in heavy if name in sys.modules], "the registry"
 from importlib import import_module
@@ -160,7 +160,7 @@ def other_package(tmp_path, monkeypatch):
     (tmp_path / "others_segmenter.py").write_text(
         textwrap.dedent("""
             from dataclasses import dataclass
-            from bridges.types import Provenance
+            from fgs_bridges.types import Provenance
 
             @dataclass
             class Threshold:
@@ -208,12 +208,27 @@ def test_its_name_is_suggested_and_auto_does_not_take_it(other_package, without,
 @pytest.mark.parametrize(
     ("kind", "name", "options", "message"),
     [
-        ("segmenter", "file", {"path": 3}, "segmenter.file: path: expected str, got 3; change it"),
-        ("object", "file", {"path": "m", "faces": "many"}, "object.file: faces: expected int or nothing, got 'many'"),
-        ("object", "file", {"path": "m", "faces": True}, "object.file: faces: expected int or nothing, got True"),
+        ("segmenter", "file", {"path": 3}, "segmenter.file: path: expected a text, got 3; change it"),
+        (
+            "object",
+            "file",
+            {"path": "m", "faces": "many"},
+            "object.file: faces: expected a whole number or nothing, got 'many'",
+        ),
+        (
+            "object",
+            "file",
+            {"path": "m", "faces": True},
+            "object.file: faces: expected a whole number or nothing, got True",
+        ),
         ("object", "file", {"path": "m", "faces": 10**400}, "object.file: faces: expected a number of at most 4294967"),
-        ("object", "file", {"path": "m", "largest": 1}, "object.file: largest: expected bool, got 1"),
-        ("text_to_image", "files", {"images": "one.png"}, "text_to_image.files: images: expected list, got 'one.png'"),
+        ("object", "file", {"path": "m", "largest": 1}, "object.file: largest: expected true or false, got 1"),
+        (
+            "text_to_image",
+            "files",
+            {"images": "one.png"},
+            "text_to_image.files: images: expected a list, got 'one.png'",
+        ),
         ("hand", "mediapipe", {"confidence": float("nan")}, "hand.mediapipe: confidence: expected a number of at most"),
         ("hand", "mediapipe", {"timeout": float("inf")}, "hand.mediapipe: timeout: expected a number of at most"),
     ],

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges import segment
-from bridges.geometry import mask_box
-from bridges.images import large_parts
-from bridges.registry import create
+from fgs_bridges import grabcut, sam, segment
+from fgs_bridges.geometry import mask_box
+from fgs_bridges.images import large_parts
+from fgs_bridges.registry import create
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from tests.bridges.tiny_vision import IMAGE_SIZE, SAVERS, picture, tumbler
 
@@ -112,10 +112,10 @@ def test_masks_return_to_the_pictures_size():
     logits = torch.randn(3, 16, 16, generator=torch.Generator().manual_seed(0))
     processor = transformers.SamImageProcessor(pad_size={"height": 64, "width": 64})
     theirs = processor.post_process_masks(logits[None, None], [(90, 37)], [(64, 26)], binarize=False)[0][0]
-    np.testing.assert_allclose(segment.at_picture_size(logits, (64, 26), 64, (90, 37)), theirs, atol=1e-5)
-    assert segment.longest_side((90, 37), 64) == (64, 26)
+    np.testing.assert_allclose(sam.at_picture_size(logits, (64, 26), 64, (90, 37)), theirs, atol=1e-5)
+    assert sam.longest_side((90, 37), 64) == (64, 26)
     square = torch.nn.functional.interpolate(logits[None], (90, 37), mode="bilinear", align_corners=False)[0]
-    np.testing.assert_allclose(segment.at_picture_size(logits, (64, 64), 64, (90, 37)), square, atol=1e-6)
+    np.testing.assert_allclose(sam.at_picture_size(logits, (64, 64), 64, (90, 37)), square, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["sam", "sam2"])
@@ -291,22 +291,22 @@ def test_grabcut_needs_background():
 def test_grabcut_seeds():
     box = np.array([10.0, 10, 90, 70])
     none = np.empty((0, 2)), np.empty(0, int)
-    plain = segment.grabcut_seeds((80, 100), box, *none)
+    plain = grabcut.grabcut_seeds((80, 100), box, *none)
     assert (plain[10:70, 10:90] == 3).all() and (plain == 3).sum() == 60 * 80
 
     # A point is in the pixel that it lies in: 2 pixels about (50, 40), a hundredth of the box's diagonal twice.
-    seeds = segment.grabcut_seeds((80, 100), box, np.array([[50.0, 40], [20, 20]]), np.array([1, 0]))
+    seeds = grabcut.grabcut_seeds((80, 100), box, np.array([[50.0, 40], [20, 20]]), np.array([1, 0]))
     np.testing.assert_array_equal(mask_box(seeds == 1), [48, 38, 52, 42])
     assert seeds[19, 19] == seeds[20, 20] == 0
 
     # A hand from the left to the right, 20 pixels to its middle knuckle: a band of 3 sure pixels, of 6 probable ones.
     hand = np.stack([np.linspace(20.5, 80.5, 21), np.full(21, 40.5)], axis=1)
     hand[9] = [40.5, 40.5]
-    inside = segment.grabcut_seeds((80, 100), box, hand, np.ones(21, int))
+    inside = grabcut.grabcut_seeds((80, 100), box, hand, np.ones(21, int))
     np.testing.assert_array_equal(np.flatnonzero(inside[:, 60] == 1), [39, 40, 41])
     np.testing.assert_array_equal(np.flatnonzero(inside[:, 60] == 3), [37, 38, 42, 43])
     assert inside[20, 60] == 2 and inside[5, 60] == 0
-    outside = segment.grabcut_seeds((80, 100), box, hand, np.zeros(21, int))
+    outside = grabcut.grabcut_seeds((80, 100), box, hand, np.zeros(21, int))
     np.testing.assert_array_equal(np.flatnonzero(outside[:, 60] == 0), [*range(10), 39, 40, 41, *range(70, 80)])
 
 

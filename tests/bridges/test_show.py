@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges.segment import silhouette_mask
-from bridges.show import HAND, MARGIN, OBJECT, VIEW, WIDEST, overlay, posed_vertices, show_scene, words_of
+from fgs_bridges.segment import silhouette_mask
+from fgs_bridges.show import HAND, MARGIN, OBJECT, VIEW, WIDEST, overlay, posed_vertices, show_scene, words_of
 from fgs_jax.errors import SceneError
 from fgs_jax.hands.files import load_hand_model, mirror_hand_model
 from fgs_jax.hands.mano import hand

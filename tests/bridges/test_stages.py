@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bridges import stages
-from bridges.config import Backends, Choice, generate_config
-from bridges.geometry import mask_box
-from bridges.hands import write_hands
-from bridges.stages import RECORDS, STAGES, WORK, Run, read_run, run_stage, state, write_run
-from bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
-from bridges.types import HandEstimate
+from fgs_bridges import stage_state, stage_work, stages
+from fgs_bridges.config import Backends, Choice, generate_config
+from fgs_bridges.geometry import mask_box
+from fgs_bridges.hands import write_hands
+from fgs_bridges.run_folder import RECORDS, STAGES, WORK, Run, read_run, write_run
+from fgs_bridges.stage_state import state
+from fgs_bridges.stages import run_stage
+from fgs_bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
+from fgs_bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.hands.files import locate_hand_file
 from fgs_jax.picture.scene_files import load_scene
@@ -85,7 +87,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def with_options(config, kind: str, **options):
     choice = config.backends[kind]
-    return replace(config, backends=config.backends | {kind: Choice(choice.backend, choice.options | options)})
+    return replace(config, **{kind: Choice(choice.backend, choice.options | options)})
 
 
 def test_processes_of_their_own_give_the_same_scene_bytes_as_one(config, tmp_path):
@@ -192,7 +194,7 @@ def test_a_stage_that_fails_keeps_what_it_made_before(config, tmp_path):
 def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(config, tmp_path):
     run = a_run(tmp_path / "run", config)
     write_run(run)
-    defect = "import sys, bridges.stages as s; s.read_run = lambda folder: None; sys.exit(s.main(sys.argv[1:]))"
+    defect = "import sys, fgs_bridges.stages as s; s.read_run = lambda folder: None; sys.exit(s.main(sys.argv[1:]))"
     words = [sys.executable, "-c", defect, "images", str(run.folder)]
     ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     line = run.record("images", "failed").read_text()
@@ -237,11 +239,11 @@ def test_a_killed_process_leaves_no_half_written_stage(config, tmp_path, when):
     write_run(changed)
     kill = "lambda *a: __import__('os').kill(__import__('os').getpid(), 9)"
     patch = {
-        "writing": f"s._write_picture = lambda path, picture: (path.write_bytes(b'half'), ({kill})())",
+        "writing": f"s.stage_work._write_picture = lambda path, picture: (path.write_bytes(b'half'), ({kill})())",
         "renaming": f"rename = __import__('pathlib').Path.rename; "
         f"__import__('pathlib').Path.rename = lambda self, to: ({kill})() if self.name == 'out' else rename(self, to)",
     }[when]
-    code = f"import bridges.stages as s\n{patch}\ns.main(['masks', {str(run.folder)!r}])"
+    code = f"import fgs_bridges as s, fgs_bridges.stages\n{patch}\ns.stages.main(['masks', {str(run.folder)!r}])"
     died = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, check=False)
     assert died.returncode == -signal.SIGKILL
     assert not run.stage("masks").exists() or files(run.stage("masks")) == before
@@ -258,10 +260,10 @@ def test_a_process_that_dies_fails_its_prompt_alone(config, tmp_path, monkeypatc
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "if 'first' in ' '.join(sys.orig_argv) and 'bridges.stages' in sys.orig_argv:\n"
+        "if 'first' in ' '.join(sys.orig_argv) and 'fgs_bridges.stages' in sys.orig_argv:\n"
         "    os.kill(os.getpid(), 9)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(Path(__file__).parents[2])]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *filter(None, sys.path)]))
     failed, told = make(first, second, until="images", in_process=False)
     assert list(failed) == [first.folder]
     assert failed[first.folder].startswith("images: its process was ended by SIGKILL: out of memory?; see ")
@@ -273,7 +275,7 @@ def test_a_child_ends_with_its_parent(config, tmp_path):
     run = a_run(tmp_path / "run", config)
     write_run(run)
     code = (
-        "import bridges.stages as s, time\n"
+        "import fgs_bridges.stages as s, time\n"
         "s.run_stages = lambda *a, **b: (print('at work', flush=True), time.sleep(60))\n"
         f"s.main(['images', {str(run.folder)!r}])"
     )
@@ -314,17 +316,13 @@ def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
 
 
 def test_what_cannot_be_made_here_is_said_before_anything_is_made(config, tmp_path):
-    michelangelo = replace(config, backends=config.backends | {"object": Choice("michelangelo", {"checkout": "none"})})
+    michelangelo = replace(config, object=Choice("michelangelo", {"checkout": "none"}))
     with pytest.raises(BridgeUnavailable, match=r"object\.michelangelo: expected "):
         make(a_run(tmp_path / "run", michelangelo))
     assert not (tmp_path / "run").exists()
     make(a_run(tmp_path / "run", michelangelo), until="masks")  # which does not need it
     with pytest.raises(ConfigError, match=r"hand\.file: expected options among .*got pth; did you mean path"):
-        make(
-            a_run(
-                tmp_path / "other", replace(config, backends=config.backends | {"hand": Choice("file", {"pth": "x"})})
-            )
-        )
+        make(a_run(tmp_path / "other", replace(config, hand=Choice("file", {"pth": "x"}))))
     with pytest.raises(ConfigError, match="refined: expected fast, paper or a YAML file, there is none"):
         make(a_run(tmp_path / "other", replace(config, refine="refined")), until="grasp")
     assert not (tmp_path / "other").exists()
@@ -403,7 +401,7 @@ def triposr(config, tmp_path):
     Image.fromarray(picture).save(tmp_path / "block.png")
     tool = Choice("triposr", stub_object_tools.triposr(tmp_path / "tool", "good"))
     files = Choice("files", {"images": [str(tmp_path / "block.png")]})
-    return replace(config, backends=config.backends | {"object": tool, "object_picture": files})
+    return replace(config, object=tool, object_picture=files)
 
 
 def test_an_object_s_program_gets_the_object_alone_and_its_files_stay_with_the_run(triposr, tmp_path):
@@ -424,7 +422,7 @@ def test_a_program_that_needs_the_object_alone_does_not_get_its_background(tripo
     run = a_run(tmp_path / "run", triposr)
     failed, _ = make(run, until="object")
     assert failed[run.folder].startswith("object: ") and "expected an object before a plain background" in str(failed)
-    whole = replace(triposr, backends=triposr.backends | {"object": Choice("michelangelo", michelangelo(tmp_path))})
+    whole = replace(triposr, object=Choice("michelangelo", michelangelo(tmp_path)))
     run = a_run(tmp_path / "whole", whole)
     assert make(run, until="object")[0] == {}
     assert "about the whole picture, on white" in json.loads(run.record("object").read_text())["provenance"]["notes"][0]
@@ -441,7 +439,7 @@ def test_records_say_what_made_a_stage(config, tmp_path):
     record = json.loads((run.folder / RECORDS / "images.json").read_text())
     assert set(record) == {"stage", "fingerprint", "files", "provenance", "seconds"}
     assert set(record["files"]) == {"interaction.png", "object.png"}
-    assert stages.fingerprint(run, "images") == record["fingerprint"]
+    assert stage_state.fingerprint(run, "images") == record["fingerprint"]
 
 
 def test_options_are_known_by_the_content_of_what_they_name(config, inputs, tmp_path, monkeypatch):
@@ -452,7 +450,7 @@ def test_options_are_known_by_the_content_of_what_they_name(config, inputs, tmp_
     (tmp_path / "model" / "weights.bin").write_bytes(b"one")
 
     def mark(stage: str, kind: str, **options: Any) -> str:
-        return stages.fingerprint(a_run(tmp_path / "run", with_options(config, kind, **options)), stage)
+        return stage_state.fingerprint(a_run(tmp_path / "run", with_options(config, kind, **options)), stage)
 
     paths = (str(inputs / "hand.json"), "mine.json", "./mine.json", "../" + tmp_path.name + "/mine.json")
     assert len({mark("hand", "hand", path=path) for path in paths}) == 1
@@ -467,10 +465,10 @@ def test_options_are_known_by_the_content_of_what_they_name(config, inputs, tmp_
     assert mark("hand", "hand", path="none.json") != mark("hand", "hand", path="nil.json")
     # Words: of the text, a back end, a device, a side.
     word = a_run(tmp_path / "run", with_options(config, "hand", device="cpu"), "mug")
-    marks = [stages.fingerprint(word, stage) for stage in ("images", "hand", "masks")]
+    marks = [stage_state.fingerprint(word, stage) for stage in ("images", "hand", "masks")]
     for name in ("mug", "cpu", "file", "files", "travel tumbler", "segmenter", "metric", "fast", "open_hand"):
         (tmp_path / name).write_text("a file of that name")
-    assert [stages.fingerprint(word, stage) for stage in ("images", "hand", "masks")] == marks
+    assert [stage_state.fingerprint(word, stage) for stage in ("images", "hand", "masks")] == marks
 
 
 def test_a_grasp_is_of_a_hand_file_s_content_and_of_the_code(config, tmp_path, monkeypatch):
@@ -481,7 +479,7 @@ def test_a_grasp_is_of_a_hand_file_s_content_and_of_the_code(config, tmp_path, m
         (tmp_path / f"{name}.yaml").write_text(f"hand_model: {name}.npz")
 
     def mark(refine: str) -> str:
-        return stages.fingerprint(a_run(tmp_path / "run", replace(config, refine=refine)), "grasp")
+        return stage_state.fingerprint(a_run(tmp_path / "run", replace(config, refine=refine)), "grasp")
 
     assert len({mark(name) for name in ("fast", "one.yaml", "./two.yaml", str(tmp_path / "one.yaml"))}) == 1
     before = mark("fast")
@@ -490,13 +488,24 @@ def test_a_grasp_is_of_a_hand_file_s_content_and_of_the_code(config, tmp_path, m
     with (tmp_path / "two.npz").open("ab") as file:
         file.write(b" ")
     assert mark("two.yaml") != mark("one.yaml") == before
-    monkeypatch.setattr(stages, "code_mark", lambda: "of another version")
+    monkeypatch.setattr(stage_state, "code_mark", lambda: "of another version")
     assert mark("fast") != before
 
 
-def test_a_grasp_that_is_stopped_is_no_failure(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages.cli, "main", lambda words: 130)
-    with pytest.raises(KeyboardInterrupt):
-        stages._grasp(a_run(tmp_path / "run", config), tmp_path / "out", {})
+def test_a_grasp_that_is_stopped_is_no_failure_and_goes_on(config, tmp_path, monkeypatch):
+    run = a_run(tmp_path / "run", config)
+    shutil.copytree(TUMBLER, run.stage("scene"))
+    recovered = []
+
+    def stopped(scene, config, *, journal, progress):
+        recovered.append(journal.recovered)
+        journal.run(lambda: {"x": np.ones(1)})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage_work, "refine", stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            stage_work.STAGE_WORK["grasp"](run, tmp_path / "out", {})
+    assert recovered == [0, 1]
     monkeypatch.setattr(stages, "run_stages", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     assert stages.main(["images", str(tmp_path / "run")]) == 130

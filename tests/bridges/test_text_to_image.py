@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from bridges.provenance import sha256
-from bridges.registry import create
-from bridges.text_to_image import (
+from fgs_bridges.provenance import sha256
+from fgs_bridges.registry import create
+from fgs_bridges.text_to_image import (
     OBJECT_PROMPT,
     SD15,
     Diffusers,

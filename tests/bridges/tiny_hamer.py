@@ -53,7 +53,7 @@ def write_checkpoint(checkpoint: Path) -> None:
     from hamer.configs import get_config
     from hamer.models import HAMER
 
-    from bridges.hamer import mano_arrays
+    from fgs_bridges.hamer import mano_arrays
 
     data = checkpoint.parents[2] / "data"
     cfg = get_config(str(checkpoint.parent.parent / "model_config.yaml"))

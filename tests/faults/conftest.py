@@ -11,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FAULTS = ROOT.parent / "shared" / "faults"
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "bridges"), os.environ.get("PYTHONPATH", "")])
+"""PYTHONPATH of processes that run elsewhere."""
 MOVED = {
+    "bridges.from_photo": "fgs_bridges.from_photo",
+    "bridges.geometry": "fgs_bridges.geometry",
+    "bridges.hands": "fgs_bridges.hands",
+    "bridges.types": "fgs_bridges.types",
     "fgs_jax.hand": "fgs_jax.hands.mano",
     "fgs_jax.hand_files": "fgs_jax.hands.files",
     "fgs_jax.refine": "fgs_jax.stages.refine",
@@ -46,8 +52,7 @@ def fault(tmp_path: Path) -> Callable[..., Path]:
         if (folder / "make.py").exists():
             (folder / "make.py").write_text(script_of(name), encoding="utf-8")
             words = [sys.executable, "make.py", *map(str, arguments)]
-            paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-            environment = os.environ | {"PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"}
+            environment = os.environ | {"PYTHONPATH": PATHS, "JAX_PLATFORMS": "cpu"}
             done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
         return folder

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bridges.config import load_generate_config
-from tests.faults.conftest import FAULTS, ROOT, TUMBLER
+from fgs_bridges.config import load_generate_config
+from tests.faults.conftest import FAULTS, PATHS, ROOT, TUMBLER
 
 
 def test_on_a_system_without_fcntl_only_what_locks_would_miss_it() -> None:
@@ -16,7 +16,7 @@ def test_on_a_system_without_fcntl_only_what_locks_would_miss_it() -> None:
     if not make.is_file():
         pytest.skip("the inputs of windows-fcntl are not part of this repository")
     words = [sys.executable, str(make), str(TUMBLER)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"PYTHONPATH": PATHS, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=300)
     assert [line.rpartition(" -> ")[2] for line in done.stdout.splitlines() if " -> " in line] == ["0", "0", "0"]
     assert "pip install" not in done.stderr and "Traceback" not in done.stderr

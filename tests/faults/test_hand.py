@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridges.geometry import rotation_matrices
-from bridges.hands import HandFile
+from fgs_bridges.geometry import rotation_matrices
+from fgs_bridges.hands import HandFile
 from fgs_jax.cli import main
 from fgs_jax.errors import BridgeError
 from tests.faults.conftest import ROOT, TUMBLER

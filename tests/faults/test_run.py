@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from fgs_jax.cli import main
-from tests.faults.conftest import ROOT, TUMBLER
+from tests.faults.conftest import PATHS, TUMBLER
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell"
 def shell(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A line of a shell, in which `fgs` is this package's command, and the pipe's own status the line's."""
     script = f'set -o pipefail; fgs() {{ "{sys.executable}" -m fgs_jax "$@"; }}; {line}'
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
+    environment = os.environ | {"PYTHONPATH": PATHS} | variables
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("needs bash")
@@ -47,7 +47,7 @@ def test_ctrl_c_traceback(fault, tmp_path, command, line):
     code = "import sys; from fgs_jax.cli import main; print('ready', flush=True); sys.exit(main())"
     words = [sys.executable, "-c", code, command, str(TUMBLER), "--out", str(tmp_path / "out")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, **pipes, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}) as run:  # pyright: ignore
+    with subprocess.Popen(words, **pipes, text=True, env=os.environ | {"PYTHONPATH": PATHS}) as run:  # pyright: ignore
         assert run.stdout is not None and run.stderr is not None and run.stdout.readline() == "ready\n"
         while run.poll() is None and not (tmp_path / ".out.lock").exists():
             pass

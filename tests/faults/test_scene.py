@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridges.segment import read_mask
+from fgs_bridges.segment import read_mask
 from fgs_jax.cli import main
-from fgs_jax.config import load_config
+from fgs_jax.config_files import load_config
 from fgs_jax.errors import BridgeError, ConfigError, HandednessWarning, SceneError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.picture.scene import mirrored

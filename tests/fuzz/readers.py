@@ -11,16 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bridges import stages
-from bridges.config import Backends, load_generate_config
-from bridges.detect import Doh100, Manual
-from bridges.dreambooth_config import read_config
-from bridges.hands import HandFile
-from bridges.mediapipe_hands import _of_boxes, read_landmarks
-from bridges.segment import read_mask
-from bridges.text_to_image import read_picture
-from bridges.types import Detection
-from fgs_jax.config import check_config, load_config
+from fgs_bridges.config import Backends, load_generate_config
+from fgs_bridges.detect_files import Doh100, Manual
+from fgs_bridges.dreambooth_config import read_config
+from fgs_bridges.hands import HandFile
+from fgs_bridges.mediapipe_hands import hands_of_boxes, read_landmarks
+from fgs_bridges.run_folder import read_run, write_run
+from fgs_bridges.segment import read_mask
+from fgs_bridges.stage_state import provenance_of, state
+from fgs_bridges.stage_work import read_boxes
+from fgs_bridges.text_to_image import read_picture
+from fgs_bridges.types import Detection
+from fgs_jax.config_files import check_config, load_config
 from fgs_jax.errors import (
     BridgeUnavailable,
     FgsError,
@@ -194,15 +196,15 @@ def _read_boxes(path: Path) -> None:
 
 def _read_landmarks(path: Path) -> None:
     box = Detection(np.array([4.0, 3.0, 36.0, 27.0]), side="right")
-    _of_boxes(read_landmarks(path, "", _picture()), (box,))
+    hands_of_boxes(read_landmarks(path, "", _picture()), (box,))
 
 
 def _read_run(folder: Path) -> None:
-    run = stages.read_run(folder)
-    stages.write_run(run)
-    stages.state(run, "boxes")
-    stages._read_boxes(run)
-    stages._provenance(run, "boxes")
+    run = read_run(folder)
+    write_run(run)
+    state(run, "boxes")
+    read_boxes(run)
+    provenance_of(run, "boxes")
 
 
 def _of_configuration(name: str) -> Callable[[Path], list[Seed]]:

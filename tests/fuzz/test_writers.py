@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridges.hands import write_hands
-from bridges.show import show_scene
-from bridges.types import HandEstimate
+from fgs_bridges.hands import write_hands
+from fgs_bridges.show import show_scene
+from fgs_bridges.types import HandEstimate
 from fgs_jax.errors import FgsError
 from fgs_jax.hands.files import read_hand_file, write_hand_file
 from fgs_jax.picture.scene import Scene

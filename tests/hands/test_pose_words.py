@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from bridges.hands import HandCommand, HandFile
-from bridges.mediapipe_hands import read_landmarks
-from bridges.show import words_of
+from fgs_bridges.hand_command import HandCommand
+from fgs_bridges.hands import HandFile
+from fgs_bridges.mediapipe_hands import read_landmarks
+from fgs_bridges.show import words_of
 from fgs_jax.errors import BridgeError, HandFileError, HandPoseWarning, HandShapeWarning, SceneError
 from fgs_jax.hands import anatomy as hand_anatomy
 from fgs_jax.hands.files import (

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fgs_jax.cli import main
-from fgs_jax.config import CONFIGS, FAST, check_config, config_values
+from fgs_jax.config import CONFIGS, FAST
+from fgs_jax.config_files import check_config, config_values
 from fgs_jax.errors import ResultError, SceneError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand

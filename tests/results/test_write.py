@@ -22,7 +22,7 @@ import yaml
 
 from fgs_jax import command_refine
 from fgs_jax.cli import main
-from fgs_jax.config import config_values
+from fgs_jax.config_files import config_values
 from fgs_jax.errors import HandFileError, ResultError
 from fgs_jax.hands.files import locate_hand_file
 from fgs_jax.journal import Journal

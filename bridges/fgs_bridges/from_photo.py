@@ -1,0 +1,326 @@
+"""From a photo to a scene: what is given is used, and what is not is made by the named back end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from fgs_bridges.detect import choose
+from fgs_bridges.estimates import SIDES, compared, of_side, params_of, posed_hand
+from fgs_bridges.geometry import camera_matrix, is_box, mask_box, points_box, reframe_camera
+from fgs_bridges.images import check_mask
+from fgs_bridges.provenance import sha256
+from fgs_bridges.segment import silhouette_mask, visible_masks
+from fgs_bridges.types import Box, Detection, HandEstimate, Image, Mask, Mesh
+from fgs_jax.config import FAST
+from fgs_jax.errors import BridgeError, ConfigError
+from fgs_jax.objects.mesh import ObjectMesh, load_object
+from fgs_jax.picture.keypoints import counted
+from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene_checks import check_scene
+
+HAND_MASKS = ("segmenter", "silhouette")
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Visible parts."""
+
+    hand: Mask
+    object: Mask
+    provenance: dict[str, Any]
+
+
+def scene_from_photo(
+    image: Image,
+    *,
+    object_name: str,
+    object_mesh: Mesh | Path | None = None,
+    object_size: str = "unknown",
+    object_image: Image | None = None,
+    side: str | None = None,
+    hand_box: Box | None = None,
+    object_box: Box | None = None,
+    hand_mask: Mask | None = None,
+    object_mask: Mask | None = None,
+    hand_mask_from: str = "segmenter",
+    estimate: HandEstimate | None = None,
+    K: Float[ndarray, "3 3"] | None = None,
+    focal: float | None = None,
+    backends: Mapping[str, Any] | None = None,
+    prompt: str = "",
+    seed: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+) -> Scene:
+    """A scene that `fgs refine` refines.
+
+    What is not given is made by `backends` (by kind: "detector", "segmenter", "hand", "object"): boxes where masks or
+    the hand need them, the hand, masks, and the object's mesh from the photo and its mask. `side` is the user's word;
+    without it the detector's or the hand's. The camera is K (pixels, corner convention) or `focal` in the picture's
+    middle, else the hand's, else an ordinary one; the scene's provenance says which. A mesh has a known size only where
+    `object_size` is "metric". `provenance`: of what is given, by "image", "boxes", "hand", "masks", "object".
+
+    Raises BridgeError where a back end fails or nobody tells the side, ConfigError for options that mean nothing,
+    SceneError and MeshError for what no grasp can be found from.
+    """
+    _check_options(side, K, focal, object_size, hand_mask_from)
+    for name, box in (("hand box", hand_box), ("object box", object_box)):
+        if box is not None:
+            check_box(name, box)
+    for name, mask in (("hand", hand_mask), ("object", object_mask)):
+        if mask is not None:
+            check_mask(name, mask, image)
+    tools, made = backends or {}, dict[str, Any](provenance or {})
+    made.setdefault("image", "given")
+
+    hand, thing = _known(hand_box, hand_mask, estimate), _known(object_box, object_mask)
+    if hand is None or thing is None:
+        found = find_boxes(image, object_name, side, backend_of(tools, "detector", "boxes, or masks"))
+        notes = ["one of two boxes is not its own"] if hand or thing else []
+        made["boxes"] = noted(tools["detector"], notes)
+        hand, thing = hand or found[0], thing or found[1]
+        hand_box, object_box = hand.box, thing.box
+    elif hand_box is not None or object_box is not None:
+        made.setdefault("boxes", "given")
+
+    if estimate is None:
+        estimate, notes = estimate_hand(image, hand, side, backend_of(tools, "hand", "a hand estimate"))
+        notes += ["its box is that of the hand's mask"] if hand_box is None else []
+        made["hand"] = noted(tools["hand"], notes)
+    else:
+        estimate, notes = of_side(estimate, side)
+        made["hand"] = _with_notes(made.get("hand", "given"), notes)
+
+    if hand_mask is None or object_mask is None:
+        masks = find_masks(
+            image,
+            hand.box,
+            thing.box,
+            estimate,
+            backends=tools,
+            hand_mask_from=hand_mask_from,
+            hand_mask=hand_mask,
+            object_mask=object_mask,
+        )
+        hand_mask, object_mask, made["masks"] = masks.hand, masks.object, masks.provenance
+    made.setdefault("masks", "given")
+
+    if object_mesh is None:
+        maker = backend_of(tools, "object", "an object mesh")
+        mesh = _mesh(maker(image, object_mask, seed=seed), object_size, object_name)
+        made["object"] = noted(maker, [])
+    else:
+        mesh = _mesh(object_mesh, object_size, object_name)
+        file = isinstance(object_mesh, Path)
+        made.setdefault("object", {"file": object_mesh.name, "sha256": sha256(object_mesh)} if file else "given")
+
+    made["hand"] = _with_notes(made["hand"], compared(estimate))
+    K, estimate, made["camera"] = _camera(image, K, focal, estimate)
+    scene = Scene(
+        camera=camera_from_matrix(K),
+        object_mask=object_mask,
+        hand_mask=hand_mask,
+        **_hand_fields(estimate),
+        object=mesh,
+        image=image,
+        object_image=object_image,
+        hand_box=hand_box,
+        object_box=object_box,
+        prompt=prompt,
+        provenance=made,
+    )
+    check_scene(scene)
+    return scene
+
+
+def backend_of(backends: Mapping[str, Any], kind: str, instead: str) -> Any:
+    """The back end of a kind. Raises ConfigError where there is none, with what could be given in its place."""
+    if kind not in backends:
+        raise ConfigError(f"{kind}: expected a back end, got none; name one, or give {instead}")
+    return backends[kind]
+
+
+def find_boxes(image: Image, object_name: str, side: str | None, detector: Any) -> tuple[Detection, Detection]:
+    """The hand and the object that belong together."""
+    return choose(detector(image, object_name), side)
+
+
+def estimate_hand(
+    image: Image, hand: Detection, side: str | None, reconstructor: Any
+) -> tuple[HandEstimate, list[str]]:
+    """The hand in a box, and notes. Its side is the user's, else what detector and hand say together.
+
+    Raises BridgeError where these two do not agree.
+    """
+    found = reconstructor(image, (replace(hand, side=side or hand.side),))
+    if len(found) != 1:
+        raise BridgeError(f"hand: expected one hand for one box, got {len(found)}; give a box about one hand")
+    if side is None and hand.side not in (None, found[0].side):
+        raise BridgeError(
+            f"side: the detector says {hand.side}, the hand's tool {found[0].side}; look at the picture, and say "
+            "--side right or --side left"
+        )
+    return of_side(found[0], side)
+
+
+def find_masks(
+    image: Image,
+    hand_box: Box,
+    object_box: Box,
+    estimate: HandEstimate,
+    *,
+    backends: Mapping[str, Any],
+    hand_mask_from: str = "segmenter",
+    hand_mask: Mask | None = None,
+    object_mask: Mask | None = None,
+) -> Masks:
+    """Masks of both, of which one may be given and then stays as it is.
+
+    From back end "segmenter", for the object from "object_segmenter" where there is one; the hand's from the posed hand
+    where `hand_mask_from` is "silhouette". GrabCut is shown the hand's keypoints, as what is the hand and what is not
+    the object; they would mislead the others, which take a hidden fingertip for the object in front of it.
+    """
+    given = {name for name, mask in (("hand", hand_mask), ("object", object_mask)) if mask is not None}
+    made: dict[str, Any] = dict.fromkeys(given, "given")
+    silhouette = hand_mask is None and hand_mask_from == "silhouette"
+    if silhouette:
+        hand_mask, made["hand"] = _silhouette(estimate, image), "silhouette of the posed hand"
+    for name, box in (("hand", hand_box), ("object", object_box)):
+        if name in made:
+            continue
+        kind = "object_segmenter" if name == "object" and "object_segmenter" in backends else "segmenter"
+        segmenter = backend_of(backends, kind, "masks")
+        mask = segmenter(image, box=box, **_seeds(segmenter, estimate, inside=name == "hand"))
+        made[name] = noted(segmenter, [])
+        hand_mask, object_mask = (mask, object_mask) if name == "hand" else (hand_mask, mask)
+    assert hand_mask is not None and object_mask is not None
+    for name, mask in (("hand", hand_mask), ("object", object_mask)):
+        check_mask(name, mask, image)
+    if given:
+        hand_mask, object_mask = (
+            (hand_mask, object_mask & ~hand_mask) if "hand" in given else (hand_mask & ~object_mask, object_mask)
+        )
+    else:
+        hand_mask, object_mask = visible_masks(hand_mask, object_mask, silhouette=silhouette)
+    return Masks(hand_mask, object_mask, made)
+
+
+def noted(backend: Any, notes: Sequence[str]) -> dict[str, Any]:
+    """A back end's provenance with more notes, in values that JSON knows."""
+    made = backend.provenance()
+    return replace(made, notes=(*made.notes, *notes)).as_dict()
+
+
+def check_box(name: str, box: Any) -> None:
+    """Raises BridgeError for what is not (left, top, right, bottom)."""
+    if not is_box(box):
+        came = np.asarray(box).tolist()
+        raise BridgeError(f"{name}: expected left top right bottom with left < right, top < bottom, got {came}")
+
+
+def _check_options(side: Any, K: Any, focal: Any, object_size: str, hand_mask_from: str) -> None:
+    if side not in (None, *SIDES):
+        raise ConfigError(f"side: expected right or left, got {side}")
+    if object_size not in ("metric", "unknown"):
+        raise ConfigError(f"object size: expected metric or unknown, got {object_size}")
+    if hand_mask_from not in HAND_MASKS:
+        raise ConfigError(f"hand mask: expected it from {' or '.join(HAND_MASKS)}, got {hand_mask_from}")
+    if K is not None and focal is not None:
+        raise ConfigError("camera: expected K or a focal length, got both; leave one out")
+    if focal is not None and not (np.isfinite(focal) and focal > 0):
+        raise ConfigError(f"focal: expected a positive number of pixels, got {focal}; correct it")
+
+
+def _known(box: Box | None, mask: Mask | None, estimate: HandEstimate | None = None) -> Detection | None:
+    """Where a thing is: its given box, else the one about its given mask or, wider by a tenth, about its keypoints."""
+    if box is not None:
+        return Detection(np.asarray(box, float))
+    if mask is not None and mask.any():
+        return Detection(mask_box(mask))
+    if estimate is None or estimate.keypoints_2d is None or not counted(estimate.keypoint_confidence).any():
+        return None
+    around = points_box(estimate.keypoints_2d[counted(estimate.keypoint_confidence)])
+    return Detection(around + 0.1 * (around[2:] - around[:2]).max() * np.array([-1, -1, 1, 1]))
+
+
+def _with_notes(made: Any, notes: Sequence[str]) -> Any:
+    if not notes:
+        return made
+    return made | {"notes": [*made.get("notes", []), *notes]} if isinstance(made, dict) else "; ".join([made, *notes])
+
+
+def _seeds(segmenter: Any, estimate: HandEstimate, *, inside: bool) -> dict[str, Any]:
+    if getattr(segmenter, "BACKEND", "") != "grabcut" or estimate.keypoints_2d is None:
+        return {}
+    if not np.isfinite(estimate.keypoints_2d).all():  # of those that were not found; a skeleton needs all
+        return {}
+    return {"points": estimate.keypoints_2d, "point_labels": np.full(21, int(inside))}
+
+
+def _silhouette(estimate: HandEstimate, image: Image) -> Mask:
+    posed = posed_hand(estimate)
+    if posed is None or estimate.K is None:
+        raise BridgeError(
+            "hand mask: expected a posed hand for its silhouette, got none; take a back end that gives one, such as "
+            "hamer, or hand_mask: segmenter"
+        )
+    return silhouette_mask(*posed, estimate.K, image.shape[:2])
+
+
+def _mesh(mesh: Mesh | Path, size: str, name: str) -> ObjectMesh:
+    source = mesh if isinstance(mesh, Path) else (mesh.vertices, mesh.faces)
+    return load_object(source, size, name, advice="give --object-size unknown (object_size in Python)")
+
+
+def _camera(
+    image: Image, K: Float[ndarray, "3 3"] | None, focal: float | None, estimate: HandEstimate
+) -> tuple[Float[ndarray, "3 3"], HandEstimate, str]:
+    """The scene's camera, the hand before it, and where it is from."""
+    height, width = image.shape[:2]
+    if K is None and focal is None and estimate.K is not None:
+        return estimate.K, estimate, "that of the hand's tool"
+    if K is not None:
+        said = "given"
+    elif focal is not None:
+        said = f"focal length of {focal:g} px given; the principal point is assumed in the middle"
+    else:
+        focal = FAST.ordinary_focal * max(height, width)
+        said = (
+            f"assumed: focal length of {focal:g} px, {FAST.ordinary_focal:g} longer sides; the photo's own is not known"
+        )
+        if estimate.translation is not None or estimate.vertices is not None:
+            raise BridgeError("camera: expected the one that the hand is posed for, got none; give --focal or --camera")
+    K = np.asarray(camera_matrix(float(focal or 0), width, height) if K is None else K, float)
+    return K, _before(estimate, K), said
+
+
+def _before(estimate: HandEstimate, K: Float[ndarray, "3 3"]) -> HandEstimate:
+    """The hand as another camera sees it: where it was in the picture, at the depth that gives it the same size."""
+    posed = estimate.translation is not None or estimate.vertices is not None
+    if not posed or estimate.K is None or np.allclose(estimate.K, K):
+        return replace(estimate, K=K)
+    nearer = reframe_camera(estimate, float(K[[0, 1], [0, 1]].mean())).estimate
+    assert nearer.translation is not None and nearer.K is not None
+    depth = nearer.translation[2]
+    moved = np.append((nearer.K[:2, 2] - K[:2, 2]) * depth / K[[0, 1], [0, 1]], 0.0)
+    vertices = None if nearer.vertices is None else nearer.vertices + moved
+    return replace(nearer, K=K, translation=nearer.translation + moved, vertices=vertices)
+
+
+def _hand_fields(estimate: HandEstimate) -> dict[str, Any]:
+    posed, params = posed_hand(estimate), params_of(estimate)
+    vertices, faces = (None, None) if posed is None else posed
+    return {
+        "side": estimate.side,
+        "hand_vertices": vertices,
+        "hand_faces": faces,
+        "hand_params": params,
+        "hand_model": Scene.hand_model if params is None else estimate.hand_model,
+        "keypoints_2d": estimate.keypoints_2d,
+        "keypoint_confidence": estimate.keypoint_confidence,
+        "world_landmarks": estimate.world_landmarks,
+    }

@@ -1,0 +1,297 @@
+"""Cameras, pivots, poses and mirrors of hand tools, in numpy: from what HaMeR means to the scene's conventions.
+
+HaMeR (Pavlakos et al., "Reconstructing Hands in 3D with Transformers", 2024) sees a square crop through a camera of
+focal length 5000 px for 256 px, always as a right hand, and gives its place as (s, tx, ty) in that crop.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from fgs_bridges.types import Box, HandEstimate, Mask
+from fgs_jax.errors import BridgeError
+
+HAMER_FOCAL = 5000.0
+"""Pixels, for a crop of `HAMER_CROP` pixels."""
+HAMER_CROP = 256
+
+_MIRROR = np.array([-1.0, 1.0, 1.0])
+"""The diagonal of M, which mirrors space in x."""
+_TURN = np.array([1.0, -1.0, -1.0])
+"""Of a rotation vector where space is mirrored in x."""
+
+
+MOST_NUMBER = 1e9
+"""Pixels, metres or radians."""
+
+
+def as_floats(values: Any) -> Float[ndarray, "..."]:
+    """An array of lists of numbers or of another array. Raises TypeError and ValueError for what is none."""
+    array = np.asarray(values)
+    if array.dtype.kind == "c":
+        raise TypeError("complex numbers")
+    return array.astype(float)
+
+
+def are_numbers(values: Float[ndarray, "..."]) -> bool:
+    """Whether all are finite, and such that their squares and products are, too."""
+    return bool((np.abs(values) <= MOST_NUMBER).all())
+
+
+class Reframed(NamedTuple):
+    """An estimate as an ordinary camera sees it."""
+
+    estimate: HandEstimate
+    report: dict[str, Any]
+    """Both cameras, and how far the vertices moved in the picture, in values that JSON knows."""
+
+
+# --- cameras
+
+
+def hamer_focal(width: int, height: int) -> float:
+    """Focal length in pixels of HaMeR's camera for a whole picture: 10 000 for 512 x 512."""
+    return HAMER_FOCAL / HAMER_CROP * max(width, height)
+
+
+def camera_matrix(focal: float, width: int, height: int) -> Float[ndarray, "3 3"]:
+    """K that looks at the middle of the picture; the top-left CORNER is (0, 0)."""
+    return np.array([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
+
+
+def project(K: Float[ndarray, "3 3"], points: Float[ndarray, "*n 3"]) -> Float[ndarray, "*n 2"]:
+    """Pixels of points in the camera's frame."""
+    seen = points @ K.T
+    return seen[..., :2] / seen[..., 2:]
+
+
+def cam_crop_to_full(
+    camera: Float[ndarray, "n 3"],
+    centre: Float[ndarray, "n 2"],
+    size: Float[ndarray, "n"],
+    *,
+    width: int,
+    height: int,
+    focal: float,
+) -> Float[ndarray, "n 3"]:
+    """Translations in the whole picture's camera, in metres, of hands seen in square crops.
+
+    `camera` is (s, tx, ty) in the crop, `centre` and `size` the crop in pixels. With b the size:
+    tz = 2 f / (b s), tx' = tx + 2 (cx - W/2) / (b s), and y alike.
+    """
+    scaled = size * camera[:, 0]
+    offset = 2 * (centre - np.array([width, height]) / 2) / scaled[:, None]
+    return np.column_stack([camera[:, 1:] + offset, 2 * focal / scaled])
+
+
+def reframe_camera(estimate: HandEstimate, focal: float) -> Reframed:
+    """The hand before an ordinary camera of focal length `focal` (pixels), in place of its tool's very far one.
+
+    The translation's z scales with the focal length, x and y stay, K is built again; exact for weak perspective.
+    Keypoints in the picture stay as they were seen. Raises BridgeError where there is no camera or no translation, and
+    for a focal length that is none.
+    """
+    if estimate.K is None or estimate.translation is None:
+        raise BridgeError("reframe_camera: expected K and a translation, got none: this hand has no camera to change")
+    if not np.isfinite(focal) or focal <= 0:
+        raise BridgeError(f"reframe_camera: expected a positive focal length in pixels, got {focal:g}: correct it")
+    ratio = focal / estimate.K[0, 0]
+    K = estimate.K * [[ratio], [ratio], [1.0]]
+    K[:, 2] = estimate.K[:, 2]
+    translation = estimate.translation * [1.0, 1.0, ratio]
+    vertices = None if estimate.vertices is None else estimate.vertices + (translation - estimate.translation)
+    report: dict[str, Any] = {
+        "tool": {"K": estimate.K.tolist(), "translation": estimate.translation.tolist()},
+        "reframed": {"K": K.tolist(), "translation": translation.tolist()},
+    }
+    if estimate.vertices is not None and vertices is not None:
+        moved = project(K, vertices) - project(estimate.K, estimate.vertices)
+        report["largest_shift_px"] = float(np.linalg.norm(moved, axis=1).max())
+    return Reframed(replace(estimate, K=K, translation=translation, vertices=vertices), report)
+
+
+# --- rotations and poses
+
+
+def rotation_matrices(vectors: Float[ndarray, "*n 3"]) -> Float[ndarray, "*n 3 3"]:
+    """Rotation vectors (radians) as matrices."""
+    vectors = np.asarray(vectors, float)
+    angle = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    # np.sinc(x) is sin(pi x) / (pi x).
+    return _matrices(np.concatenate([np.cos(angle / 2), vectors / 2 * np.sinc(angle / (2 * np.pi))], axis=-1))
+
+
+def rotation_vectors(matrices: Float[ndarray, "*n 3 3"]) -> Float[ndarray, "*n 3"]:
+    """Rotation matrices as vectors (radians), no longer than pi."""
+    quaternions = _quaternions(matrices)
+    length = np.linalg.norm(quaternions[..., 1:], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(length, quaternions[..., :1])
+    # Near zero the angle is twice the vector's length.
+    return quaternions[..., 1:] * np.where(length > 1e-12, angle / np.maximum(length, 1e-12), 2.0)
+
+
+def half_pose(pose: Float[ndarray, "15 3 3"]) -> Float[ndarray, "15 3 3"]:
+    """Half of every joint's rotation, on the way from the flat hand: the paper's start, 0.5 theta."""
+    quaternions = _quaternions(pose)
+    quaternions[..., 0] += 1
+    return _matrices(quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True))
+
+
+def flat_pose(pose: Float[ndarray, "15 3"], pose_mean: Float[ndarray, "15 3"]) -> Float[ndarray, "15 3"]:
+    """Rotation vectors whose zero is the flat hand, from those of smplx with `flat_hand_mean=False`, to which it adds
+    MANO's mean pose. HaMeR's and WiLoR's own poses need none of it.
+    """
+    return np.asarray(pose, float) + pose_mean
+
+
+def hand_transform(
+    rotation: Float[ndarray, "3 3"], translation: Float[ndarray, "3"], wrist: Float[ndarray, "3"]
+) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "3"]]:
+    """The paper's [R|t] from hand to camera: R, translation + J0 - R J0, with J0 the wrist of the shaped hand at rest.
+
+    Because MANO turns about joint 0: v = R (v_c - J0) + J0 + translation.
+    """
+    return rotation, translation + wrist - rotation @ wrist
+
+
+# --- mirrors
+
+
+def mirror_rotations(rotations: Float[ndarray, "*n 3 3"]) -> Float[ndarray, "*n 3 3"]:
+    """M R M."""
+    return rotations * np.outer(_MIRROR, _MIRROR)
+
+
+def mirror_vectors(vectors: Float[ndarray, "*n 3"]) -> Float[ndarray, "*n 3"]:
+    """Rotation vectors in a mirror: (x, -y, -z)."""
+    return vectors * _TURN
+
+
+def mirror_points(points: Float[ndarray, "*n 3"]) -> Float[ndarray, "*n 3"]:
+    """Points and translations in a mirror: (-x, y, z)."""
+    return points * _MIRROR
+
+
+def mirror_faces(faces: Int[ndarray, "f 3"]) -> Int[ndarray, "f 3"]:
+    """Faces wound the other way, so that the mirrored mesh keeps its outside."""
+    return faces[:, ::-1].copy()
+
+
+def mirror_keypoints(keypoints: Float[ndarray, "n 2"], width: int) -> Float[ndarray, "n 2"]:
+    """Places in the flipped picture: W - u."""
+    return np.column_stack([width - keypoints[:, 0], keypoints[:, 1]])
+
+
+def mirror_box(box: Box, width: int) -> Box:
+    """A box in the flipped picture: its left is W minus its right."""
+    return np.array([width - box[2], box[1], width - box[0], box[3]])
+
+
+def mirror_camera(K: Float[ndarray, "3 3"], width: int) -> Float[ndarray, "3 3"]:
+    """The camera of the flipped picture: W - cx."""
+    mirrored = np.array(K, float)
+    mirrored[0, 2] = width - K[0, 2]
+    return mirrored
+
+
+def mirror_estimate(estimate: HandEstimate, width: int) -> HandEstimate:
+    """The hand of the other side, in the flipped picture. Twice is the same hand."""
+    rules = {
+        "K": lambda K: mirror_camera(K, width),
+        "keypoints_2d": lambda keypoints: mirror_keypoints(keypoints, width),
+        "world_landmarks": mirror_points,
+        "pose": mirror_rotations,
+        "rotation": mirror_rotations,
+        "translation": mirror_points,
+        "vertices": mirror_points,
+        "faces": mirror_faces,
+    }
+    values = {name: getattr(estimate, name) for name in rules}
+    changes: dict[str, Any] = {name: rules[name](value) for name, value in values.items() if value is not None}
+    return replace(estimate, side="left" if estimate.side == "right" else "right", **changes)
+
+
+# --- boxes
+
+
+def match_boxes(boxes: list[Box], found: list[Box]) -> list[int | None]:
+    """For each box the found one that is the same hand, by the greatest overlap; None where there is none.
+
+    The same hand: one holds at least half of the other, for a detector's box may have the wrist that another's lacks.
+    A found box serves once.
+    """
+    pairs = [(_overlap(a, b), i, j) for i, a in enumerate(boxes) for j, b in enumerate(found)]
+    matches: list[int | None] = [None] * len(boxes)
+    for overlap, i, j in sorted(pairs, key=lambda pair: -pair[0]):
+        if overlap > 0 and matches[i] is None and j not in matches:
+            matches[i] = j
+    return matches
+
+
+def is_box(box: Any) -> bool:
+    """Whether it is (left, top, right, bottom), finite, with an area."""
+    box = np.asarray(box, float)
+    return bool(box.shape == (4,) and are_numbers(box) and (box[:2] < box[2:]).all())
+
+
+def mask_box(mask: Mask) -> Box:
+    """The box about a mask's pixels."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    shared = _shared(a, b)
+    return shared / max(_area(a) + _area(b) - shared, 1e-12)
+
+
+def points_box(points: Float[ndarray, "n 2"]) -> Box:
+    """The box about points."""
+    return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(float)
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over union; 0 where neither holds half of the other."""
+    return 0.0 if _shared(a, b) < 0.5 * min(_area(a), _area(b)) else box_iou(a, b)
+
+
+def _shared(a: Box, b: Box) -> float:
+    return float(np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)))
+
+
+def _area(box: Box) -> float:
+    return float(np.prod(box[2:] - box[:2]))
+
+
+def _matrices(quaternions: Float[ndarray, "*n 4"]) -> Float[ndarray, "*n 3 3"]:
+    """Of unit quaternions (w, x, y, z)."""
+    w, x, y, z = np.moveaxis(quaternions, -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _quaternions(matrices: Float[ndarray, "*n 3 3"]) -> Float[ndarray, "*n 4"]:
+    """(w, x, y, z) with w >= 0: the longest row of 4 q q^T, which a rotation matrix gives without a root."""
+    m = np.moveaxis(np.asarray(matrices, float), (-2, -1), (0, 1))
+    trace = m[0, 0] + m[1, 1] + m[2, 2]
+    products = np.array(
+        [
+            [1 + trace, m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
+            [m[2, 1] - m[1, 2], 1 + 2 * m[0, 0] - trace, m[0, 1] + m[1, 0], m[0, 2] + m[2, 0]],
+            [m[0, 2] - m[2, 0], m[0, 1] + m[1, 0], 1 + 2 * m[1, 1] - trace, m[1, 2] + m[2, 1]],
+            [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], 1 + 2 * m[2, 2] - trace],
+        ]
+    )
+    products = np.moveaxis(products, (0, 1), (-2, -1))
+    longest = np.argmax(np.diagonal(products, axis1=-2, axis2=-1), axis=-1)
+    row = np.take_along_axis(products, longest[..., None, None], axis=-2)[..., 0, :]
+    unit = row / np.linalg.norm(row, axis=-1, keepdims=True)
+    return unit * np.where(unit[..., :1] < 0, -1.0, 1.0)
