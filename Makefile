@@ -15,7 +15,7 @@ demo: $(VENV)/.installed-core
 	$(BIN)/fgs refine examples/scenes/tumbler --out out/demo --overwrite
 
 test: $(INSTALLED)
-	$(PYTEST) --write-skipped $(SKIPPED)
+	$(PYTEST) --write-skipped=$(SKIPPED)
 
 test-extras: $(INSTALLED)  # what the optional dependencies add to a `make test` without them
 	@test -f $(SKIPPED) || { echo "make: $(SKIPPED) is missing: run \`make test\` without EXTRAS first"; exit 2; }
