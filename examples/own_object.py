@@ -8,9 +8,9 @@ import optax
 from flax import linen
 from jaxtyping import Array, Float
 
-from fgs_jax.energies.contact import E_dis, E_pen
+from fgs_jax import minimise
+from fgs_jax.energies import E_dis, E_pen
 from fgs_jax.objects import SignedDistance, surface_samples
-from fgs_jax.solve.minimise import minimise
 
 LOW, HIGH = jnp.array([-0.05, -0.05, -0.1]), jnp.array([0.05, 0.05, 0.1])  # metres, about a bottle with round ends
 TIPS = jnp.array([[0.05, 0.0, 0.02], [-0.045, 0.02, 0.0], [-0.01, -0.015, -0.02]])  # the last one is inside

@@ -12,7 +12,7 @@ import tyro
 from fgs_jax.command_ablate import ablate_scene
 from fgs_jax.command_ends import run_command
 from fgs_jax.command_hand import hand_convert, hand_info
-from fgs_jax.command_metrics import grasp_metrics
+from fgs_jax.command_metrics import compare_meshes
 from fgs_jax.command_refine import Refine, refine_scenes, take_config
 from fgs_jax.commands import added_command, added_commands
 from fgs_jax.errors import FgsError
@@ -26,7 +26,7 @@ hand.command(name="info")(hand_info)
 hand.command(name="convert")(hand_convert)
 
 app.command(name="ablate")(ablate_scene)
-app.command(name="metrics")(grasp_metrics)
+app.command(name="metrics")(compare_meshes)
 
 
 def _go_on(words: list[str]) -> str:

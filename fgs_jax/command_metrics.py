@@ -11,7 +11,10 @@ from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax.errors import MeshError
 from fgs_jax.objects.mesh import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
-from fgs_jax.results import metrics
+from fgs_jax.results.metrics.contact import fingers_of_hand_mesh
+from fgs_jax.results.metrics.grasp import GRASP_METRICS, grasp_metrics
+from fgs_jax.results.metrics.surface import Surface
+from fgs_jax.results.metrics.volume import solid_intersection_volume
 
 Unit = Literal["m", "cm", "mm"]
 METRES: dict[Unit, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -20,7 +23,7 @@ ObjectFile = Annotated[Path, tyro.conf.arg(metavar="OBJECT")]
 Json = Annotated[FlagCreatePairsOff[bool], tyro.conf.arg(name="json")]
 
 
-def grasp_metrics(
+def compare_meshes(
     hand: Positional[HandMesh],
     object: Positional[ObjectFile],
     json_: Json = False,
@@ -41,20 +44,20 @@ def grasp_metrics(
     """
     units: dict[str, Unit] = {"hand": hand_unit or unit, "object": object_unit or unit}
     meshes = [_mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
-    surfaces = [metrics.Surface(mesh.vertices, mesh.faces) for mesh in meshes]
-    fingers = metrics.fingers_of_hand_mesh(surfaces[0])
-    values = metrics.grasp_metrics(surfaces[0], surfaces[1], fingers)
+    surfaces = [Surface(mesh.vertices, mesh.faces) for mesh in meshes]
+    fingers = fingers_of_hand_mesh(surfaces[0])
+    values = grasp_metrics(surfaces[0], surfaces[1], fingers)
     if json_:
         print(json.dumps(values, indent=2))
         return
-    for key, meaning in metrics.GRASP_METRICS.items():
+    for key, meaning in GRASP_METRICS.items():
         value = values[key]
         print(f"{key:<32}{'-' if value is None else f'{value:.3f}':>9}  {meaning}")
     for mesh, path in zip(meshes, (hand, object), strict=True):
         for repair in mesh.repairs:
             print(f"{path}: {repair}")
     if values["siv_cm3"] is None:
-        print(f"siv_cm3 is left out: {metrics.solid_intersection_volume(surfaces[0], surfaces[1]).obstacle}")
+        print(f"siv_cm3 is left out: {solid_intersection_volume(surfaces[0], surfaces[1]).obstacle}")
     if fingers is None:
         print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fgs_jax.energies.contact import random_contacts as random_contacts
     from fgs_jax.energies.image import E_keypoint as E_keypoint
     from fgs_jax.energies.image import E_order as E_order
+    from fgs_jax.energies.image import L_cam as L_cam
+    from fgs_jax.energies.image import L_dep as L_dep
+    from fgs_jax.energies.image import L_dist as L_dist
     from fgs_jax.energies.image import Order as Order
     from fgs_jax.energies.pose import E_h as E_h
     from fgs_jax.energies.pose import E_prior as E_prior

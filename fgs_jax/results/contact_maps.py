@@ -9,7 +9,8 @@ from numpy import ndarray
 
 from fgs_jax.picture.render import Colour
 from fgs_jax.results.drawing import ENDS, SIDES, drawn_mesh, from_sides, pair_of
-from fgs_jax.results.metrics import CONTACT, Surface, signed_distances
+from fgs_jax.results.metrics.contact import CONTACT
+from fgs_jax.results.metrics.surface import Surface, signed_distances
 from fgs_jax.results.page import figure, paragraph, side_by_side
 from fgs_jax.results.result import WHEN, Result
 

@@ -18,7 +18,7 @@ from fgs_jax.picture.camera import Z_NEAR
 from fgs_jax.picture.masks import mask_box
 from fgs_jax.picture.render import Mesh, pixels_of, render
 from fgs_jax.picture.scene import Scene
-from fgs_jax.results.metrics import Surface
+from fgs_jax.results.metrics.surface import Surface
 from fgs_jax.results.result import Result, object_at
 from fgs_jax.types import Camera, on_device
 

@@ -28,7 +28,9 @@ from fgs_jax.results.drawing import (
     pair_box,
     pair_of,
 )
-from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS, Surface
+from fgs_jax.results.metrics.grasp import GRASP_METRICS
+from fgs_jax.results.metrics.picture import PICTURE_METRICS
+from fgs_jax.results.metrics.surface import Surface
 from fgs_jax.results.page import figure, number, page, paragraph, side_by_side, table
 from fgs_jax.results.result import Result, object_at
 from fgs_jax.results.values import flattened

@@ -14,7 +14,8 @@ from numpy import ndarray
 from fgs_jax.config_files import config_values
 from fgs_jax.errors import ResultError
 from fgs_jax.files import output_folder, write_whole
-from fgs_jax.results.metrics import GRASP_METRICS, PICTURE_METRICS
+from fgs_jax.results.metrics.grasp import GRASP_METRICS
+from fgs_jax.results.metrics.picture import PICTURE_METRICS
 from fgs_jax.results.report import write_picture, write_report
 from fgs_jax.results.result import WHEN, Result
 from fgs_jax.results.values import finite, versions

@@ -13,5 +13,8 @@ if TYPE_CHECKING:
     from fgs_jax.solve.minimise import begin as begin
     from fgs_jax.solve.restarts import random_rotations as random_rotations
     from fgs_jax.solve.restarts import run_blocks as run_blocks
+    from fgs_jax.solve.solvers import SOLVERS as SOLVERS
+    from fgs_jax.solve.solvers import register as register
+    from fgs_jax.solve.solvers import solver_of as solver_of
 else:
     __getattr__, __dir__ = lazy_exports(__name__)

@@ -23,7 +23,7 @@ from fgs_jax.picture.masks import mask_at
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of
 from fgs_jax.picture.view import VIEW_SIDE, picture_view
-from fgs_jax.results import metrics
+from fgs_jax.results.metrics.picture import masked_iou, occlusion_agreement
 from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.restarts import over_starts, run_scenes
@@ -304,8 +304,8 @@ def _measures(
         placed = grasp.scale * corners @ np.asarray(grasp.rotation).T + grasp.translation
         hand_depth = depth_map(of_view, (VIEW_SIDE, VIEW_SIDE), hand_vertices, faces)
         object_depth = depth_map(of_view, (VIEW_SIDE, VIEW_SIDE), placed, np.arange(len(placed)).reshape(-1, 3))
-        iou = metrics.masked_iou(np.isfinite(object_depth), object_mask, ~counted)
-        agreement = metrics.occlusion_agreement(hand_depth, object_depth, hand_mask, object_mask)
+        iou = masked_iou(np.isfinite(object_depth), object_mask, ~counted)
+        agreement = occlusion_agreement(hand_depth, object_depth, hand_mask, object_mask)
         return iou, 1.0 if agreement is None else agreement
 
     return measured

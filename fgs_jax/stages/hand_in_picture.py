@@ -19,7 +19,7 @@ from fgs_jax.picture.masks import mask_box
 from fgs_jax.picture.render import depth_map, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of, mirrored, without_gaps
 from fgs_jax.picture.scene_checks import check_scene, scene_notes
-from fgs_jax.results import metrics
+from fgs_jax.results.metrics.picture import hand_silhouette_iou
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.least_squares import least_squares
@@ -156,7 +156,7 @@ def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -
     def silhouette_iou(factor: float) -> float:
         drawn = np.isfinite(depth_map(of_view, hand_mask.shape[::-1], resized(vertices, factor), faces))
         points = pixels_of(of_view, resized(keypoints, factor))
-        return metrics.hand_silhouette_iou(drawn, hand_mask, object_mask, points)
+        return hand_silhouette_iou(drawn, hand_mask, object_mask, points)
 
     steps = sorted(np.linspace(-1.0, 1.0, GROWTHS), key=abs)
     factors = [float((1 + most) ** step) for step in steps]
