@@ -67,8 +67,10 @@ def named_terms(
     a weight that has neither, for a term without a weight, for the name of a term that there is already, and for what
     cannot be imported or called.
     """
-    points = {point.name: point.value for point in entry_points(group=TERMS_GROUP)}
-    known = {name: points[name] for name in weights if name not in terms and name in points} | dict(terms)
+    known = dict(terms)
+    if set(weights) - set(terms):  # looking through what is installed takes its time
+        points = {point.name: point.value for point in entry_points(group=TERMS_GROUP)}
+        known = {name: points[name] for name in weights if name in points} | known
     unknown, missing = sorted(set(weights) - set(known)), sorted(set(known) - set(weights))
     if unknown or missing:
         advice = [f"give terms: {name}, or remove its weight" for name in unknown]
@@ -83,9 +85,8 @@ def named_terms(
 
 
 def _term(given: Any, where: str) -> Term:
-    if isinstance(given, str):
-        given = imported(given, where)
-    term = given if isinstance(given, Term) else Term(given)
-    if not callable(term.function):
-        raise ConfigError(f"{where}: expected a function of a context, got {type(term.function).__name__}: pass one")
-    return term
+    given = imported(given, where) if isinstance(given, str) else given
+    function = given.function if isinstance(given, Term) else given
+    if not callable(function):
+        raise ConfigError(f"{where}: expected a function of a context, got {type(function).__name__}: pass one")
+    return given if isinstance(given, Term) else Term(function)

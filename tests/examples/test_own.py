@@ -1,4 +1,4 @@
-"""The examples of what people bring: each with an assertion of its own. That of an object is in objects/test_surfaces."""
+"""The examples of what people bring, each with an assertion of its own; that of an object is in objects/."""
 
 from dataclasses import replace
 from typing import Any
@@ -58,6 +58,6 @@ def test_own_solvers_find_grasps_by_name_and_by_argument():
 
 def test_a_solver_that_there_is_not_is_one_line():
     problems, starts, scene = grasp_starts()
-    with pytest.raises(ConfigError, match="solver: expected adam, .*, got 'adamant': did you mean adam") as error:
+    with pytest.raises(ConfigError, match=r"solver: expected adam, .*, got 'adamant': did you mean adam") as error:
         refine_grasps(problems, starts, jax.random.key(0), replace(FAST_CONTACT, solver="adamant"), scene=scene)
     assert "\n" not in str(error.value)
