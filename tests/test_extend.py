@@ -12,22 +12,9 @@ TEXT = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="ut
 SECTIONS = {
     section.partition("\n")[0]: re.findall(r"```python\n(.*?)```", section, re.S) for section in TEXT.split("\n## ")[1:]
 }
-WAITING = {  # names that the snippets use and the package does not have yet
-    "An energy": "terms in ContactConfig",
-    "A hand": "HandKind",
-    "An object": "SignedDistance",
-    "A stage": "stages_with",
-}
 
 
-@pytest.mark.parametrize(
-    "section",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=WAITING[name])] if name in WAITING else [])
-        for name, snippets in SECTIONS.items()
-        if snippets
-    ],
-)
+@pytest.mark.parametrize("section", [name for name, snippets in SECTIONS.items() if snippets])
 def test_the_snippets_of_a_section_run(section, capsys, monkeypatch):
     monkeypatch.setattr(fgs_jax, "FAST", SMALL)  # fewer starts and steps
     names = {"__name__": "snippet"}
@@ -38,4 +25,3 @@ def test_the_snippets_of_a_section_run(section, capsys, monkeypatch):
 
 def test_every_section_that_brings_something_has_a_snippet():
     assert {"An energy", "A hand", "An object", "A solver", "A stage"} <= {k for k, code in SECTIONS.items() if code}
-    assert set(WAITING) <= set(SECTIONS)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fgs_jax.results.result import ObjectPoses as ObjectPoses
     from fgs_jax.results.result import Result as Result
     from fgs_jax.results.result import object_at as object_at
+    from fgs_jax.results.write import write_grasp as write_grasp
     from fgs_jax.results.write import write_result as write_result
 else:
     __getattr__, __dir__ = lazy_exports(__name__)

@@ -4,7 +4,7 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from fgs_jax.results.values import finite, versions
 from fgs_jax.types import Grasp
 
 FORMAT, VERSION = "fgs-result", 1
+Mesh = tuple[ndarray, ndarray]
+"""Vertices, metres, and faces."""
 RUN = "run"
 """The key of what may differ between two runs of the same scene: times, date, host."""
 
@@ -160,7 +162,7 @@ def comparison(result: Result) -> str:
     return "\n".join(lines)
 
 
-def meshes(result: Result) -> dict[str, tuple[ndarray, ndarray]]:
+def meshes(result: Result) -> dict[str, Mesh]:
     """Vertices (metres, camera frame) and faces of the hand and the object, refined and as they were."""
     return {
         "hand": (result.hand_vertices[1], result.hand_faces),
@@ -177,12 +179,32 @@ def _files() -> set[str]:
     }
 
 
+def write_grasp(folder: Path, hand: Mesh, object: Mesh, *, overwrite: bool = False) -> None:
+    """Writes a hand of any kind and an object to a folder of its own: hand and object as obj and ply, and grasp.glb.
+
+    For grasps that did not come of `refine`. Vertices in metres, in one frame. Raises ResultError as `write_result`.
+    """
+    given = {"hand": hand, "object": object}
+    names = {f"{name}.{kind}" for name in given for kind in ("obj", "ply")} | {"grasp.glb"}
+    write_folder(folder, lambda temporary: _write_meshes(temporary, given), names, overwrite=overwrite)
+
+
 def _write_files(result: Result, folder: Path, values: dict[str, Any]) -> None:
+    _write_meshes(folder, meshes(result))
+    text = json.dumps(values, indent=2, allow_nan=False)
+    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+    np.savez_compressed(folder / "result.npz", allow_pickle=False, **result_arrays(result))
+    write_report(result, folder / "report.html")
+    write_picture(result, folder / "picture.jpg")
+
+
+def _write_meshes(folder: Path, given: Mapping[str, Mesh]) -> None:
+    """Each as obj and ply; those named hand and object together as grasp.glb."""
     import trimesh  # noqa: PLC0415
 
     colours = {"hand": (224, 172, 140, 255), "object": (96, 140, 208, 255)}
     together = trimesh.Scene()
-    for name, (vertices, faces) in meshes(result).items():
+    for name, (vertices, faces) in given.items():
         mesh = trimesh.Trimesh(vertices, faces, process=False)
         for kind in ("obj", "ply"):  # by way of memory: trimesh leaves a file open where the disk is full
             data: Any = mesh.export(file_type=kind)
@@ -194,11 +216,6 @@ def _write_files(result: Result, folder: Path, values: dict[str, Any]) -> None:
             together.add_geometry(mesh, node_name=name, geom_name=name)
     data = together.export(file_type="glb")
     (folder / "grasp.glb").write_bytes(data)
-    text = json.dumps(values, indent=2, allow_nan=False)
-    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
-    np.savez_compressed(folder / "result.npz", allow_pickle=False, **result_arrays(result))
-    write_report(result, folder / "report.html")
-    write_picture(result, folder / "picture.jpg")
 
 
 def result_arrays(result: Result) -> dict[str, ndarray]:

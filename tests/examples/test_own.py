@@ -6,14 +6,16 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import trimesh
 
 from examples import own_energy, own_hand, own_solver
 from fgs_jax.config import FAST_CONTACT
-from fgs_jax.errors import ConfigError
+from fgs_jax.errors import ConfigError, ResultError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.results.metrics.grasp import grasp_metrics
 from fgs_jax.results.metrics.surface import Surface
+from fgs_jax.results.write import write_grasp
 from fgs_jax.solve import restarts
 from fgs_jax.stages.grasps import refine_grasps
 from tests.solve.test_devices import grasp_starts
@@ -38,7 +40,7 @@ def test_own_energy_brings_the_fingertip_to_its_place_and_others_compile_nothing
     assert np.median(heavier.terms["trigger"]) < np.median(found["own"].terms["trigger"])
 
 
-def test_own_hand_closes_on_its_bottle():
+def test_own_hand_closes_on_its_bottle_is_measured_and_written(tmp_path):
     grasps = own_hand.main()
     assert grasps.energy.shape == (8,) and np.isfinite(grasps.energy).all()
     assert grasps.grasp.hand.pose.shape == (8, 3, 3)
@@ -47,6 +49,15 @@ def test_own_hand_closes_on_its_bottle():
         measured = grasp_metrics(Surface(vertices, own_hand.FACES), bottle, own_hand.FINGER)
         assert measured["fingers_in_contact"] == 3
         assert (measured["mpd_mm"] or 0.0) < 1 and (measured["object_depth_mm"] or 0.0) < 1
+    hand_mesh = np.asarray(grasps.hand_vertices[0], float), own_hand.FACES
+    write_grasp(tmp_path / "grasp", hand_mesh, (own_hand.BOTTLE.vertices, own_hand.BOTTLE.faces))
+    names = {"hand.obj", "hand.ply", "object.obj", "object.ply", "grasp.glb"}
+    assert {path.name for path in (tmp_path / "grasp").iterdir()} == names
+    written: Any = trimesh.load(tmp_path / "grasp" / "hand.ply", process=False)
+    np.testing.assert_allclose(written.vertices, hand_mesh[0], atol=1e-7)
+    np.testing.assert_array_equal(written.faces, own_hand.FACES)
+    with pytest.raises(ResultError, match="is there already"):
+        write_grasp(tmp_path / "grasp", hand_mesh, hand_mesh)
 
 
 def test_own_solvers_find_grasps_by_name_and_by_argument():

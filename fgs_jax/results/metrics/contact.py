@@ -73,10 +73,11 @@ def fingers_of_hand_mesh(hand: Surface) -> Int[ndarray, "v"] | None:
 @no_type_check
 def fingers_in_contact(
     distances: Float[ndarray, "v"], fingers: Int[ndarray, "v"], within: float = FINGER_CONTACT
-) -> Bool[ndarray, "5"]:
-    """Which of `FINGERS` have a vertex less than `within` from the object, or inside it.
+) -> Bool[ndarray, "n"]:
+    """Which fingers have a vertex less than `within` from the object, or inside it: `FINGERS`, and others that there are.
 
-    `distances`: `signed_distances` of the hand's vertices to the object. `fingers`: `fingers_of_vertices`.
+    `distances`: `signed_distances` of the hand's vertices to the object. `fingers`: `fingers_of_vertices`, or the
+    `finger_of_vertex` of a hand of another kind.
     """
     if np.ndim(distances) != 1 or np.shape(distances) != np.shape(fingers):
         raise MeshError(
@@ -84,4 +85,5 @@ def fingers_in_contact(
             f"{np.shape(fingers)}; take both of one hand"
         )
     distances, fingers = np.asarray(distances), np.asarray(fingers)
-    return np.array([(distances[fingers == finger] < within).any() for finger in range(len(FINGERS))])
+    count = max(len(FINGERS), int(fingers.max(initial=-1)) + 1)
+    return np.array([(distances[fingers == finger] < within).any() for finger in range(count)])
