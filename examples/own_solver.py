@@ -25,8 +25,8 @@ def two_rates(energy: Callable[[Any], Any], start: Any, steps: int) -> Solution:
     first = minimise(energy, optax.adam(1e-2), start, steps - steps // 2)
     second = minimise(energy, optax.adam(1e-3), first.value, steps // 2)
     better = second.energy < first.energy
-    best = jax.tree.map(lambda a, b: jnp.where(better, a, b), second[:3], first[:3])
-    return Solution(*best, jnp.concatenate([first.history, second.history]))
+    value, energies, terms = jax.tree.map(lambda a, b: jnp.where(better, a, b), second[:3], first[:3])
+    return Solution(value, energies, terms, jnp.concatenate([first.history, second.history]))
 
 
 register("clipped", lambda rates: CLIPPED)  # from now on a name, for YAML and for benchmarks.optimizers too

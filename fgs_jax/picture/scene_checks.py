@@ -6,6 +6,7 @@ from numpy import ndarray
 
 from fgs_jax.errors import HandFileError, SceneError
 from fgs_jax.hands.files import check_hand_source
+from fgs_jax.objects.mesh import ObjectMesh
 from fgs_jax.picture.camera import Z_NEAR
 from fgs_jax.picture.keypoints import LEAST_KEYPOINTS, check_landmarks, check_pixels, counted, keypoint_notes
 from fgs_jax.picture.masks import mask_box
@@ -26,6 +27,11 @@ def check_scene(scene: Scene) -> None:
     """
     if scene.side not in ("right", "left"):
         raise SceneError(f'side: expected "right" or "left", got {scene.side!r}: say which hand the picture shows')
+    if not isinstance(scene.object, ObjectMesh):
+        raise SceneError(
+            f"object: expected a mesh, as load_object gives, got {type(scene.object).__name__}: masked IoU, measures "
+            "and files need faces; without them use refine_grasps"
+        )
     _check_mask_arrays(scene)
     _check_camera(scene)
     _check_masks(scene)

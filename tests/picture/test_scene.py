@@ -25,6 +25,7 @@ from fgs_jax.errors import FgsError, MeshError, SceneError
 from fgs_jax.hands.files import load_hand_model, mirror_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.surfaces import SignedDistance
 from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import Scene, camera_from_matrix, mirrored, without_gaps
 from fgs_jax.picture.scene_checks import check_scene
@@ -167,6 +168,13 @@ def test_an_unposed_hand_is_named(scene):
 
 
 # --- Written by hand --------------------------------------------------------------------------------------------------
+
+
+def test_an_object_without_faces_is_said_so_in_one_line(scene):
+    ball: Any = SignedDistance.from_function(lambda points: jnp.linalg.norm(points, axis=1) - 0.03)
+    with pytest.raises(SceneError, match=r"object: expected a mesh, .*, got SignedDistance: .* refine_grasps") as error:
+        check_scene(replace(scene, object=ball))
+    assert "\n" not in str(error.value)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def fingers_of_hand_mesh(hand: Surface) -> Int[ndarray, "v"] | None:
 def fingers_in_contact(
     distances: Float[ndarray, "v"], fingers: Int[ndarray, "v"], within: float = FINGER_CONTACT
 ) -> Bool[ndarray, "n"]:
-    """Which fingers have a vertex less than `within` from the object, or inside it: `FINGERS`, and others that there are.
+    """Which fingers have a vertex less than `within` from the object, or inside it: of `FINGERS`, and any more.
 
     `distances`: `signed_distances` of the hand's vertices to the object. `fingers`: `fingers_of_vertices`, or the
     `finger_of_vertex` of a hand of another kind.
