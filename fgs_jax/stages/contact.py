@@ -257,10 +257,9 @@ def begin_poses(settings: ContactSettings, shared: _Shared, starts: tuple[Grasp,
     return first, jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), searching)
 
 
-Round = tuple[GraspSearch, Float[Array, "lanes steps"], Float[Array, "lanes rounds n"]]
-
-
-def go_on(settings: ContactSettings, shared: _Shared, searching: GraspSearch) -> Round:
+def go_on(
+    settings: ContactSettings, shared: _Shared, searching: GraspSearch
+) -> tuple[GraspSearch, Float[Array, "steps"], Float[Array, "{settings.rounds} n"]]:
     """Rounds of step two for one lane."""
     (static, _, rounds), (problem, numbers) = settings, shared
     return grasp_round(problem, searching, static.joined(numbers), rounds)

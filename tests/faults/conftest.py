@@ -14,6 +14,7 @@ FAULTS = ROOT.parent / "shared" / "faults"
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "bridges"), os.environ.get("PYTHONPATH", "")])
 """PYTHONPATH of processes that run elsewhere."""
 MOVED = {
+    "benchmarks.scenes": "fgs_jax.testing",
     "bridges.from_photo": "fgs_bridges.from_photo",
     "bridges.geometry": "fgs_bridges.geometry",
     "bridges.hands": "fgs_bridges.hands",
@@ -24,6 +25,7 @@ MOVED = {
     "fgs_jax.render": "fgs_jax.picture.render",
     "fgs_jax.scene": "fgs_jax.picture.scene",
     "fgs_jax.scene_files": "fgs_jax.picture.scene_files",
+    "tests.synthetic_mano": "fgs_jax.testing",
 }
 """Modules that were elsewhere when the cases were written."""
 TUMBLER = ROOT / "examples" / "scenes" / "tumbler"
