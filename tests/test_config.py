@@ -117,7 +117,7 @@ def test_solvers_and_terms_are_texts_in_a_file_and_anything_from_python(load):
     terms = {"one": test_values_come_back, "two": Term(len, 3.0)}
     given = replace(FAST.opa, solver=load_config, terms=terms)
     values = config_values(given)
-    assert values["solver"] == "fgs_jax.config:load_config" and isinstance(hash(given), int)
+    assert values["solver"] == "fgs_jax.config_files:load_config" and isinstance(hash(given), int)
     assert values["terms"] == {"one": f"{__name__}:test_values_come_back", "two": "builtins:len"}
     for text, message in {
         "terms: [one]": r"opa: terms: expected names and values, got \['one'\]",

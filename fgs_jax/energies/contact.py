@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
+from numpy import ndarray
 
 from fgs_jax.checks import check_count, check_value, checked
 from fgs_jax.objects.distance import DistanceGrid, signed_distance
@@ -113,7 +114,7 @@ def random_contacts(key: Key[Array, ""], distance: Float[Array, "v"], regions: I
 
 def out_of_reach(
     contacts: Contacts, weight: float | Float[Array, ""], reach: float | Float[Array, ""]
-) -> Float[Array, "*lanes"]:
+) -> Float[Array | ndarray, "*lanes"]:
     """What contact points out of reach add to an energy, so that it may be compared with others: each as if at `reach`.
 
     `weight`: that of E_dis. `reach`: metres.

@@ -21,7 +21,7 @@ def bfgs(energy: Energy, start: Any, steps: int) -> Solution:
     Raises ConfigError where optimistix is not installed.
     """
     if find_spec("optimistix") is None:
-        raise ConfigError("solver: bfgs needs optimistix, which is not installed: pip install optimistix")
+        raise ConfigError('solver: bfgs needs optimistix, which is not installed: pip install "fgs-jax[solvers]"')
     import optimistix  # noqa: PLC0415
 
     value, least, history = stepped(optimistix.BFGS(rtol=RELATIVE, atol=ABSOLUTE), lambda x: energy(x)[0], start, steps)

@@ -228,6 +228,8 @@ class ContactSettings(NamedTuple):
     rounds: int
 
 
+Round = tuple[GraspSearch, Float[Array, "steps"], Float[Array, "rounds n"]]
+"""A search that has gone on, its energies and its terms."""
 _Shared = tuple[ContactProblem, dict[str, Any]]
 """What the lanes of a scene share: its problem, and the numbers of the configuration."""
 
@@ -257,9 +259,7 @@ def begin_poses(settings: ContactSettings, shared: _Shared, starts: tuple[Grasp,
     return first, jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), searching)
 
 
-def go_on(
-    settings: ContactSettings, shared: _Shared, searching: GraspSearch
-) -> tuple[GraspSearch, Float[Array, "steps"], Float[Array, "{settings.rounds} n"]]:
+def go_on(settings: ContactSettings, shared: _Shared, searching: GraspSearch) -> Round:
     """Rounds of step two for one lane."""
     (static, _, rounds), (problem, numbers) = settings, shared
     return grasp_round(problem, searching, static.joined(numbers), rounds)
