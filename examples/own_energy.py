@@ -31,7 +31,7 @@ def trigger(context: Context, place: Float[Array, "3"]) -> Float[Array, ""]:
     return jnp.sum((context.hand.keypoints[INDEX_TIP] - there - context.object.translation) ** 2)
 
 
-def main(count: int = 8, weight: float = 1e4) -> dict[str, Grasps]:
+def main(count: int = 8, weight: float = 1e5) -> dict[str, Grasps]:
     mesh, model = load_object(can(), name="can"), load_hand_model("open_hand")
     problem = ContactProblem(mano_kind(model), distance_grid(mesh), sample_points(mesh, 2000, jax.random.key(0)))
     hands = hands_about(model, mesh, count, np.random.default_rng(0))

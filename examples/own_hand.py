@@ -51,7 +51,7 @@ HAND = HandKind((), *ARRAYS, region_count=3, pose=pose, prior=prior)
 
 def main(count: int = 8) -> Grasps:
     problem = ContactProblem(HAND, distance_grid(BOTTLE), sample_points(BOTTLE, 2000, jax.random.key(0)))
-    place = jnp.array([0.02, 0.01, -0.1]) + 0.005 * jax.random.normal(jax.random.key(1), (count, 3))
+    place = jnp.array([[0.02, 0.01, -0.1]]) + 0.005 * jax.random.normal(jax.random.key(1), (count, 3))
     none, pose, still = jnp.zeros((count, 3)), jnp.tile(OPEN, (count, 1, 1)), jnp.tile(jnp.eye(3), (count, 1, 1))
     starts = Grasp(HandParams(none[:, :0], pose, none, place, jnp.ones(count)), still, none, jnp.ones(count))
     config = replace(FAST_CONTACT, w_prior=0.1, w_spen=100.0, reach=0.1, steps=400)

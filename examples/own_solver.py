@@ -12,7 +12,7 @@ import optax
 from fgs_jax import FAST_CONTACT, Grasp, load_hand_model, load_object
 from fgs_jax.hands import mano_kind
 from fgs_jax.objects import distance_grid, sample_points
-from fgs_jax.solve import Solution, register
+from fgs_jax.solve import SOLVERS, Solution, register
 from fgs_jax.solve.minimise import minimise
 from fgs_jax.stages import ContactProblem, Grasps, refine_grasps
 from fgs_jax.testing import SHAPES, hands_about
@@ -29,10 +29,9 @@ def two_rates(energy: Callable[[Any], Any], start: Any, steps: int) -> Solution:
     return Solution(value, energies, terms, jnp.concatenate([first.history, second.history]))
 
 
-register("clipped", lambda rates: CLIPPED)  # from now on a name, for YAML and for benchmarks.optimizers too
-
-
 def main(count: int = 8, steps: int = 300) -> dict[str, Grasps]:
+    if "clipped" not in SOLVERS:
+        register("clipped", lambda rates: CLIPPED)  # from now on a name, for YAML and for benchmarks.optimizers too
     mesh, model = load_object(SHAPES["can"](), name="can"), load_hand_model("open_hand")
     problem = ContactProblem(mano_kind(model), distance_grid(mesh), sample_points(mesh, 1000, jax.random.key(0)))
     hands = hands_about(model, mesh, count, np.random.default_rng(0))

@@ -218,8 +218,10 @@ class ContactConfig:
 
     @property
     def term_weights(self) -> dict[str, Any]:
-        """Of all terms of step two, by their names: the paper's and ours first, then one's own."""
-        return {name: getattr(self, f"w_{name}") for name in CONTACT_TERM_NAMES} | dict(self.weights)
+        """Of all terms of step two, by their names: the paper's and ours first, then one's own from a to z."""
+        # Sorted, as JAX sorts the names of what it traces.
+        own = {name: self.weights[name] for name in sorted(self.weights)}
+        return {name: getattr(self, f"w_{name}") for name in CONTACT_TERM_NAMES} | own
 
     @property
     def rounds(self) -> int:

@@ -121,7 +121,7 @@ def test_solvers_and_terms_are_texts_in_a_file_and_anything_from_python(load):
     assert values["terms"] == {"one": f"{__name__}:test_values_come_back", "two": "builtins:len"}
     for text, message in {
         "terms: [one]": r"opa: terms: expected names and values, got \['one'\]",
-        "weights: {one: much}": "opa: weights: one: expected float, got 'much'",
+        "weights: {one: much}": "opa: weights: one: expected a number, got 'much'",
         "weights: {one: -1}": "opa: weights: one: expected a number that is not negative, got -1",
     }.items():
         with pytest.raises(ConfigError, match=message):

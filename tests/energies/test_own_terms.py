@@ -38,7 +38,7 @@ def refined(config):
 def test_own_terms_are_named_recorded_and_weighed():
     own = replace(CONFIG, terms={"up": wrist_up, "to": Term(to_place, jnp.zeros(3))}, weights={"up": 3.0, "to": 7.0})
     found = refined(own)
-    assert list(found.terms) == ["dis", "pen", "prior", "spen", "theta", "t", "keypoint", "order", "up", "to"]
+    assert list(found.terms) == ["dis", "pen", "prior", "spen", "theta", "t", "keypoint", "order", "to", "up"]
     total = sum(own.term_weights[name] * values for name, values in found.terms.items())
     np.testing.assert_allclose(found.energy, total, rtol=1e-4)
     assert (found.terms["to"] > 0.1).all()
