@@ -67,8 +67,6 @@ def test_folders_export_names_of_their_own_and_load_them_when_used():
 @each_package(
     *OURS,
     left={
-        "tools": "build_open_hand is to be split",
-        "benchmarks": "optimizers, solvers and peers/__main__ are to be split",
         "tests": "tests are to be split with what they test",
     },
 )

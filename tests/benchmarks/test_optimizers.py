@@ -9,8 +9,13 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from benchmarks import optimizers, solvers
-from benchmarks.optimizers import Metric, Outcome, Row, Verdict
+from benchmarks import solvers
+from benchmarks.optimizers.gate import Metric, gate_metrics, regressions
+from benchmarks.optimizers.grasps import good_grasp
+from benchmarks.optimizers.poses import against_truth, pose_energy, pose_of, pose_residuals, rendered_problem
+from benchmarks.optimizers.problem import Verdict
+from benchmarks.optimizers.runs import Outcome, at, at_seconds, best_so_far
+from benchmarks.optimizers.summary import Row, profiles
 from benchmarks.solvers import SOLVERS, Objective, Trace, each_start, halved, register
 from fgs_jax.results.metrics import Surface
 from fgs_jax.testing import diameter, make_scene
@@ -130,11 +135,11 @@ def test_curves_never_rise_and_start_where_the_starts_are():
     trace = Trace(np.zeros((5, 2)), energy, np.cumsum(rng.integers(1, 4, (5, 30)), axis=1))
     first = np.full(5, 10.0)
     for pooled in (True, False):
-        grid, cost = optimizers.best_so_far(trace, pooled, first)
+        grid, cost = best_so_far(trace, pooled, first)
         assert (np.diff(cost) <= 0).all() and (np.diff(grid) == 1).all() and cost[0] <= 10
-    assert optimizers.best_so_far(trace, True, first)[1][-1] == np.nanmin(energy)
+    assert best_so_far(trace, True, first)[1][-1] == np.nanmin(energy)
     expected = [np.nanmin(row) if np.isfinite(row).any() else 10.0 for row in energy]
-    assert optimizers.best_so_far(trace, False, first)[1][-1] == np.median(expected)
+    assert best_so_far(trace, False, first)[1][-1] == np.median(expected)
 
 
 def made_up(solver, cost, seconds=1.0, problem="a"):
@@ -144,8 +149,8 @@ def made_up(solver, cost, seconds=1.0, problem="a"):
 
 def test_costs_at_evaluations_and_seconds_are_those_of_the_curve():
     one = made_up("a", [8, 4, 2, 1], seconds=2.0)
-    assert [optimizers.at(one, k) for k in (1, 2.5, 4, 9)] == [8, 4, 1, 1]
-    assert [optimizers.at_seconds(one, s) for s in (0.0, 1.0, 2.0, 9.0)] == [8, 4, 1, 1]
+    assert [at(one, k) for k in (1, 2.5, 4, 9)] == [8, 4, 1, 1]
+    assert [at_seconds(one, s) for s in (0.0, 1.0, 2.0, 9.0)] == [8, 4, 1, 1]
 
 
 def test_profiles_are_the_factors_over_the_fastest():
@@ -154,9 +159,9 @@ def test_profiles_are_the_factors_over_the_fastest():
         made_up("slow", [100, 50, 40, 0], seconds=4.0),
         made_up("never", [100, 50, 40, 30]),
     ]
-    found = optimizers.profiles(outcomes, "evaluations")
+    found = profiles(outcomes, "evaluations")
     assert {name: list(values) for name, values in found.items()} == {"quick": [1], "slow": [2], "never": [np.inf]}
-    assert list(optimizers.profiles(outcomes, "clock")["slow"]) == [8]
+    assert list(profiles(outcomes, "clock")["slow"]) == [8]
 
 
 def row(cost=0.5, success=0.8, seconds=1.2):
@@ -164,10 +169,10 @@ def row(cost=0.5, success=0.8, seconds=1.2):
 
 
 def test_the_gate_passes_on_equality_and_fails_on_a_regression():
-    baseline = {"one": {k: m.value for k, m in optimizers.gate_metrics(row()).items()}}
+    baseline = {"one": {k: m.value for k, m in gate_metrics(row()).items()}}
 
     def lines(**changes):
-        return optimizers.regressions({"one": optimizers.gate_metrics(row(**changes))}, baseline)
+        return regressions({"one": gate_metrics(row(**changes))}, baseline)
 
     assert lines() == []
     assert lines(cost=0.3, success=1.0, seconds=0.2) == []
@@ -175,7 +180,7 @@ def test_the_gate_passes_on_equality_and_fails_on_a_regression():
     assert lines(success=0.6) == ["one: success 0.6, baseline 0.8"]
     assert lines(seconds=3.0) == ["one: seconds ratio 3, baseline 1.2"]
     assert lines(cost=np.nan) == ["one: cost ratio nan, baseline 0.5"]
-    assert optimizers.regressions({"new": optimizers.gate_metrics(row(cost=9.0))}, baseline) == []
+    assert regressions({"new": gate_metrics(row(cost=9.0))}, baseline) == []
     assert not Metric(1.14, False, 0.15).regressed(1.0) and Metric(1.16, False, 0.15).regressed(1.0)
 
 
@@ -186,23 +191,23 @@ def rendered():
 
 def test_a_pose_is_judged_against_the_truth(rendered):
     truth = rendered.T_camera_object
-    assert optimizers.against_truth(rendered, truth, 1.0) == Verdict(1.0, 0.0)
+    assert against_truth(rendered, truth, 1.0) == Verdict(1.0, 0.0)
     shifted = truth.copy()
     shifted[:3, 3] += 0.5 * diameter(rendered.object_vertices) * np.array([1, 0, 0])
-    success, share = optimizers.against_truth(rendered, shifted, 1.0)
+    success, share = against_truth(rendered, shifted, 1.0)
     assert success == 0 and 0.1 < share <= 0.5
 
 
 def test_residuals_give_the_energy_and_the_truth_is_a_success(rendered):
-    problem = optimizers.rendered_problem("mug", rendered)
+    problem = rendered_problem("mug", rendered)
     starts = jax.tree.map(lambda field: field[:2], problem.starts(0))
     one = jax.tree.map(lambda field: jnp.asarray(field[0]), starts)
     x = jnp.asarray(0.2 * np.random.default_rng(0).normal(size=7), jnp.float32)
 
     def half_squares(x):
-        return 0.5 * jnp.sum(optimizers.pose_residuals(problem.shared, one, x) ** 2)
+        return 0.5 * jnp.sum(pose_residuals(problem.shared, one, x) ** 2)
 
-    by_terms = jax.jit(jax.value_and_grad(lambda x: optimizers.pose_energy(problem.shared, one, x)))(x)
+    by_terms = jax.jit(jax.value_and_grad(lambda x: pose_energy(problem.shared, one, x)))(x)
     by_residuals = jax.jit(jax.value_and_grad(half_squares))(x)
     assert by_terms[0] > 1e-3
     np.testing.assert_allclose(by_residuals[0], by_terms[0], rtol=1e-4)
@@ -213,7 +218,7 @@ def test_residuals_give_the_energy_and_the_truth_is_a_success(rendered):
     found = np.zeros((2, 7))
     found[1, :3] = Rotation.from_matrix(starts.rotation[1].T @ truth[:3, :3]).as_rotvec()
     found[1, 3:6] = (truth[:3, :3] @ centre + truth[:3, 3] - starts.translation[1]) / solvers.UNIT
-    placed, _ = optimizers.pose_of(problem.shared, jax.tree.map(lambda field: field[1], starts), found[1])
+    placed, _ = pose_of(problem.shared, jax.tree.map(lambda field: field[1], starts), found[1])
     np.testing.assert_allclose(placed, truth, atol=1e-5)
     assert problem.judge(starts, found, np.array([1.0, 0.5])).success == 1
     assert problem.judge(starts, found, np.array([1.0, 0.5])).quality < 1e-4
@@ -234,6 +239,6 @@ def spheres(gap, fingers=3):
     ("gap", "fingers", "good"), [(0.001, 3, True), (0.001, 2, False), (0.01, 3, False), (-0.006, 3, False)]
 )
 def test_a_grasp_is_good_with_three_fingers_and_little_depth(gap, fingers, good):
-    found, depth = optimizers.good_grasp(*spheres(gap, fingers))
+    found, depth = good_grasp(*spheres(gap, fingers))
     assert found is good
     np.testing.assert_allclose(depth, max(0.0, -1e3 * gap), atol=0.5)
