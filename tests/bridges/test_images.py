@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fgs_bridges.images import matted, object_picture, on_plain_background, square
+from fgs_bridges.images import large_parts, matted, object_picture, on_plain_background, square
 from fgs_jax.errors import BridgeError, ConfigError
 
 RNG = np.random.default_rng(0)
@@ -96,3 +96,10 @@ def test_errors():
     for margin in (-0.1, float("nan"), 100):
         with pytest.raises(ConfigError, match="margin: expected"):
             square(IMAGE, MASK, margin=margin)
+
+
+def test_large_parts_stay():
+    mask = np.zeros((40, 40), bool)
+    mask[0:20, 0:20] = mask[30:36, 0:6] = mask[30:33, 30:33] = True
+    kept = large_parts(mask, 0.05)
+    assert kept[31, 1] and not kept[31, 31] and kept.sum() == 436

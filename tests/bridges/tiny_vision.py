@@ -11,6 +11,8 @@ from PIL import Image
 TUMBLER = Path(__file__).parents[3] / "shared" / "data" / "tumbler"
 IMAGE_SIZE = 64
 """Of the tiny models' own pictures."""
+BOX = np.array([5.0, 8, 35, 40])
+"""Of a thing in a `picture`."""
 
 
 def picture(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
@@ -246,3 +248,7 @@ def tumbler(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     hand, thing = (np.asarray(Image.open(TUMBLER / f"{name}_{what}_mask.png")) > 127 for what in ("hand", "object"))
     meta = json.loads((TUMBLER / "meta.json").read_text())
     return frame, hand, thing, np.array(meta[name]["mediapipe"][0]["landmarks_px"])
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
