@@ -7,10 +7,9 @@ import pytest
 
 pytest.importorskip("manifold3d", reason="the benchmark's shapes need manifold3d: pip install manifold3d")
 
-from benchmarks.scenes import RenderedScene, make_scene
-
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.scene import Scene
+from fgs_jax.testing.scenes import RenderedScene, make_scene
 
 
 @cache
