@@ -71,10 +71,20 @@ TESTS: dict[str, tuple[str, ...]] = {
     "distance": ("tests/objects/test_distance.py", "tests/objects/test_neighbours.py", CHECKS),
     "opa": (
         *("tests/stages/test_opa_problem.py", "tests/stages/test_opa_phases.py", "tests/stages/test_opa_polish.py"),
-        *("tests/picture/test_view.py", "tests/stages/test_opa.py", CHECKS),
+        *("tests/stages/test_opa_terms.py", "tests/stages/test_opa_starts.py", "tests/picture/test_view.py"),
+        *("tests/stages/test_opa.py", CHECKS),
     ),
-    "contact": ("tests/stages/test_contact.py", CHECKS),
-    "refine": ("tests/stages/test_refine.py", "-k", f"not ({SLOW})"),
+    "contact": (
+        *("tests/energies/test_contact.py", "tests/energies/test_neighbours.py", "tests/energies/test_pose.py"),
+        *("tests/energies/test_image.py", "tests/energies/test_terms.py", "tests/stages/test_contact_problem.py"),
+        *("tests/stages/test_step_one.py", "tests/stages/test_step_two.py", "tests/stages/test_contact.py"),
+        *("tests/examples/test_energies_on_your_own_hand.py", CHECKS),
+    ),
+    "refine": (
+        *("tests/stages/test_refine.py", "tests/stages/test_refine_stages.py"),
+        *("tests/stages/test_hand_in_picture.py", "tests/results/test_mirrored_result.py"),
+        *("tests/stages/test_refine_together.py", "-k", f"not ({SLOW})"),
+    ),
     "restarts": ("tests/solve/test_restarts.py", CHECKS),
     "camera": ("tests/picture/test_camera.py", CHECKS),
     "hand_fit": ("tests/hands/test_fit.py",),

@@ -1,4 +1,4 @@
-"""Faults of how a run ends. Those that take a whole run are in tests/results/test_write.py, on its small scene."""
+"""Faults of how a run ends. Those that take a whole run are in tests/results/test_resume.py, on a small scene."""
 
 import os
 import shutil

@@ -1,44 +1,28 @@
-"""The main job on a small rendered scene: a good grasp from each form of hand, mirrored, of unknown size, from afar."""
+"""The main job on a small rendered scene: a good grasp, of unknown size too, or a line that says why there is none."""
 
-import inspect
-import re
-import shutil
-import sys
-import threading
-import time
-import warnings
-from contextlib import contextmanager
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fgs_jax import notes
-from fgs_jax.errors import ArgumentError, FgsError, SceneError
+from fgs_jax.errors import FgsError, SceneError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
-from fgs_jax.journal import Journal
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import mirrored
 from fgs_jax.results import metrics
 from fgs_jax.results import write as results
 from fgs_jax.results.result import Result, mirrored_result, object_at
-from fgs_jax.stages import ahead
-from fgs_jax.stages.contact import closed_faces, contact_problem, vertices_seen
-from fgs_jax.stages.hand_in_picture import grow_hand, keypoints_of_grown, pose_hand, reframe, see_hand
-from fgs_jax.stages.refine import STAGES, refine, refine_many, stages_with
-from fgs_jax.stages.scale import size_object
-from fgs_jax.stages.states import HandSeen, Posed, Sized, Touching
-from fgs_jax.testing import as_scene, make_scene
-from fgs_jax.types import Camera, Grasp
+from fgs_jax.stages.contact import closed_faces
+from fgs_jax.stages.refine import refine
+from fgs_jax.testing import as_scene
+from fgs_jax.types import Camera
+from tests.compilations import compilations
 from tests.small_scene import SIZE, SMALL, refined, rendered
-
-M = np.array([-1.0, 1.0, 1.0])
-of_hand: Any = sys.modules["fgs_jax.stages.hand_in_picture"]  # whose name is a function's, too
+from tests.stages.result_parts import M, arrays, measures
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +40,6 @@ def result():
     return refined()
 
 
-@contextmanager
-def compilations(caplog):
-    """The names of the programs that are compiled within, once it is over."""
-    names = []
-    caplog.clear()
-    jax.config.update("jax_log_compiles", True)  # in all threads, which jax.log_compiles() is not
-    try:
-        yield names
-    finally:
-        jax.config.update("jax_log_compiles", False)
-    texts = [record.getMessage() for record in caplog.records if record.name.startswith("jax")]
-    names += [text.split()[1] for text in texts if text.startswith("Compiling ")]
-
-
-def measures(result, when: int = 1) -> dict[str, Any]:
-    """After, unless asked for before."""
-    return result.metrics[when]
-
-
 def iou_of_pose(result: Result, k: int) -> float:
     """Masked IoU of the given mesh in OPA's pose k, as `ObjectPoses` documents its fields."""
     scene, poses = result.scene, result.poses
@@ -82,19 +47,6 @@ def iou_of_pose(result: Result, k: int) -> float:
     height, width = scene.object_mask.shape
     drawn = np.isfinite(depth_map(result.camera, (width, height), vertices, scene.object.faces))
     return metrics.masked_iou(drawn, scene.object_mask, scene.hand_mask)
-
-
-PALM = [0, 5, 9, 13, 17]
-
-
-def palm_size(result, when: int = 1) -> float:
-    """Of the wrist and the four knuckles, metres."""
-    points = result.hand_keypoints[when][PALM]
-    return float(np.linalg.norm(points - points.mean(axis=0)))
-
-
-def arrays(tree):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def test_a_grasp_is_found(result):
@@ -174,79 +126,11 @@ def test_the_way_is_recorded(result):
     assert result.candidates[0].energy <= result.history.min() + contact.w_dis * contact.reach * 12 + 1e-3
 
 
-def test_progress_is_told_stage_by_stage_and_the_same_key_gives_the_same_bits(result, scene):
-    told, clock = [], time.perf_counter()
-    again = refine(scene, SMALL, jax.random.key(SMALL.seed), progress=lambda *stage: told.append(stage))
-    assert told == list(again.seconds.items())
-    assert 0 < sum(again.seconds.values()) <= time.perf_counter() - clock
-    for name in ("before", "after", "hand_vertices", "hand_keypoints", "poses", "candidates", "history", "terms"):
-        for ours, expected in zip(arrays(getattr(again, name)), arrays(getattr(result, name)), strict=True):
-            np.testing.assert_array_equal(ours, expected)
-    assert again.metrics == result.metrics
-
-
-def test_each_stage_is_usable_alone(result, scene):
-    state: Any = scene
-    key = jax.random.key(SMALL.seed)
-    for stage, kind in zip(STAGES.values(), (HandSeen, Sized, Posed, Touching, Result), strict=True):
-        state = stage(state, SMALL, key)
-        assert type(state) is kind
-    assert isinstance(state, Result)
-    for name in ("before", "after", "hand_vertices", "hand_keypoints", "poses", "candidates", "history", "terms"):
-        for ours, expected in zip(arrays(getattr(state, name)), arrays(getattr(result, name)), strict=True):
-            np.testing.assert_array_equal(ours, expected)
-    assert state.metrics == result.metrics and state.scene is scene and state.seconds == {}
-
-
-def test_a_stage_between_two_others_changes_what_follows(scene, result):
-    shift = np.array([0.0, 0.0, 0.01])
-
-    def nearer(state: Posed, *_: Any) -> Posed:
-        return replace(state, poses=state.poses._replace(translation=state.poses.translation - shift))
-
-    told = []
-    stages = stages_with("nearer", nearer, after="object pose")
-    assert list(stages) == ["hand", "scale", "object pose", "nearer", "contact", "metrics"]
-    changed = refine(scene, SMALL, stages=stages, progress=lambda name, _: told.append(name))
-    assert told == list(stages) == list(changed.seconds)
-    np.testing.assert_array_equal(changed.poses.translation, result.poses.translation - shift)
-    np.testing.assert_array_equal(changed.before.hand.translation, result.before.hand.translation)
-
-
-def test_a_scene_that_a_stage_changes_is_the_one_that_contact_sees(scene):
-    """Though the data of the contact stage is made ahead."""
-    seen: list[Any] = []
-
-    def half(state: Posed, *_: Any) -> Posed:
-        smaller = replace(state.scene.object, vertices=0.5 * state.scene.object.vertices)
-        return replace(state, scene=replace(state.scene, object=smaller))
-
-    def look(state: Touching, *_: Any) -> Touching:
-        seen.append(state)
-        return state
-
-    stages = stages_with("look", look, after="contact", stages=stages_with("half", half, after="object pose"))
-    found = refine(scene, SMALL, stages=stages)
-    np.testing.assert_array_equal(seen[0].scene.object.vertices, 0.5 * scene.object.vertices)
-    # Contact reaches the surface of the smaller object, which lies within the given one.
-    small = metrics.Surface(0.5 * scene.object.vertices, scene.object.faces)
-    placed = metrics.Surface(object_at(found.after, np.asarray(small.vertices)), small.faces)
-    distance = metrics.signed_distances(placed, found.hand_vertices[1])
-    assert -0.002 < distance.min() < 0.002
-
-
-def test_stages_that_do_not_follow_each_other_are_one_line(scene):
-    for name, message in (
-        ("hand", "size_object: state: expected a HandSeen, got a Scene"),
-        ("object pose", "grasp_object: state: expected a Posed, got a Sized"),
-        ("metrics", "refine: stages: expected a Result of the last one, got a Touching: end with finish_grasp"),
-    ):
-        stages = {each: inspect.unwrap(stage) for each, stage in STAGES.items() if each != name}
-        with pytest.raises(ArgumentError, match=message):
-            refine(scene, SMALL, stages=stages)
-    for name, after in (("hand", "scale"), ("mine", "opa")):
-        with pytest.raises(ArgumentError, match="expected a new name, after one of hand, scale, object pose"):
-            stages_with(name, see_hand, after=after)
+@pytest.mark.long
+def test_steps_are_rounded_up_to_searches_for_neighbours_only(scene):
+    """Not to what the host sees at once. Compiles contact again."""
+    again = refine(scene, replace(SMALL, contact=replace(SMALL.contact, steps=52)))
+    assert again.history.shape == (55,) and {values.shape for values in again.terms.values()} == {(11,)}
 
 
 def test_a_run_that_looks_for_nans_finds_none_and_the_same_bits(result, scene):
@@ -258,119 +142,6 @@ def test_a_run_that_looks_for_nans_finds_none_and_the_same_bits(result, scene):
     for name in ("before", "after", "hand_vertices", "poses", "candidates", "history", "terms"):
         for ours, expected in zip(arrays(getattr(again, name)), arrays(getattr(result, name)), strict=True):
             np.testing.assert_array_equal(ours, expected)
-
-
-def test_warnings_of_others_are_not_swallowed_and_ours_are_notes(scene, result, monkeypatch):
-    """Both come up while the hand is posed, as threads compile."""
-
-    real = pose_hand
-
-    def posed(*arguments: Any) -> Any:
-        warnings.warn("a library's own", FutureWarning, stacklevel=1)
-        return real(*arguments)
-
-    monkeypatch.setattr(of_hand, "pose_hand", posed)
-    fitted = jax.tree.map(jnp.asarray, result.before.hand)
-    given = replace(scene, keypoints_2d=None, hand_params=fitted, hand_model="open_hand_full")
-    filters, show = list(warnings.filters), warnings.showwarning
-    heard: list[str] = []
-    with pytest.warns(FutureWarning) as caught, notes.heard(lambda warning: heard.append(str(warning))):
-        found = refine(given, SMALL)
-    assert [str(each.message) for each in caught] == ["a library's own"] and heard == []
-    assert len(found.notes) == 1 and found.notes[0].startswith("betas of another model mean nothing to open_hand")
-    assert (list(warnings.filters), warnings.showwarning) == (filters, show)
-
-
-def test_what_work_ahead_raises_ends_the_run(scene, result, monkeypatch):
-    def failing(*_: Any, **__: Any) -> None:
-        raise MemoryError("of a compiler")
-
-    for name in ("compile_approximate", "compile_contact"):
-        with monkeypatch.context() as patch, pytest.raises(MemoryError, match="of a compiler"):
-            patch.setattr(ahead, name, failing)
-            refine(scene, SMALL)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
-
-
-def test_a_left_hand_is_the_mirror_image_to_the_bit(result, scene):
-    left = mirrored(scene)
-    found = refine(left, SMALL)
-    assert found.scene is left and left.side == "left"
-    for when in range(2):
-        np.testing.assert_array_equal(found.hand_vertices[when], result.hand_vertices[when] * M)
-        np.testing.assert_array_equal(found.hand_keypoints[when], result.hand_keypoints[when] * M)
-        np.testing.assert_array_equal(found.object_vertices(when), result.object_vertices(when) * M)
-        grasp, expected = ((r.before, r.after)[when] for r in (found, result))
-        np.testing.assert_array_equal(grasp.hand.pose, expected.hand.pose * [1, -1, -1])
-        np.testing.assert_array_equal(grasp.rotation, expected.rotation * np.outer(M, M))
-    np.testing.assert_array_equal(found.hand_faces, result.hand_faces[:, ::-1])
-    np.testing.assert_array_equal(found.camera.principal, [SIZE[0] - result.camera.principal[0], SIZE[1] / 2])
-    assert found.metrics == result.metrics
-    assert [candidate.score for candidate in found.candidates] == [candidate.score for candidate in result.candidates]
-    model = load_hand_model("open_hand", side="left")
-    posed = jax.jit(hand)(model, jax.tree.map(jnp.asarray, found.after.hand))
-    np.testing.assert_allclose(posed.vertices, found.hand_vertices[1], atol=1e-6)
-    twice = mirrored_result(found, SIZE[0])
-    for item in fields(Grasp):
-        for ours, expected in zip(
-            arrays(getattr(twice.after, item.name)), arrays(getattr(result.after, item.name)), strict=True
-        ):
-            np.testing.assert_array_equal(ours, expected)
-
-
-def test_a_mirrored_result_has_every_array_mirrored(result):
-    """By hand, field by field, and back again."""
-    width = SIZE[0] + 7
-    found = mirrored_result(result, width)
-    matrix = np.outer(M, M)
-
-    def mirrored_grasp(grasp):
-        return {
-            "betas": grasp.hand.betas,
-            "pose": grasp.hand.pose * [1, -1, -1],
-            "rotation of the hand": grasp.hand.rotation * [1, -1, -1],
-            "translation of the hand": grasp.hand.translation * M,
-            "scale of the hand": grasp.hand.scale,
-            "rotation": grasp.rotation * matrix,
-            "translation": grasp.translation * M,
-            "scale": grasp.scale,
-        }
-
-    def parts(grasp):
-        hand = grasp.hand.betas, grasp.hand.pose, grasp.hand.rotation, grasp.hand.translation, grasp.hand.scale
-        return dict(zip(mirrored_grasp(grasp), (*hand, grasp.rotation, grasp.translation, grasp.scale), strict=True))
-
-    def check(ours, grasp):
-        for name, expected in mirrored_grasp(grasp).items():
-            np.testing.assert_array_equal(parts(ours)[name], expected, err_msg=name)
-
-    check(found.before, result.before)
-    check(found.after, result.after)
-    np.testing.assert_array_equal(found.camera.focal, result.camera.focal)
-    np.testing.assert_allclose(found.camera.principal, [width - result.camera.principal[0], result.camera.principal[1]])
-    for name in ("hand_vertices", "hand_keypoints"):
-        for ours, expected in zip(getattr(found, name), getattr(result, name), strict=True):
-            np.testing.assert_array_equal(ours, expected * M)
-    np.testing.assert_array_equal(found.hand_faces, result.hand_faces[:, ::-1])
-    np.testing.assert_array_equal(found.poses.rotation, result.poses.rotation * matrix)
-    np.testing.assert_array_equal(found.poses.translation, result.poses.translation * M)
-    for name in set(result.poses._fields) - {"rotation", "translation"}:
-        assert getattr(found.poses, name) is getattr(result.poses, name), name
-    assert len(found.candidates) == len(result.candidates) > 1
-    for ours, expected in zip(found.candidates, result.candidates, strict=True):
-        check(ours.grasp, expected.grasp)
-        np.testing.assert_array_equal(ours.hand_vertices, expected.hand_vertices * M)
-        for name in set(expected._fields) - {"grasp", "hand_vertices"}:
-            assert getattr(ours, name) == getattr(expected, name), name
-    turned = {"camera", "before", "after", "hand_vertices", "hand_faces", "hand_keypoints", "poses", "candidates"}
-    kept = {"scene", "config", "metrics", "scale", "history", "terms", "notes", "seconds"}
-    assert {item.name for item in fields(Result)} == turned | kept, "a new field turns with the result, or does not"
-    for name in kept:
-        assert getattr(found, name) is getattr(result, name), name
-    twice = mirrored_result(found, width)
-    for name in turned:
-        for ours, expected in zip(arrays(getattr(twice, name)), arrays(getattr(result, name)), strict=True):
-            np.testing.assert_array_equal(ours, expected, err_msg=name)
 
 
 def test_a_mesh_of_unknown_size_finds_its_size(truth):
@@ -411,137 +182,6 @@ def test_a_mesh_of_unknown_size_finds_its_size(truth):
         )
 
 
-def test_hand_parameters_are_taken_as_they_are(scene, truth, result):
-    model = load_hand_model("open_hand")
-    given = replace(scene, keypoints_2d=None, hand_params=truth.hand_params)
-    params = pose_hand(given, model)
-    assert params.rotation.shape == (3,) and params.pose.shape == (15, 3)
-    posed = jax.jit(hand)(model, params)
-    np.testing.assert_allclose(posed.vertices, truth.hand_vertices, atol=1e-5)
-    # They win over keypoints that say something else.
-    also = pose_hand(replace(given, keypoints_2d=scene.keypoints_2d + 30), model)
-    for ours, expected in zip(arrays(also), arrays(params), strict=True):
-        np.testing.assert_array_equal(ours, expected)
-    fitted = jax.tree.map(jnp.asarray, result.before.hand)
-    found = refine(replace(given, hand_params=fitted), SMALL)
-    np.testing.assert_array_equal(found.hand_vertices[0], result.hand_vertices[0])
-    assert measures(found)["mpd_mm"] < 2 and measures(found)["fingers_in_contact"] >= 3
-    assert measures(found)["keypoint_error_px"] is None
-
-
-def test_a_hand_that_is_given_does_not_grow(scene, truth):
-    """Though its mask is larger, and its keypoints are there too."""
-    small = replace(truth.hand_params, scale=jnp.asarray(0.93))
-    state = see_hand(replace(scene, hand_params=small), SMALL, jax.random.key(0))
-    assert state.notes == ()
-    np.testing.assert_array_equal(state.params.scale, small.scale)
-    assert grow_hand(scene, state.model, state.params, 0.1)[1] > 1.03
-
-
-def test_a_posed_mesh_is_fitted(scene, truth):
-    model = load_hand_model("open_hand")
-    mesh = {"hand_vertices": np.asarray(truth.hand_vertices, float), "hand_faces": np.asarray(truth.hand_faces)}
-    posed = jax.jit(hand)(model, pose_hand(replace(scene, keypoints_2d=None, **mesh), model))
-    np.testing.assert_allclose(posed.vertices, truth.hand_vertices, atol=1e-4)
-    other = {"hand_vertices": mesh["hand_vertices"][:-1], "hand_faces": np.asarray([[0, 1, 2]])}
-    with pytest.raises(SceneError, match="hand: expected its parameters, 21 keypoints, or a mesh of the model's own"):
-        pose_hand(replace(scene, keypoints_2d=None, **other), model)
-
-
-def test_keypoints_with_confidence_are_fitted_where_they_were_seen(scene, truth):
-    model = load_hand_model("open_hand")
-    wrong = scene.keypoints_2d.copy()
-    wrong[8] += 60  # the tip of the index finger
-    trusted = np.ones(21)
-    trusted[8] = 0
-    posed = jax.jit(hand)(model, pose_hand(replace(scene, keypoints_2d=wrong, keypoint_confidence=trusted), model))
-    error = np.linalg.norm(np.asarray(project(truth.camera, posed.keypoints)) - scene.keypoints_2d, axis=1)
-    assert np.delete(error, 8).max() < 1
-
-
-def test_what_was_not_found_may_be_nan_and_a_doubt_names_the_side_that_was_said(scene, truth):
-    found = np.arange(21) != 8
-    landmarks = np.asarray(truth.hand_keypoints, float) - np.asarray(truth.hand_keypoints, float).mean(axis=0)
-    gaps = {
-        "keypoints_2d": np.where(found[:, None], scene.keypoints_2d, np.nan),
-        "world_landmarks": np.where(found[:, None], landmarks, np.nan),
-        "keypoint_confidence": 1.0 * found,
-    }
-    state = see_hand(replace(scene, side="left", **gaps), SMALL, jax.random.key(0))
-    assert [note.partition(" (")[0] for note in state.notes if "speak" in note] == [
-        "the keypoints speak against a left hand"
-    ]
-    assert all(np.isfinite(part).all() for part in arrays(state.params))
-    sized = size_object(state, SMALL, jax.random.key(0))
-    problem = contact_problem(sized.scene, sized.model, SMALL, jax.random.key(0))
-    assert problem.picture is not None and np.isfinite(problem.picture.keypoints).all()
-
-
-def test_keypoints_that_were_not_found_have_no_part_in_another_camera():
-    far = as_scene(rendered(hamer_focal=True))
-    found, model = 1.0 * (np.arange(21) != 8), load_hand_model("open_hand")
-    assert far.keypoints_2d is not None
-    outcomes = []
-    for elsewhere in (0.0, 1e4):
-        seen = np.where(found[:, None] > 0, far.keypoints_2d, elsewhere)
-        given = replace(far, keypoints_2d=seen, keypoint_confidence=found)
-        outcomes.append(reframe(given, model, pose_hand(given, model), SMALL))
-    assert outcomes[0][2] == outcomes[1][2]
-    assert re.search(r"keypoint error \d\.\d px by \d\.\d px$", outcomes[0][2][0])
-    for ours, theirs in zip(arrays(outcomes[0][1]), arrays(outcomes[1][1]), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize(("within", "least", "most"), [(1.0, 1.0, 1.0), (1.09, 1.07, 1.1), (0.95, 0.94, 0.97)])
-def test_a_hand_on_landmarks_within_the_flesh_grows_to_its_mask(scene, truth, within, least, most):
-    model, seen = load_hand_model("open_hand"), scene.keypoints_2d
-    middle = seen.mean(axis=0)
-    confidence = np.where(np.arange(21) == 8, 0.0, 1.0)
-    shrunk = middle + (seen - middle) / within
-    shrunk[8] = np.nan
-    landmarks = replace(scene, keypoints_2d=shrunk, keypoint_confidence=confidence)
-    params = pose_hand(landmarks, model)
-    grown, factor = grow_hand(landmarks, model, params, 0.1)
-    assert least <= factor <= most
-    np.testing.assert_allclose(grown.scale, factor, rtol=1e-6)
-    error = np.asarray(project(truth.camera, jax.jit(hand)(model, grown).keypoints)) - seen
-    assert np.abs(np.delete(error, 8, axis=0)).max() < 1
-    wanted = keypoints_of_grown(landmarks, factor)
-    assert wanted is not None
-    assert np.abs(np.delete(wanted - seen, 8, axis=0)).max() < 0.5 and np.isnan(wanted[8]).all()
-    # Not past the limit, not without leave, and not where no pixel tells.
-    little = {1.0: 1.0, 1.09: 1.02, 0.95: 1 / 1.02}[within]
-    assert grow_hand(landmarks, model, params, 0.02)[1] == pytest.approx(little, abs=0.003)
-    nothing = replace(landmarks, hand_mask=np.zeros_like(scene.hand_mask))
-    for unchanged in (grow_hand(landmarks, model, params, 0.0), grow_hand(nothing, model, params, 0.1)):
-        assert unchanged[1] == 1
-        np.testing.assert_allclose(unchanged[0].translation, params.translation, atol=1e-7)
-
-
-def test_a_hand_that_has_grown_is_said_so_and_keeps_its_size(scene, result):
-    middle = scene.keypoints_2d.mean(axis=0)
-    found = refine(replace(scene, keypoints_2d=middle + (scene.keypoints_2d - middle) / 1.09), SMALL)
-    assert found.notes == ("hand: 8 % larger than its keypoints alone say, to fill its mask",)
-    without = refine(found.scene, replace(SMALL, growth=0.0))
-    before, before_without = measures(found, 0), measures(without, 0)
-    assert before["hand_iou"] > 0.9 and before["keypoint_error_share"] > 0.01
-    assert without.notes == () and before_without["hand_iou"] < before["hand_iou"] - 0.05
-    # Contact does not pull the grown hand back to the landmarks as they are. How far it bends the fingers hangs on the
-    # last bits of many steps; the palm is rigid, so its size over its depth is the hand's size in the picture.
-    sizes = [palm_size(r) / r.hand_keypoints[1][PALM, 2].mean() for r in (found, result, without)]
-    assert palm_size(found, 0) / found.hand_keypoints[0][PALM, 2].mean() == pytest.approx(sizes[0], rel=0.06)
-    assert sizes[0] == pytest.approx(sizes[1], rel=0.04) and sizes[2] < sizes[0] / 1.04
-
-
-def test_parameters_of_another_model_are_carried_over_and_said_so(scene, truth):
-    given = replace(scene, hand_params=truth.hand_params, hand_model="open_hand_full")
-    model = load_hand_model("open_hand")
-    with pytest.warns(match="betas of another model mean nothing to open_hand"):
-        params = pose_hand(given, model)
-    np.testing.assert_array_equal(params.betas, 0)
-    np.testing.assert_array_equal(params.translation, truth.hand_params.translation)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -575,122 +215,3 @@ def test_a_hand_that_cannot_touch_is_a_diagnosis(scene, result, offset):
         SceneError, match=r"hand and object: expected a distance of at most 30 mm at some depth, got \d+"
     ):
         refine(replace(scene, keypoints_2d=None, hand_params=away), SMALL)
-
-
-def test_a_scene_of_hamers_focal_length_gets_an_ordinary_camera():
-    far = as_scene(rendered(hamer_focal=True))
-    found = refine(far, SMALL)
-    assert len(found.notes) == 2
-    note = r"a centimetre of depth moves the outline by 0\.\d\d px: focal length 3125 px replaced by 192 px, depth \d"
-    assert re.match(note, found.notes[0])
-    assert found.notes[1] == "hand: 3 % smaller than its keypoints alone say, to fill its mask"
-    np.testing.assert_allclose(found.camera.focal, SMALL.ordinary_focal * max(SIZE), rtol=1e-6)
-    assert found.scene is far and float(far.camera.focal[0]) == 3125
-    assert found.hand_keypoints[0][0, 2] < 1
-    before, after = found.metrics[0], measures(found)
-    assert before["keypoint_error_px"] == pytest.approx(1, abs=1)
-    assert after["mpd_mm"] < 2 and after["fingers_in_contact"] >= 3 and after["masked_iou"] > 0.85
-
-
-def test_a_hand_seen_by_an_ordinary_camera_stands_on_the_keypoints_that_were_seen():
-    """Not on those of its parameters, where they differ; and one that was not seen may be anything."""
-    far, model = as_scene(rendered(hamer_focal=True)), load_hand_model("open_hand")
-    params = pose_hand(far, model)
-    assert far.keypoints_2d is not None
-    seen, confidence = far.keypoints_2d + [4.0, -3.0], np.where(np.arange(21) == 8, 0.0, 1.0)
-    seen[8] = np.nan
-    moved = replace(far, keypoints_2d=seen, keypoint_confidence=confidence)
-    without = replace(far, keypoints_2d=None, hand_params=params)
-    for given, wanted in ((moved, seen), (without, far.keypoints_2d)):
-        changed, nearer, notes = reframe(given, model, params, SMALL)
-        assert len(notes) == 1
-        pixels = np.asarray(project(changed.camera, jax.jit(hand)(model, nearer).keypoints))
-        assert np.delete(np.linalg.norm(pixels - wanted, axis=1), 8).mean() < 1.5
-
-
-def test_a_scene_of_an_ordinary_camera_keeps_it(scene, result):
-    model = load_hand_model("open_hand")
-    given, params, notes = reframe(scene, model, jax.tree.map(jnp.asarray, result.before.hand), SMALL)
-    assert given is scene and notes == []
-    # A centimetre at 0.4 m moves an outline of 100 px by more than a pixel: the threshold decides.
-    changed, _, notes = reframe(scene, model, params, replace(SMALL, reframe_below=100.0, ordinary_focal=0.6))
-    assert len(notes) == 1 and float(changed.camera.focal[0]) == pytest.approx(96)
-    # There is nothing to gain from a camera that is as near already.
-    assert reframe(scene, model, params, replace(SMALL, reframe_below=100.0))[2] == []
-
-
-def test_the_picture_says_which_vertices_it_shows(scene, truth):
-    vertices, faces = np.asarray(truth.hand_vertices, float), np.asarray(truth.hand_faces)
-    seen = vertices_seen(scene, vertices, faces)
-    assert set(np.unique(seen)) == {-1, 0, 1}
-    column, row = np.floor(np.asarray(project(truth.camera, jnp.asarray(vertices, jnp.float32)))).astype(int).T
-    np.testing.assert_array_equal(seen == -1, scene.object_mask[row, column])
-    shown = np.flatnonzero(seen == 1)
-    assert scene.hand_mask[row[shown], column[shown]].all()
-    # The rest of a pixel that a vertex shares may lie deeper or nearer: nine in ten agree.
-    behind = vertices[:, 2] - truth.hand_depth[row, column]
-    assert np.mean(np.abs(behind[shown]) < 0.007) > 0.9
-    hidden = scene.hand_mask[row, column] & (seen == 0)
-    assert np.mean(behind[hidden] > 0.007) > 0.9 and hidden.sum() > 300
-
-
-def test_the_second_scene_of_a_run_compiles_nothing(result, caplog):
-    other = as_scene(make_scene("mug", 1, (200, 140)))
-    with compilations(caplog) as compiled:
-        found = refine(other, SMALL)
-    assert measures(found)["fingers_in_contact"] >= 1
-    assert compiled == []
-    with compilations(caplog) as compiled:  # and it would be noticed
-        jax.jit(lambda x: x + 1)(jnp.zeros(17))
-    assert any("lambda" in name for name in compiled)
-
-
-def test_many_scenes_run_as_one_and_a_bad_one_does_not_disturb_them(result, scene):
-    away = replace(result.before.hand, translation=result.before.hand.translation + np.array([3.0, 0, 0], np.float32))
-    left = mirrored(scene)
-    told = []
-    found = refine_many(
-        [scene, replace(scene, hand_params=away), replace(scene, object_mask=scene.hand_mask), left],
-        SMALL,
-        progress=lambda index, stage, _: told.append((index, stage)),
-    )
-    assert isinstance(found[1], SceneError) and "expected a distance of at most" in str(found[1])
-    assert isinstance(found[2], SceneError) and "identical" in str(found[2])
-    assert [stage for index, stage in told if index == 3] == ["hand", "scale", "object pose", "contact", "metrics"]
-    for outcome, sign in ((found[0], 1), (found[3], -1)):
-        assert isinstance(outcome, Result)
-        assert [c.pose for c in outcome.candidates] == [c.pose for c in result.candidates]
-        np.testing.assert_array_equal(outcome.poses.translation * [sign, 1, 1], result.poses.translation)
-        np.testing.assert_allclose(outcome.hand_vertices[1] * [sign, 1, 1], result.hand_vertices[1], atol=2e-4)
-        for key in ("mpd_mm", "siv_cm3", "fingers_in_contact", "masked_iou"):
-            assert outcome.metrics[1][key] == pytest.approx(result.metrics[1][key], abs=0.2)
-
-
-def test_a_batch_goes_on_from_journals_of_different_lengths(scene, result, tmp_path):
-    journals = [Journal(tmp_path / name) for name in "ab"]
-    whole = refine_many([scene, scene], SMALL, journals=journals)
-    for journal in journals:
-        journal.close()
-    shutil.rmtree(tmp_path / "b")
-    again = [Journal(tmp_path / name) for name in "ab"]
-    assert [journal.recovered for journal in again] == [6, 0]
-    for first, second in zip(whole, refine_many([scene, scene], SMALL, journals=again), strict=True):
-        assert isinstance(first, Result) and isinstance(second, Result)
-        np.testing.assert_array_equal(first.hand_vertices[1], second.hand_vertices[1])
-    for journal in again:
-        journal.close()
-
-
-@pytest.mark.long
-def test_steps_are_rounded_up_to_searches_for_neighbours_only(scene):
-    """Not to what the host sees at once. Compiles contact again."""
-    again = refine(scene, replace(SMALL, contact=replace(SMALL.contact, steps=52)))
-    assert again.history.shape == (55,) and {values.shape for values in again.terms.values()} == {(11,)}
-
-
-def test_a_first_scene_compiles_few_programs(scene, caplog):
-    jax.clear_caches()
-    with compilations(caplog) as names:
-        refine(scene, SMALL)
-    assert {"_fit_to_keypoints", "_run_block", "_begin", "_run_rounds"} <= {name.strip("jit()") for name in names}
-    assert len(names) <= 20, names

@@ -1,0 +1,93 @@
+"""The hand as a surface: the distance of points to the planes through their nearest vertices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import trimesh
+
+from fgs_jax.energies.contact import FARTHEST_INSIDE, E_pen
+from fgs_jax.objects.mesh import load_object
+from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.solid import exact_signed_distance
+from tests.energies.surfaces import find_neighbours, finger_mesh, tangent_distance
+from tests.reference import contact as twin
+
+
+def test_neighbours_are_the_nearest_vertices_with_their_normals(rng):
+    vertices, faces = finger_mesh()
+    points = np.concatenate([vertices[::7], vertices[rng.choice(len(vertices), 40)] + rng.normal(size=(40, 3)) * 0.004])
+    held = find_neighbours(jnp.asarray(points, jnp.float32), jnp.asarray(vertices, jnp.float32), jnp.asarray(faces))
+    index, normals = twin.neighbours(points, vertices, faces)
+    squared = ((points[:, None] - vertices[None]) ** 2).sum(axis=-1)
+    chosen, least = squared[np.arange(len(points)), held.vertex], squared.min(axis=1)
+    assert (chosen <= least * (1 + 1e-3) + 1e-12).all()
+    same = np.asarray(held.vertex) == index
+    assert same.mean() > 0.9
+    np.testing.assert_allclose(np.asarray(held.normal)[same], normals[same], atol=1e-4)
+    ours = tangent_distance(jnp.asarray(points, jnp.float32), jnp.asarray(vertices, jnp.float32), held)
+    expected = twin.distance_to_neighbours(points, vertices, np.asarray(held.vertex), np.asarray(held.normal))
+    np.testing.assert_allclose(ours, expected, atol=1e-7)
+    # Until they are found again, the planes go where their vertices go, and what was near is near.
+    moved, aside = vertices + rng.normal(size=vertices.shape) * 0.002, points + 0.001
+    ours = tangent_distance(jnp.asarray(aside, jnp.float32), jnp.asarray(moved, jnp.float32), held)
+    expected = twin.distance_to_neighbours(aside, moved, np.asarray(held.vertex), np.asarray(held.normal))
+    np.testing.assert_allclose(ours, expected, atol=1e-7)
+
+
+def test_neighbours_carry_no_gradient_and_take_faces_without_an_area():
+    vertices, faces = (jnp.asarray(x) for x in finger_mesh())
+    vertices = jnp.concatenate([vertices, jnp.array([[1.0, 1.0, 1.0]])]).astype(jnp.float32)  # of no face
+    faces = jnp.concatenate([faces, jnp.array([[3, 3, 5]])])
+
+    def total(points, vertices):
+        held = find_neighbours(points, vertices, faces)
+        return jnp.sum(held.normal), held
+
+    points = jnp.array([[0.0, 0.0, 0.03], [1.0, 1.0, 1.1]])
+    gradients, held = jax.grad(total, argnums=(0, 1), has_aux=True)(points, vertices)
+    assert all(np.array_equal(gradient, np.zeros_like(gradient)) for gradient in gradients)
+    np.testing.assert_allclose(held.normal, [[0, 0, 1], [0, 0, 0]], atol=0.05)
+
+
+def test_the_distance_to_neighbours_is_that_of_the_capsule(rng):
+    vertices, faces = finger_mesh()
+    axis = np.clip(vertices[:, 2], -0.02, 0.02)[:, None] * [[0, 0, 1]]
+    outward = (vertices - axis) / 0.01
+    for depth in (-0.004, -0.001, 0.0, 0.001, 0.004):
+        points = jnp.asarray(vertices + depth * outward, jnp.float32)
+        held = find_neighbours(points, jnp.asarray(vertices, jnp.float32), jnp.asarray(faces))
+        found = tangent_distance(points, jnp.asarray(vertices, jnp.float32), held)
+        np.testing.assert_allclose(found, depth, atol=3e-4)
+    far = jnp.asarray(vertices + 0.03 * outward, jnp.float32)
+    held = find_neighbours(far, jnp.asarray(vertices, jnp.float32), jnp.asarray(faces))
+    value, gradient = jax.value_and_grad(lambda p: tangent_distance(p, jnp.asarray(vertices, jnp.float32), held).sum())(
+        far
+    )
+    np.testing.assert_allclose(value, FARTHEST_INSIDE * len(vertices), rtol=1e-5)
+    np.testing.assert_array_equal(gradient, 0.0)
+
+
+def test_points_of_a_thin_rod_see_the_hand_that_its_vertices_do_not_see():
+    vertices, faces = finger_mesh()
+    height = 0.013  # between two rings of vertices
+    rod = trimesh.creation.cylinder(radius=0.0005, height=0.1, sections=12)
+    rod.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, [0, 1, 0]))
+    rod.apply_translation([0, 0.003, height])
+    mesh = load_object(rod, name="rod")
+
+    def of_rod(points):
+        return jnp.hypot(points[:, 1] - 0.003, points[:, 2] - height) - 0.0005
+
+    skin, points = jnp.asarray(vertices, jnp.float32), sample_points(mesh, 400, jax.random.key(0))
+    held = find_neighbours(points, skin, jnp.asarray(faces))
+    assert exact_signed_distance(mesh, vertices).min() > 0.001, "no vertex is in the rod"
+    assert E_pen(skin, of_rod) == 0.0
+
+    def depth(points):
+        return E_pen(points, lambda x: tangent_distance(x, skin, held))
+
+    inside = (np.linalg.norm(np.asarray(points)[:, :2], axis=1) < 0.01).mean()
+    assert 0.1 < inside < 0.3
+    np.testing.assert_allclose(depth(points), 400 * inside * 0.004, rtol=0.4)
+    # The way out is the side that the rod is nearer to.
+    assert -jax.grad(depth)(points)[:, 1].sum() > 0

@@ -1,0 +1,24 @@
+"""What tests of written results share: the names of files, what is in a folder, where programs are kept."""
+
+import json
+from pathlib import Path
+
+import jax
+
+from fgs_jax.results.write import RUN
+
+FILES = sorted(
+    [f"{name}.{kind}" for name in ("hand", "hand_before", "object", "object_before") for kind in ("obj", "ply")]
+    + ["grasp.glb", "picture.jpg", "report.html", "result.json", "result.npz"]
+)
+CACHE = str(getattr(jax.config, "jax_compilation_cache_dir"))  # noqa: B009
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def without_run(path: Path) -> dict:
+    values = json.loads(path.read_text())
+    del values[RUN]
+    return values
