@@ -40,17 +40,6 @@ NOT_TESTS = [package for package in OURS if package != "tests"]
 MOST_LINES = 400
 
 
-def each_package(*packages: str, left: dict[str, str]) -> pytest.MarkDecorator:
-    """The packages that a rule is for, and what is left to do where it does not hold yet."""
-    return pytest.mark.parametrize(
-        "package",
-        [
-            pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=left[name])] if name in left else [])
-            for name in packages
-        ],
-    )
-
-
 def test_nothing_imports_what_stands_above_it():
     assert house.out_of_order(ROOT, "fgs_jax", ORDER) == []
 
@@ -64,12 +53,7 @@ def test_folders_export_names_of_their_own_and_load_them_when_used():
     assert house.exports_otherwise(ROOT, "fgs_jax") == []
 
 
-@each_package(
-    *OURS,
-    left={
-        "tests": "tests are to be split with what they test",
-    },
-)
+@pytest.mark.parametrize("package", OURS)
 def test_files_are_short(package):
     assert house.longer_than(OURS[package], package, MOST_LINES) == []
 
@@ -109,8 +93,8 @@ def test_the_package_needs_nothing_that_only_developers_install():
     def names_of(lines):
         return {re.split(r"[<>=!\[; ]", line)[0].replace("-", "_") for line in lines if isinstance(line, str)}
 
-    names = names_of(needs) - names_of(extras["solvers"])
-    assert {"pytest", "hypothesis", "beartype"} <= names
+    names = sorted(names_of(needs) - names_of(extras["solvers"]))
+    assert {"pytest", "hypothesis", "beartype"} <= set(names)
     assert house.outside(ROOT, "fgs_jax", names) == []
 
 
