@@ -55,7 +55,9 @@ FILES: dict[str, tuple[str, ...]] = {
         *("energies/contact.py", "energies/image.py", "energies/pose.py", "energies/terms.py"),
         *("stages/contact_problem.py", "stages/step_one.py", "stages/step_two.py"),
     ),
-    "refine": ("stages/refine.py",),
+    "refine": tuple(
+        f"stages/{name}.py" for name in ("ahead", "contact", "finish", "hand_in_picture", "refine", "states")
+    ),
     "restarts": ("solve/restarts.py",),
     "camera": ("picture/camera.py",),
     "hand_fit": ("hands/fit.py",),
@@ -110,7 +112,7 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
     warnings.filterwarnings("ignore", message=r"os\.fork\(\)")  # of JAX, which has no threads yet
     known = WORK / "results.json"
     results: dict[str, dict] = json.loads(known.read_text()) if known.exists() else {}
-    todo: list[tuple[str, Mutant | None]] = []
+    todo: list[tuple[str, Mutant]] = []
     marks = {
         module: digest(*TESTS[module], *(test.read_text("utf-8") for test in test_files(module))) for module in modules
     }
@@ -121,16 +123,18 @@ def main(modules: tuple[str, ...] = tuple(TESTS), /, *, seed: int = 15, mutants:
             if (was := results.get(mutant.key)) is None
             or (was["outcome"] == "survived" and was["tests"] != marks[module])
         ]
-        todo += [(module, None), *((module, mutant) for mutant in fresh)] if fresh else []
-    for module, mutant, outcome, seconds in run_all(todo, jobs):
-        if mutant is None:
-            print(f"{module}: without a mutant its tests: {outcome}, {seconds:.0f} s", flush=True)
-            if outcome != "survived":
-                raise SystemExit(f"{module}: expected tests that pass without a mutant, see {WORK}")
-            continue
+        todo += [(module, mutant) for mutant in fresh]
+    broken = set[str]()
+    for module, _, outcome, seconds in run_all([(module, None) for module in dict(todo)], jobs):  # compiles, too
+        print(f"{module}: without a mutant its tests: {outcome}, {seconds:.0f} s", flush=True)
+        broken |= {module} if outcome != "survived" else set()
+    for module, mutant, outcome, seconds in run_all([task for task in todo if task[0] not in broken], jobs):
+        assert mutant is not None
         results[mutant.key] = {"outcome": outcome, "tests": marks[module], "seconds": round(seconds)}
         known.write_text(json.dumps(results, indent=1))
         print(f"{module}: {outcome}, {seconds:.0f} s\n{mutant.diff}", flush=True)
+    if broken:
+        raise SystemExit(f"{', '.join(sorted(broken))}: expected tests that pass without a mutant, see {WORK}")
     TABLE.write_text(report(results, seed, mutants), encoding="utf-8")
     print(TABLE.read_text(encoding="utf-8"))
 
@@ -143,7 +147,7 @@ def test_files(module: str) -> list[Path]:
     return [ROOT / name for name in TESTS[module] if (ROOT / name).is_file()]
 
 
-def run_all(todo: list[tuple[str, Mutant | None]], jobs: int) -> Iterator[tuple[str, Mutant | None, str, float]]:
+def run_all(todo: Sequence[tuple[str, Mutant | None]], jobs: int) -> Iterator[tuple[str, Mutant | None, str, float]]:
     """What becomes of each mutant, and of no mutant: module, mutant, outcome and seconds, in any order."""
     forks: Any = multiprocessing.get_context("fork")
     waiting, done = forks.Queue(), forks.Queue()
@@ -234,12 +238,12 @@ def _run_pytest(tree: Path, module: str) -> None:
     """In a process of its own, which has what takes long to import, and nothing of the package."""
     os.chdir(tree)
     sys.path[:1] = [str(tree), str(tree / "bridges")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path[:2])
+    os.environ["PYTHONPATH"] = os.pathsep.join([*sys.path[:2], *filter(None, [os.environ.get("PYTHONPATH")])])
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
     output = os.open(tree.parent / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(output, stream)
-    order = QuickestFirst(tree.parent / f"seconds_{module}.json")
+    order = QuickestFirst(WORK / f"seconds_{module}.json")
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
     os._exit(pytest.main([*options, *TESTS[module]], plugins=[order]))
 
