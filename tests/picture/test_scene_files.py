@@ -103,9 +103,10 @@ def test_a_bad_scene_is_not_written(scene, tmp_path, changes, message):
 
 
 def test_an_object_without_faces_is_said_so_in_one_line(scene):
-    ball: Any = SignedDistance.from_function(lambda points: jnp.linalg.norm(points, axis=1) - 0.03)
+    ball = SignedDistance.from_function(lambda points: jnp.linalg.norm(points, axis=1) - 0.03)
+    object.__setattr__(scene, "object", ball)  # past the checks of types that the tests have and people have not
     with pytest.raises(SceneError, match=r"object: expected a mesh, .*, got SignedDistance: .* refine_grasps") as error:
-        check_scene(replace(scene, object=ball))
+        check_scene(scene)
     assert "\n" not in str(error.value)
 
 

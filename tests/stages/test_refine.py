@@ -119,9 +119,9 @@ def test_the_way_is_recorded(result):
     assert contact.steps == 98, "rounded up to whole searches for neighbours"
     assert (contact.rounds, replace(contact, steps=52).rounds) == (20, 11)
     assert result.history.shape == (steps,) and result.history[-1] < result.history[0]
-    assert result.terms.keys() == contact.weights.keys()
+    assert result.terms.keys() == contact.term_weights.keys()
     assert {values.shape for values in result.terms.values()} == {(steps // contact.refresh,)}
-    first = sum(weight * result.terms[name][0] for name, weight in contact.weights.items())
+    first = sum(weight * result.terms[name][0] for name, weight in contact.term_weights.items())
     assert result.history[0] == pytest.approx(first, rel=1e-4)
     assert result.candidates[0].energy <= result.history.min() + contact.w_dis * contact.reach * 12 + 1e-3
 

@@ -85,5 +85,5 @@ def test_a_first_scene_compiles_few_programs(scene, caplog):
     jax.clear_caches()
     with compilations(caplog) as names:
         refine(scene, SMALL)
-    assert {"_fit_to_keypoints", "_run_block", "_begin", "_run_rounds"} <= {name.strip("jit()") for name in names}
+    assert {"_fit_to_keypoints", "_run_block", "begin_poses", "run_scenes"} <= {name.strip("jit()") for name in names}
     assert len(names) <= 20, names
