@@ -348,6 +348,10 @@ def test_real_detections_in_pictures():
         ({"vertices": jnp.zeros((778, 3))}, r"vertices: expected shape \(782, 3\), got \(778, 3\): open_hand has 782"),
         ({"keypoints_3d": jnp.full((21, 3), jnp.nan)}, "keypoints_3d: expected finite numbers.*confidence 0"),
         ({"vertices": jnp.full((782, 3), jnp.inf)}, "vertices: expected finite numbers, got NaN or infinity$"),
+        (  # keypoints may be negative, whatever is wrong with what comes after them
+            {"keypoints_3d": jnp.full((21, 3), -0.1), "vertices": jnp.full((782, 3), jnp.inf)},
+            "vertices: expected finite numbers, got NaN or infinity$",
+        ),
         ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": jnp.ones(20)}, r"confidence: expected shape \(21,\), got"),
         ({"keypoints_3d": jnp.zeros((3, 21))}, r"expected shape \(21, 3\), got \(3, 21\): transpose it"),
         ({"keypoints_3d": jnp.zeros((21, 3)), "confidence": jnp.ones((21, 1))}, r"confidence: .* got \(21, 1\)"),

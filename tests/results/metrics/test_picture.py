@@ -48,6 +48,10 @@ def test_hand_iou_does_not_count_the_forearm():
     # A hand that points at the camera has no forearm to leave out.
     assert hand_silhouette_iou(drawn, seen, nothing, hand_points((6, 5.0), (6.2, 4.9))) == pytest.approx(6 / 10)
     assert hand_silhouette_iou(nothing, nothing, nothing, points) == 0.0
+    # Bases one and a half pixels from the wrist tell where the forearm is.
+    assert hand_silhouette_iou(drawn, seen, nothing, hand_points((6, 5.0), (6, 3.5))) == 1.0
+    # A hand that hangs down has its forearm in the rows above the wrist, 0 to 4, and no row of it counts.
+    assert hand_silhouette_iou(mask((5, 10, 4, 8)), seen, nothing, hand_points((6, 5.0), (6, 9.0))) == 1.0
 
 
 def test_hand_iou_does_not_count_what_the_object_hides():
