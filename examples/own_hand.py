@@ -18,7 +18,7 @@ INWARD = jnp.array([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 BONE, RADIUS = 0.055, 0.008
 SHAPE = trimesh.creation.capsule(height=BONE, radius=RADIUS, count=[12, 12])  # 146 vertices about its middle
 OPEN = jnp.array([[0.0, -0.3, 0.2], [-0.14, -0.3, 0.2], [0.14, -0.3, 0.2]])  # radians: spread, base, middle joint
-LIMITS = jnp.array(3 * [[[-0.4, 0.4], [-0.6, 1.5], [0.0, 1.8]]])
+LIMITS, STD = jnp.array(3 * [[[-0.4, 0.4], [-0.6, 1.5], [0.0, 1.8]]]), jnp.full((3, 3), 0.4)
 BOTTLE = load_object(trimesh.creation.cylinder(radius=0.032, height=0.16), name="bottle")
 
 
@@ -39,14 +39,10 @@ def pose(data: tuple, params: HandParams) -> Hand:
     return Hand(skin, joints, joints)
 
 
-def prior(data: tuple, params: HandParams) -> PosePrior:
-    return PosePrior(params.pose, OPEN, jnp.full((3, 3), 0.4), params.pose, LIMITS)
-
-
 FINGER, FACES = np.repeat(np.arange(3), 292), np.concatenate([SHAPE.faces + 146 * k for k in range(6)])
 PADS = np.tile(np.concatenate([np.zeros(146, bool), SHAPE.vertices[:, 0] > 0.6 * RADIUS]), 3)  # facing inward
 ARRAYS = jnp.asarray(FACES), jnp.asarray(np.where(PADS, FINGER, -1)), jnp.arange(9) // 3, jnp.asarray(FINGER)
-HAND = HandKind((), *ARRAYS, region_count=3, pose=pose, prior=prior)
+HAND = HandKind((), *ARRAYS, region_count=3, pose=pose, prior=lambda _, p: PosePrior(p.pose, OPEN, STD, p.pose, LIMITS))
 
 
 def main(count: int = 8) -> Grasps:
@@ -56,3 +52,7 @@ def main(count: int = 8) -> Grasps:
     starts = Grasp(HandParams(none[:, :0], pose, none, place, jnp.ones(count)), still, none, jnp.ones(count))
     config = replace(FAST_CONTACT, w_prior=0.1, w_spen=100.0, reach=0.1, steps=400)
     return refine_grasps(problem, starts, jax.random.key(2), config)
+
+
+if __name__ == "__main__":
+    print("energies:", main().energy.round(2))

@@ -1,7 +1,5 @@
 """Objects without a mesh in the contact energies: a network of signed distances, and a cloud of points with normals."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -21,18 +19,18 @@ def bottle(points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     return optax.safe_norm(points.at[:, 2].add(-jnp.clip(points[:, 2], -0.05, 0.05)), 1e-9, axis=1) - 0.03
 
 
-def distance(params: Any, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
+def distance(params: dict, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     return 0.05 * jnp.ravel(jnp.asarray(NETWORK.apply(params, points / 0.05)))
 
 
 def fitted(steps: int = 1000) -> SignedDistance:
     optimiser, start = optax.adam(optax.cosine_decay_schedule(5e-3, steps)), NETWORK.init(jax.random.key(0), TIPS)
 
-    def loss(params: Any, key: Array) -> Float[Array, ""]:
+    def loss(params: dict, key: Array) -> Float[Array, ""]:
         points = jax.random.uniform(key, (512, 3), minval=1.2 * LOW, maxval=1.2 * HIGH)
         return jnp.mean((100 * (distance(params, points) - bottle(points))) ** 2)
 
-    def step(state: tuple[Any, Any], key: Array) -> tuple[tuple[Any, Any], None]:
+    def step(state: tuple, key: Array) -> tuple[tuple, None]:
         updates, moments = optimiser.update(jax.grad(loss)(state[0], key), state[1])
         return (optax.apply_updates(state[0], updates), moments), None
 
