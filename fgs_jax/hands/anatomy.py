@@ -17,6 +17,10 @@ PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 FINGER_JOINTS = ((13, 14, 15), (1, 2, 3), (4, 5, 6), (10, 11, 12), (7, 8, 9))
 """The three joints of each finger, in the order of `FINGERS`."""
+FINGER_OF_JOINT = np.array(
+    [next((k for k, own in enumerate(FINGER_JOINTS) if joint in own), -1) for joint in range(16)]
+)
+"""The finger that a joint is of; -1 for the wrist."""
 REGION_NAMES = (*FINGERS, "palm")
 
 _DEGREES = {  # (twist, spread, bend), least and greatest

@@ -72,6 +72,14 @@ def similar_params(data: Any, params: Any, factor: Float[Array, ""]) -> Any:
     return replace(params, translation=factor * params.translation, scale=factor * params.scale)
 
 
+def similar_about_root(params: Any, root: Float[Array, "3"], factor: Float[Array, ""]) -> Any:
+    """`similar_params` of a hand that turns and grows about its root, which lies at `root` where it is not moved."""
+    # There and back rounds: no change is none to the bit.
+    unchanged, changed = params.translation, factor * (root + params.translation) - root
+    translation = jnp.where(factor == 1.0, unchanged, changed)
+    return replace(params, translation=translation, scale=factor * params.scale)
+
+
 def change_of_params(data: Any, params: Any, given: Any) -> tuple[Float[Array, "n"], Float[Array, "3"]]:
     """By how much the joint angles and the whole hand's rotation differ, radians, and the translation, metres."""
     turn = jnp.matmul(rotation_matrix(given.rotation).T, rotation_matrix(params.rotation), precision="highest")

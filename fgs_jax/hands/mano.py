@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fgs_jax.errors import HandInputError
-from fgs_jax.hands.anatomy import FINGER_JOINTS, REGION_NAMES
-from fgs_jax.hands.kind import HandKind, PosePrior
+from fgs_jax.hands.anatomy import FINGER_JOINTS, FINGER_OF_JOINT, REGION_NAMES
+from fgs_jax.hands.kind import HandKind, PosePrior, similar_about_root
 from fgs_jax.rotations import matrix_of
 from fgs_jax.types import Hand, HandModel, HandParams, on_device
 
@@ -284,15 +284,12 @@ def _keypoints(joints: Float[Array, "16 3"], tips: Float[Array, "5 3"]) -> Float
 
 def mano_kind(model: HandModel) -> HandKind:
     """A model of MANO's structure as the stages see it: closed at the wrist, six contact regions, five fingers."""
-    finger_of_joint = np.full(16, -1)
-    for finger, joints in enumerate(FINGER_JOINTS):
-        finger_of_joint[list(joints)] = finger
     return HandKind(
         data=model,
         faces=jnp.concatenate([model.faces, model.cap_faces]),
         regions=model.regions,
         finger_of_keypoint=jnp.asarray([-1, *(k // 4 for k in range(20))], jnp.int32),
-        finger_of_vertex=on_device(finger_of_joint[np.argmax(np.asarray(model.weights), axis=1)], np.int32),
+        finger_of_vertex=on_device(FINGER_OF_JOINT[np.argmax(np.asarray(model.weights), axis=1)], np.int32),
         region_count=len(REGION_NAMES),
         pose=hand,
         prior=_prior,
@@ -306,8 +303,4 @@ def _prior(model: HandModel, params: HandParams) -> PosePrior:
 
 
 def _similar(model: HandModel, params: HandParams, factor: Float[Array, ""]) -> HandParams:
-    wrist = wrist_at_rest(model, params.betas)
-    # There and back rounds: no change is none to the bit.
-    unchanged, changed = params.translation, factor * (wrist + params.translation) - wrist
-    translation = jnp.where(factor == 1.0, unchanged, changed)
-    return replace(params, translation=translation, scale=factor * params.scale)
+    return similar_about_root(params, wrist_at_rest(model, params.betas), factor)

@@ -4,7 +4,6 @@ Loper et al., "SMPL", 2015: linear shape directions, pose correctives linear in 
 in `mano` is the same for MANO's own tree, written for speed.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
 from fgs_jax.errors import HandInputError
-from fgs_jax.hands.kind import HandKind, PosePrior, rotation_matrix
+from fgs_jax.hands.kind import HandKind, PosePrior, rotation_matrix, similar_about_root
 from fgs_jax.rotations import matrix_of
 from fgs_jax.types import Hand, HandParams, pytree
 
@@ -111,8 +110,4 @@ def _prior(model: SkinnedModel, params: Any) -> PosePrior:
 def _similar(model: SkinnedModel, params: HandParams, factor: Float[Array, ""]) -> HandParams:
     betas = params.betas
     shaped = model.v_template + jnp.matmul(model.shapedirs[..., : len(betas)], betas, precision="highest")
-    root = jnp.matmul(model.joint_regressor[0], shaped, precision="highest")
-    moved = factor * (root + params.translation) - root
-    # There and back rounds: no change is none to the bit.
-    translation = jnp.where(factor == 1.0, params.translation, moved)
-    return replace(params, translation=translation, scale=factor * params.scale)
+    return similar_about_root(params, jnp.matmul(model.joint_regressor[0], shaped, precision="highest"), factor)

@@ -96,10 +96,10 @@ def compile_contact(
         (params, np.eye(3), np.zeros(3), 1.0),
     )
     starts = Grasp(params, rotation, translation, scale), jax.eval_shape(lambda: jax.random.split(key, lanes))
-    arguments = ContactSettings(static, unknown_size, 0), (problem, numbers), starts
+    arguments = ContactSettings(static, unknown_size), (problem, numbers), starts
     begin_poses.jitted.lower(*arguments).compile()
     searching = begin_poses.jitted.eval_shape(*arguments)[1]
-    settings = ContactSettings(static, unknown_size, min(ROUNDS, static.rounds))
+    settings = RoundSettings(static, min(ROUNDS, static.rounds))
     run_scenes.lower(go_on, settings, [(problem, numbers)], [searching]).compile()
 
 
@@ -166,7 +166,7 @@ def _begun(task: ContactTask, config: RefineConfig) -> _Begun:
     static, numbers = contact.split()
     unknown_size = task.scene.object.size == "unknown"
     starts = starts_of(task.poses, task.params, config.candidates), jax.random.split(task.key, config.candidates)
-    first, searching = begin_poses(ContactSettings(static, unknown_size, 0), (task.problem, numbers), starts)
+    first, searching = begin_poses(ContactSettings(static, unknown_size), (task.problem, numbers), starts)
     real = np.arange(lanes) // 2 < len(task.poses.scale)
     if contact.step_one == "adam":  # both are the same
         real &= np.arange(lanes) % 2 == 0
@@ -220,11 +220,18 @@ def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -
 
 
 class ContactSettings(NamedTuple):
-    """What both steps are compiled for."""
+    """What step one, and the beginning of step two, are compiled for."""
 
     config: ContactConfig
     """Without numbers."""
     unknown_size: bool
+
+
+class RoundSettings(NamedTuple):
+    """What step two is compiled for, whether the object's size is known or not."""
+
+    config: ContactConfig
+    """Without numbers."""
     rounds: int
 
 
@@ -241,7 +248,7 @@ def _begin_pose(
 
     Where there is one valley only, the second lane starts in it with the fingers half open.
     """
-    (static, unknown_size, _), (problem, numbers), (grasp, key) = settings, shared, start
+    (static, unknown_size), (problem, numbers), (grasp, key) = settings, shared, start
     config = static.joined(numbers)
     first = approach(problem, grasp, key, config, unknown_size=unknown_size)
     closed = jnp.stack([jnp.ones(()), jnp.where(first.distinct, 1.0, 0.5)])
@@ -259,9 +266,9 @@ def begin_poses(settings: ContactSettings, shared: _Shared, starts: tuple[Grasp,
     return first, jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), searching)
 
 
-def go_on(settings: ContactSettings, shared: _Shared, searching: GraspSearch) -> Round:
+def go_on(settings: RoundSettings, shared: _Shared, searching: GraspSearch) -> Round:
     """Rounds of step two for one lane."""
-    (static, _, rounds), (problem, numbers) = settings, shared
+    (static, rounds), (problem, numbers) = settings, shared
     return grasp_round(problem, searching, static.joined(numbers), rounds)
 
 
@@ -270,8 +277,7 @@ def _rounds(
 ) -> list[Any]:
     """So many rounds of every scene; none is run where all journals know what comes of them."""
     static, numbers = contact.split()
-    settings = ContactSettings(static, tasks[0].scene.object.size == "unknown", rounds)
-    arguments = go_on, settings, [(task.problem, numbers) for task in tasks], list(searches)
+    arguments = go_on, RoundSettings(static, rounds), [(task.problem, numbers) for task in tasks], list(searches)
     together = cache(lambda: run_scenes(*arguments))
     if all(task.journal is None for task in tasks):
         return together()

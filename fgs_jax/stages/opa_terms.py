@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from fgs_jax.checks import checked
 from fgs_jax.energies.image import L_cam, L_dep, L_dist
+from fgs_jax.energies.terms import term_values, weighted_sum
 from fgs_jax.extensions import Term
 from fgs_jax.objects.neighbours import nearest
 from fgs_jax.picture.camera import project_coordinates
@@ -150,14 +151,12 @@ def opa_terms(
     """
     context = opa_context(problem, start, state)
     functions = PAPER_TERMS if paper_form else TERMS
-    found = {name: term(context) for name, term in functions.items() if name != "size" or state.log_scale is not None}
-    for name, term in (own or {}).items():
-        found[name] = term.function(context) if term.data is None else term.function(context, term.data)
-    return found
+    needed = {name: term for name, term in functions.items() if name != "size" or state.log_scale is not None}
+    return term_values(context, own or {}, needed)
 
 
 def opa_energy(
     terms: Mapping[str, Float[Array, ""]], weights: Mapping[str, float | Float[Array, ""]]
 ) -> Float[Array, ""]:
-    """Eq. 11: the sum of the terms, each times the weight of its name."""
-    return sum((weights[name] * term for name, term in terms.items()), jnp.zeros(()))
+    """Eq. 11: the sum of the terms, each times the weight of its name; other weights do not count."""
+    return weighted_sum(terms, {name: weights[name] for name in terms})

@@ -25,7 +25,7 @@ def begun(problem, starts, key, config):
     """Step one of each start, and step two's beginning in both of its valleys."""
     static, numbers = config.split()
     lanes = starts, jax.random.split(key, len(starts.scale))
-    return begin_poses(ContactSettings(static, False, 0), (problem, numbers), lanes)
+    return begin_poses(ContactSettings(static, False), (problem, numbers), lanes)
 
 
 def test_a_second_lane_is_the_other_valley_or_starts_half_open(model):

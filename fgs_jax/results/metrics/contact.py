@@ -5,7 +5,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy import ndarray
 
 from fgs_jax.errors import MeshError
-from fgs_jax.hands.anatomy import FINGER_JOINTS, FINGERS
+from fgs_jax.hands.anatomy import FINGER_OF_JOINT, FINGERS
 from fgs_jax.hands.files import locate_hand_file, read_hand_file
 from fgs_jax.objects.checks import no_type_check
 from fgs_jax.results.metrics.surface import Surface, check_surface, check_surfaces, sample_surface, signed_distances
@@ -48,10 +48,7 @@ def fingers_of_vertices(weights: Float[Array | ndarray, "v 16"]) -> Int[ndarray,
     """
     if np.ndim(weights) != 2 or np.shape(weights)[1] != 16:
         raise MeshError(f"weights: expected an array of shape (v, 16), came {np.shape(weights)}; use HandModel.weights")
-    finger_of_joint = np.full(16, -1)
-    for finger, joints in enumerate(FINGER_JOINTS):
-        finger_of_joint[list(joints)] = finger
-    return finger_of_joint[np.argmax(np.asarray(weights), axis=1)]
+    return FINGER_OF_JOINT[np.argmax(np.asarray(weights), axis=1)]
 
 
 @no_type_check
