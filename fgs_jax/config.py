@@ -169,6 +169,16 @@ class ContactConfig:
     """Contact points in each of the six regions: five fingers and the palm."""
     reach: float
     """Metres. Contact points that start farther from the object are left alone."""
+    places: int
+    """Random places of a given hand as a whole that are weighed before its joints bend (`stages.given_place`); 0: it
+    starts where it is given."""
+    touch_sigma: float
+    """Metres. How well the distance of a region to the object is known, which says how likely it touches and so what
+    its contact points weigh; 0: all in reach weigh 1."""
+    touch_odds: float
+    """Of not touching, for a region that is seen at the surface."""
+    flesh: bool
+    """Whether the hand's flesh gives by its skin margin before depth counts in full."""
     random_contacts: int
     """How many are drawn at random. DexGraspNet: 4."""
     both_directions: bool
@@ -184,9 +194,15 @@ class ContactConfig:
     w_spen: float
     """Weight of E_spen, a sum of metres. Table 2: 10."""
     w_theta: float
-    """Weight of the squared change of angles, radians. Table 2: 0.5."""
+    """Weight of the squared change of angles, over their uncertainty. Table 2: 0.5."""
     w_t: float
-    """Weight of the squared change of place, metres. Table 2: 100."""
+    """Weight of the squared change of place, over its uncertainty. Table 2: 100."""
+    angle_sigma: float
+    """Radians. Uncertainty of each joint angle of the given hand; 1: E_h is as printed."""
+    turn_sigma: float
+    """Radians. Of the whole hand's rotation, about each axis."""
+    place_sigma: float
+    """Metres. Of its place, along each axis."""
     w_keypoint: float
     """Weight of the mean squared keypoint error over their box; not in the paper."""
     w_order: float
@@ -279,6 +295,10 @@ PAPER_CONTACT = ContactConfig(  # Table 2 and App. B
     contacts="random",
     per_region=2,
     reach=0.03,
+    places=0,
+    touch_sigma=0.0,
+    touch_odds=0.0,
+    flesh=False,
     random_contacts=4,
     both_directions=False,
     object_points=2000,
@@ -288,6 +308,9 @@ PAPER_CONTACT = ContactConfig(  # Table 2 and App. B
     w_spen=10.0,
     w_theta=0.5,
     w_t=100.0,
+    angle_sigma=1.0,
+    turn_sigma=1.0,
+    place_sigma=1.0,
     w_keypoint=0.0,
     w_order=0.0,
     pose_start=0.5,
@@ -365,6 +388,7 @@ _BOUNDS = {
     **dict.fromkeys(("points", "targets", "object_points"), _SAMPLES),
     **dict.fromkeys(("steps", "steps_one", "refresh"), _STEPS),
     **dict.fromkeys(("hand_sigma", "object_sigma"), Bounds(0, 2, open=True)),  # of a logarithm
+    **dict.fromkeys(("angle_sigma", "turn_sigma", "place_sigma"), Bounds(0, 100, open=True)),
     "restarts": Bounds(1, 1_000_000),
     "least": Bounds(1, 1_000_000),
     "candidates": Bounds(1, 256),
@@ -376,6 +400,8 @@ _BOUNDS = {
     "seed": Bounds(0, 2**32 - 1),
     "distinct_angle": Bounds(0, 180),
     "depth_noise": Bounds(0, 10),
+    "places": Bounds(0, 1_000_000),
+    "touch_sigma": Bounds(0, 1),
     "reach": Bounds(0, 10, open=True),
     "pose_start": Bounds(0, 10),  # 0: the flat hand
     "ordinary_focal": Bounds(0.1, 50),  # views of 157 and of 1 degree

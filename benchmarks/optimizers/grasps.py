@@ -63,7 +63,14 @@ def contact_energy(shared: ContactShared, start: ContactStart, x: Float[Array, "
     posed = posed_hand(problem, placed)
     known = hand_neighbours(problem, placed, posed.vertices)
     context = context_of(
-        problem, placed, start.grasp.hand, start.contacts, seen=SeenAs(posed, None), posed=posed, known=known
+        problem,
+        placed,
+        start.grasp.hand,
+        start.contacts,
+        seen=SeenAs(posed, None),
+        posed=posed,
+        known=known,
+        config=FAST.contact,
     )
     terms = term_values(context, {})
     return weighted_sum({name: terms[name] for name in shared.weights}, shared.weights)

@@ -185,7 +185,9 @@ def contact_energy(
     placed = replace(start, hand=retract_params(None, start.hand, state))
     posed = posed_hand(problem, placed)
     known = hand_neighbours(problem, placed, posed.vertices)
-    context = context_of(problem, placed, start.hand, contacts, seen=searching.seen, posed=posed, known=known)
+    context = context_of(
+        problem, placed, start.hand, contacts, seen=searching.seen, posed=posed, known=known, config=CONTACT
+    )
     return weighted_sum(term_values(context, {}), CONTACT.term_weights)
 
 

@@ -61,6 +61,23 @@ def E_pen(points: Float[Array, "n 3"], surface: Surface, counted_as: int | None 
     return depths if counted_as is None else depths * (counted_as / len(points))
 
 
+def flesh_distance(distance: Float[Array, "n"], margin: Float[Array, "n"] | None) -> Float[Array, "n"]:
+    """Signed distances with all that lies within the flesh's margin at 0: skin that is pressed so far just touches."""
+    return distance if margin is None else jax.nn.relu(distance) - jax.nn.relu(-distance - margin)
+
+
+def flesh_depth(distance: Float[Array, "n"], margin: Float[Array, "n"] | None) -> Float[Array, "n"]:
+    """Signed distances whose depth counts little within the flesh's margin, and in full beyond it.
+
+    Within, depth counts as depth^2 / (2 margin); beyond, as the depth less half the margin.
+    """
+    if margin is None:
+        return distance
+    depth = jax.nn.relu(-distance)
+    within = jnp.minimum(depth, margin)
+    return jnp.where(distance > 0, distance, -(depth - within + within**2 / (2.0 * jnp.maximum(margin, 1e-9))))
+
+
 class Contacts(NamedTuple):
     """Hand vertices that shall touch; those of weight zero only fill the array."""
 
@@ -101,6 +118,17 @@ def nearest_contacts(
     return Contacts(index.ravel(), near.astype(distance.dtype), distances)
 
 
+def touch_probability(
+    distance: Float[Array, "*n"], sigma: float | Float[Array, ""], odds: float | Float[Array, ""]
+) -> Float[Array, "*n"]:
+    """How likely skin touches that was seen at a distance from the object (metres), known to `sigma`; 1 for sigma 0.
+
+    Where it touches the distance is normal about 0; where not, it may be anything. `odds`: of not touching, at 0.
+    """
+    scaled = distance / jnp.where(sigma > 0, sigma, 1.0)
+    return jnp.where(sigma > 0, 1.0 / (1.0 + odds * jnp.exp(jnp.minimum(scaled**2 / 2.0, 80.0))), 1.0)
+
+
 @checked
 def random_contacts(key: Key[Array, ""], distance: Float[Array, "v"], regions: Int[Array, "v"], count: int) -> Contacts:
     """`count` of the vertices that are in a contact region, as the paper has it; where there are fewer, all of them."""
@@ -115,11 +143,11 @@ def random_contacts(key: Key[Array, ""], distance: Float[Array, "v"], regions: I
 def out_of_reach(
     contacts: Contacts, weight: float | Float[Array, ""], reach: float | Float[Array, ""]
 ) -> Float[Array | ndarray, "*lanes"]:
-    """What contact points out of reach add to an energy, so that it may be compared with others: each as if at `reach`.
+    """What contact points without their full weight add to an energy, so that it may be compared with others.
 
-    `weight`: that of E_dis. `reach`: metres.
+    Each counts as if the rest of it were at `reach`. `weight`: that of E_dis. `reach`: metres.
     """
-    return weight * reach * (contacts.weight == 0).sum(axis=-1)
+    return weight * reach * (1.0 - contacts.weight).sum(axis=-1)
 
 
 class Neighbours(NamedTuple):
@@ -134,14 +162,19 @@ class Neighbours(NamedTuple):
     normals: Float[Array, "3 v"]
 
 
+def vertex_normals(vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Float[Array, "v 3"]:
+    """Outward normals of length one, averaged over faces by area; zero for a vertex without a face."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    across = jnp.cross(b - a, c - a)
+    normals = sum(jnp.zeros_like(vertices).at[faces[:, k]].add(across) for k in range(3))
+    return normals / jnp.maximum(jnp.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+
+
 @checked
 def neighbours(points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Neighbours:
     """Of points, on a closed mesh that is wound outward. Carries no gradient."""
     points, vertices = jax.lax.stop_gradient((points, vertices))
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    across = jnp.cross(b - a, c - a)
-    normals = sum(jnp.zeros_like(vertices).at[faces[:, k]].add(across) for k in range(3))
-    normals = normals / jnp.maximum(jnp.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    normals = vertex_normals(vertices, faces)
     index = nearest(points, vertices)
     return Neighbours(index, vertices[index], normals[index], vertices.T, normals.T)
 

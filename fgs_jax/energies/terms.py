@@ -19,6 +19,8 @@ from fgs_jax.energies.contact import (
     E_dis,
     E_pen,
     distance_to_neighbours,
+    flesh_depth,
+    flesh_distance,
     neighbours,
     weight_of_vertices,
 )
@@ -26,7 +28,7 @@ from fgs_jax.energies.image import E_keypoint, E_order, Order
 from fgs_jax.energies.pose import LEAST_KEYPOINT_DISTANCE, E_h, E_prior, E_spen
 from fgs_jax.errors import ArgumentError, ConfigError
 from fgs_jax.extensions import Term
-from fgs_jax.hands.kind import HandKind
+from fgs_jax.hands.kind import HandKind, Uncertainty
 from fgs_jax.objects.distance import DistanceGrid, signed_distance_at
 from fgs_jax.objects.surfaces import SignedDistance
 from fgs_jax.picture.camera import project
@@ -67,6 +69,8 @@ class SeenHand:
     """Where they are seen, pixels, in the order of the hand's own."""
     confidence: Float[Array, "k"]
     """Zero where a keypoint was not seen."""
+    size: Float[Array, ""]
+    """Longer side of the box of all keypoints of the hand as it was given, pixels."""
     order: Order
 
 
@@ -92,6 +96,12 @@ class Context:
     """The hand vertices that shall touch."""
     picture: SeenHand | None
     """None without one."""
+    uncertainty: Uncertainty
+    """Of the hand as it was given; 1 radian and 1 metre where E_h is as printed."""
+    margin: Float[Array, "v"] | None = None
+    """How far the flesh gives at each vertex, metres; None: nowhere."""
+    points_margin: Float[Array, "n"] | None = None
+    """And where each of `object.points` is nearest to the hand."""
 
     def distance_to_hand(self, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
         """Signed distance of any points to the hand, right close to it.
@@ -104,18 +114,21 @@ class Context:
 
 
 def dis(context: Context) -> Float[Array, ""]:
-    """E_dis of the contact points, metres."""
+    """E_dis of the contact points, metres; flesh that is pressed within its margin touches."""
     vertices = context.hand.vertices
     # By the distances of all vertices, which pen needs too.
-    return E_dis(vertices, context.distance, weight_of_vertices(context.contacts, len(vertices)))
+    return E_dis(
+        vertices, flesh_distance(context.distance, context.margin), weight_of_vertices(context.contacts, len(vertices))
+    )
 
 
 def pen(context: Context) -> Float[Array, ""]:
     """E_pen of hand vertices in the object and, where asked for, of object points in the hand, metres."""
-    inside_object = E_pen(context.hand.vertices, context.distance, VERTICES)
+    inside_object = E_pen(context.hand.vertices, flesh_depth(context.distance, context.margin), VERTICES)
     if context.points_distance is None:
         return inside_object
-    return inside_object + E_pen(context.object.points, context.points_distance, POINTS)
+    inside_hand = flesh_depth(context.points_distance, context.points_margin)
+    return inside_object + E_pen(context.object.points, inside_hand, POINTS)
 
 
 def prior(context: Context) -> Float[Array, ""]:
@@ -131,18 +144,19 @@ def spen(context: Context) -> Float[Array, ""]:
 
 
 def theta(context: Context) -> Float[Array, ""]:
-    """E_h's part for the angles, the whole hand's rotation among them, radians^2."""
+    """E_h's part for the angles, the whole hand's rotation among them, each over its uncertainty, squared."""
     return _change(context)[0]
 
 
 def t(context: Context) -> Float[Array, ""]:
-    """E_h's part for the place, metres^2."""
+    """E_h's part for the place, over its uncertainty, squared."""
     return _change(context)[1]
 
 
 def _change(context: Context) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    angles, place = context.kind.change(context.kind.data, context.params, context.given)
-    return E_h(angles, jnp.zeros_like(angles), place, jnp.zeros_like(place))
+    change, sigma = context.kind.change(context.kind.data, context.params, context.given), context.uncertainty
+    angles = jnp.append((change.angles / sigma.angles).ravel(), change.turn / sigma.turn)
+    return E_h(angles, jnp.zeros_like(angles), change.place / sigma.place, jnp.zeros(3))
 
 
 def keypoint(context: Context) -> Float[Array, ""]:
@@ -150,7 +164,8 @@ def keypoint(context: Context) -> Float[Array, ""]:
     picture = context.picture
     if picture is None:
         return jnp.zeros(())
-    return E_keypoint(project(picture.camera, context.hand.keypoints), picture.keypoints, picture.confidence)
+    pixels = project(picture.camera, context.hand.keypoints)
+    return E_keypoint(pixels, picture.keypoints, picture.confidence, picture.size)
 
 
 def order(context: Context) -> Float[Array, ""]:

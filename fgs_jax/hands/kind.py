@@ -29,6 +29,29 @@ class PosePrior(NamedTuple):
     """Least and greatest."""
 
 
+class Change(NamedTuple):
+    """What E_h is of: by how much a hand differs from the given one."""
+
+    angles: Float[Array, "*n"]
+    """Of the joints, radians."""
+    turn: Float[Array, "3"]
+    """Of the whole hand, a rotation vector, radians."""
+    place: Float[Array, "3"]
+    """Metres."""
+
+
+@pytree
+class Uncertainty:
+    """How well a given hand is known: standard deviations of the parts of a `Change`."""
+
+    angles: Float[Array, "*n"]
+    """Radians, of each joint angle; or one number for all."""
+    turn: Float[Array, ""]
+    """Radians, about each axis."""
+    place: Float[Array, ""]
+    """Metres, along each axis."""
+
+
 class HandState(NamedTuple):
     """What moves in step two where the parameters are `HandParams`."""
 
@@ -67,6 +90,13 @@ def retract_params(data: Any, start: Any, state: HandState) -> Any:
     return replace(start, pose=state.pose, rotation=rotation, translation=state.translation)
 
 
+def moved_params(data: Any, params: Any, turn: Float[Array, "3"], shift: Float[Array, "3"]) -> Any:
+    """The hand turned about its root (a rotation vector in the outer frame, radians) and moved (metres)."""
+    rotation = jnp.matmul(matrix_of(turn), rotation_matrix(params.rotation), precision="highest")
+    rotation = vector_of(rotation) if params.rotation.ndim == 1 else rotation
+    return replace(params, rotation=rotation, translation=params.translation + shift)
+
+
 def similar_params(data: Any, params: Any, factor: Float[Array, ""]) -> Any:
     """x -> factor x about the camera's centre, for a hand that turns and grows about its translation."""
     return replace(params, translation=factor * params.translation, scale=factor * params.scale)
@@ -80,10 +110,10 @@ def similar_about_root(params: Any, root: Float[Array, "3"], factor: Float[Array
     return replace(params, translation=translation, scale=factor * params.scale)
 
 
-def change_of_params(data: Any, params: Any, given: Any) -> tuple[Float[Array, "n"], Float[Array, "3"]]:
-    """By how much the joint angles and the whole hand's rotation differ, radians, and the translation, metres."""
+def change_of_params(data: Any, params: Any, given: Any) -> Change:
+    """Of `HandParams` against those given."""
     turn = jnp.matmul(rotation_matrix(given.rotation).T, rotation_matrix(params.rotation), precision="highest")
-    return jnp.append((params.pose - given.pose).ravel(), vector_of(turn)), params.translation - given.translation
+    return Change(params.pose - given.pose, vector_of(turn), params.translation - given.translation)
 
 
 def size_of_params(data: Any, params: Any) -> Float[Array, ""]:
@@ -120,6 +150,8 @@ class HandKind:
     """`(data, params)` to vertices, joints and keypoints, metres, in the frame of the translation."""
     prior: Callable[[Any, Any], PosePrior] = struct.field(pytree_node=False)
     """`(data, params)` to what E_prior compares."""
+    skin_margin: Float[Array, "r"] | None = None
+    """How far the flesh of each region gives where it is pressed, metres, of a hand of scale 1; None: nowhere."""
     start: Callable[[Any, Any, Any], Any] = struct.field(pytree_node=False, default=start_state)
     """`(data, params, closed)` to the state that step two moves, a pytree of floats; `closed` multiplies the joint
     angles (1: as they are, 0: open)."""
@@ -129,11 +161,18 @@ class HandKind:
     """A tree of the state's structure: True for what is a length in metres, False for angles. It says the rates."""
     similarity: Callable[[Any, Any, Any], Any] = struct.field(pytree_node=False, default=similar_params)
     """`(data, params, factor)` to the parameters of the hand x -> factor x about the camera's centre."""
-    change: Callable[[Any, Any, Any], tuple[Array, Array]] = struct.field(pytree_node=False, default=change_of_params)
-    """`(data, params, given)` to differences of angles, radians, and of place, metres: what E_h is of."""
+    moved: Callable[[Any, Any, Any, Any], Any] = struct.field(pytree_node=False, default=moved_params)
+    """`(data, params, turn, shift)` to the parameters of the hand turned about its root, joint 0, and moved."""
+    change: Callable[[Any, Any, Any], Change] = struct.field(pytree_node=False, default=change_of_params)
+    """`(data, params, given)` to by how much they differ: what E_h is of."""
     size: Callable[[Any, Any], Float[Array, ""]] = struct.field(pytree_node=False, default=size_of_params)
     """`(data, params)` to the hand's scale: lengths that belong to the hand grow with it."""
     inner: Callable[[Any, Any], Any] = struct.field(pytree_node=False, default=fixed_rotation)
     """`(data, params)` to the form of the parameters that is best posed at every step."""
     outer: Callable[[Any, Any], Any] = struct.field(pytree_node=False, default=plain_rotation)
     """And back, to the form that people are given."""
+
+    def margin_of_vertices(self, size: Float[Array, ""]) -> Float[Array, "v"] | None:
+        """How far the flesh of a hand of this size gives at each vertex, metres; 0 in no region."""
+        # -1 for no region is the last entry.
+        return None if self.skin_margin is None else size * jnp.append(self.skin_margin, 0.0)[self.regions]

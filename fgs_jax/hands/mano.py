@@ -282,6 +282,10 @@ def _keypoints(joints: Float[Array, "16 3"], tips: Float[Array, "5 3"]) -> Float
     return jnp.concatenate([joints, tips])[_OPENPOSE_FROM_MANO]
 
 
+SKIN_MARGIN = (*5 * (0.0025,), 0.002)
+"""Metres by which flesh gives: of the pads of the five fingers, and of the palm."""
+
+
 def mano_kind(model: HandModel) -> HandKind:
     """A model of MANO's structure as the stages see it: closed at the wrist, six contact regions, five fingers."""
     return HandKind(
@@ -294,6 +298,7 @@ def mano_kind(model: HandModel) -> HandKind:
         pose=hand,
         prior=_prior,
         similarity=_similar,
+        skin_margin=on_device(SKIN_MARGIN),
     )
 
 

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fgs_jax.checks import checked
+from fgs_jax.config import ContactConfig
 from fgs_jax.energies.contact import FARTHEST_INSIDE, Contacts, Neighbours, distance_to_neighbours, neighbours
 from fgs_jax.energies.image import Order
 from fgs_jax.energies.terms import Context, PlacedObject, SeenHand
-from fgs_jax.hands.kind import HandKind
+from fgs_jax.hands.kind import HandKind, Uncertainty
 from fgs_jax.objects.distance import DistanceGrid
 from fgs_jax.objects.surfaces import SignedDistance
 from fgs_jax.picture.camera import inverse_depths, project
@@ -32,6 +33,8 @@ class Picture:
     object, 0 where it says nothing."""
     corners: Float[Array, "f 3 3"]
     """Of the object's triangles, simplified; object frame."""
+    growth: Float[Array, ""] | float = 1.0
+    """Factor by which the hand has grown already to fill its mask."""
 
 
 @pytree
@@ -44,6 +47,8 @@ class ContactProblem:
     object_points: Float[Array, "n 3"]
     """Samples of the object's surface, object frame."""
     picture: Picture | None = None
+    uncertainty: Uncertainty | None = None
+    """Of the hand as it is given; None: that of the configuration."""
 
 
 class SeenAs(NamedTuple):
@@ -110,17 +115,20 @@ def context_of(
     seen: SeenAs,
     posed: Hand,
     known: Neighbours | None,
+    config: ContactConfig,
 ) -> Context:
     """What the terms are functions of, for a grasp whose hand is `posed`.
 
     `given`, `seen`: the hand as it was given, and posed so. `known`: the neighbours of the object's points; without
-    them E_pen is as printed, of hand vertices alone.
+    them E_pen is as printed, of hand vertices alone. `config`: says whether the hand's flesh gives, and how
+    well the given hand is known unless the problem does.
     """
     kind, placed, picture = problem.hand, placed_object(problem, grasp), problem.picture
-    points_distance = None
+    size, points_distance = kind.size(kind.data, grasp.hand), None
+    margin = kind.margin_of_vertices(size) if config.flesh else None
+    points_margin = None if margin is None or known is None else margin[known.vertex]
     if known is not None:
-        farthest = FARTHEST_INSIDE * kind.size(kind.data, grasp.hand)
-        points_distance = distance_to_neighbours(placed.points, posed.vertices, known, farthest)
+        points_distance = distance_to_neighbours(placed.points, posed.vertices, known, FARTHEST_INSIDE * size)
     return Context(
         kind=kind,
         params=grasp.hand,
@@ -133,8 +141,25 @@ def context_of(
         contacts=contacts,
         picture=None
         if picture is None or seen.order is None
-        else SeenHand(picture.camera, picture.keypoints, picture.confidence, seen.order),
+        else SeenHand(
+            picture.camera, picture.keypoints, picture.confidence, box_side(picture.camera, seen.posed), seen.order
+        ),
+        uncertainty=uncertainty_of(problem, config),
+        margin=margin,
+        points_margin=points_margin,
     )
+
+
+def uncertainty_of(problem: ContactProblem, config: ContactConfig) -> Uncertainty:
+    """Of the given hand: the problem's, else the configuration's."""
+    each = config.angle_sigma, config.turn_sigma, config.place_sigma
+    return problem.uncertainty or Uncertainty(*map(jnp.asarray, each))
+
+
+def box_side(camera: Camera, posed: Hand) -> Float[Array, ""]:
+    """Longer side of the box about a hand's projected keypoints, pixels."""
+    pixels = project(camera, posed.keypoints)
+    return jnp.max(jnp.max(pixels, axis=0) - jnp.min(pixels, axis=0))
 
 
 @checked

@@ -1,6 +1,7 @@
 """Thousands of grasps at once: step two of `contact` from any number of starts, of one scene or of many."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,8 @@ from fgs_jax.errors import SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.solve.minimise import nan_where_lost
 from fgs_jax.solve.restarts import count_of, run_blocks, scenes_width
-from fgs_jax.stages.contact_problem import ContactProblem
+from fgs_jax.stages.contact_problem import ContactProblem, uncertainty_of
+from fgs_jax.stages.given_place import place_given
 from fgs_jax.stages.step_two import begin_grasp, best_grasp, grasp_round
 from fgs_jax.types import Grasp, HandModel, HandParams
 
@@ -97,7 +99,11 @@ def refine_grasp(
     (static, random), (problem, numbers, key), (grasp, index) = settings, shared, start
     config = static.joined(numbers)
     key = jax.random.fold_in(jax.random.wrap_key_data(key, impl=random), index)
-    searching = begin_grasp(problem, grasp, key, config)
+    touch = None
+    if config.places:
+        grasp, touch, left = place_given(problem, grasp, key, config, uncertainty_of(problem, config))
+        problem = replace(problem, uncertainty=left)
+    searching = begin_grasp(problem, grasp, key, config, touch=touch)
     searching, _, _ = grasp_round(problem, searching, config, config.rounds)
     _, energy, evaluated = searching.search.best
     terms, vertices = nan_where_lost(energy, evaluated)

@@ -10,7 +10,16 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from fgs_jax.checks import checked
 from fgs_jax.config import MOST_SCAN, ContactConfig
-from fgs_jax.energies.contact import VERTICES, Contacts, E_dis, E_pen, nearest_contacts, random_contacts
+from fgs_jax.energies.contact import (
+    VERTICES,
+    Contacts,
+    E_dis,
+    E_pen,
+    flesh_depth,
+    flesh_distance,
+    nearest_contacts,
+    random_contacts,
+)
 from fgs_jax.energies.image import E_order
 from fgs_jax.energies.terms import term_values, weighted_sum
 from fgs_jax.solve.minimise import minimise
@@ -69,10 +78,12 @@ def approach(
     spread = jnp.where(sigma > 0, sigma, 1.0)  # where no size is to be tried but the one that is
     seen, middle = seen_as(problem, grasp), config.scan // 2
     count = 2 * middle + 1
+    # The hand's size is one number, that of its growth and of the scan together.
+    grown = 0.0 if unknown_size or problem.picture is None else jnp.log(problem.picture.growth)
 
     def energy(log: Float[Array, ""]) -> Float[Array, ""]:
         similar = _similar_energy(problem, grasp, seen, jnp.exp(log), config, unknown_size=unknown_size)
-        return similar + config.w_size * (log / spread) ** 2
+        return similar + config.w_size * ((log + grown) / spread) ** 2
 
     def add(index: Int[Array, ""], energies: Float[Array, "s"]) -> Float[Array, "s"]:
         value = energy(sigma * scanned(index, count))
@@ -117,14 +128,18 @@ def _similar_energy(
         else object_distance(problem, grasp, vertices)
     )
     contacts = nearest_contacts(distance, kind.regions, config.per_region, jnp.inf, kind.region_count)
-    touching = vertices[contacts.vertex]
-    energy = config.w_dis_one * E_dis(touching, distance[contacts.vertex], contacts.weight)
-    energy += config.w_pen_one * E_pen(vertices, distance, VERTICES)
+    size = kind.size(kind.data, grasp.hand) * (1.0 if unknown_size else factor)
+    margin = kind.margin_of_vertices(size) if config.flesh else None
+    apart = flesh_distance(distance, margin)[contacts.vertex]
+    energy = config.w_dis_one * E_dis(vertices[contacts.vertex], apart, contacts.weight)
+    energy += config.w_pen_one * E_pen(vertices, flesh_depth(distance, margin), VERTICES)
     if similar.order is not None:
         energy += config.w_order_one * E_order(vertices[:, 2], similar.order, VERTICES)
     if config.weights_one:
         at_size = resized(problem, grasp, factor, unknown_size=unknown_size)
-        context = context_of(problem, at_size, at_size.hand, contacts, seen=similar, posed=similar.posed, known=None)
+        context = context_of(
+            problem, at_size, at_size.hand, contacts, seen=similar, posed=similar.posed, known=None, config=config
+        )
         own = {name: config.terms[name] for name in config.weights_one}
         energy += weighted_sum(term_values(context, own, {}), config.weights_one)
     return energy

@@ -139,7 +139,9 @@ def placed_points(problem, start):
 
 def contact_terms(problem, placed, given, contacts, *, order, posed, held):
     """The terms of a grasp whose hand is posed already."""
-    context = context_of(problem, placed, given, contacts, seen=SeenAs(posed, order), posed=posed, known=held)
+    context = context_of(
+        problem, placed, given, contacts, seen=SeenAs(posed, order), posed=posed, known=held, config=PAPER_CONTACT
+    )
     return term_values(context, {})
 
 
@@ -171,7 +173,9 @@ def expected_terms(problem, start, given, *, contacts, order, held):
         "spen": twin.E_spen(posed.keypoints, FINGER),
         "theta": theta,
         "t": t,
-        "keypoint": twin.E_keypoint(pixels, array(problem.picture.keypoints), array(problem.picture.confidence)),
+        "keypoint": twin.E_keypoint(
+            pixels, array(problem.picture.keypoints), array(problem.picture.confidence), np.ptp(pixels, axis=0).max()
+        ),
         "order": share * twin.E_order(posed.vertices[:, 2], array(order.front), array(order.back)),
     }
 
