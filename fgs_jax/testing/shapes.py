@@ -132,6 +132,19 @@ def camera() -> Mesh:
     return finished(box(130, 38, 76, 10) + lens.rotate((-90, 0, 0)).translate((12, 15, -2)) + hump + grip + button)
 
 
+def ball() -> Mesh:
+    return finished(Manifold.sphere(34, SEGMENTS))
+
+
+def knife() -> Mesh:
+    blade = plate(2, (0, -12), (0, 14), (120, 12), (165, -8), (150, -12))
+    return finished(blade + box(110, 24, 16, 6).translate((-52, 0, 0)))
+
+
+def small_box() -> Mesh:
+    return finished(box(62, 38, 90))
+
+
 # Radius and height above the base, in mm. Given: the lid is 77 mm wide and 30 mm high, the whole is 200 mm high. Read
 # off frame 072: where lid and body meet, the lid is 123 pixels wide and the body 110, so the body is 69 mm wide. Its 94
 # pixels at the base are perspective: a straight body that leans 29 degrees, seen by the camera of scenes/tumbler,
@@ -159,5 +172,7 @@ SHAPES: dict[str, Callable[[], Mesh]] = {
     **{"wine_glass": wine_glass, "box": tea_box, "bowl": bowl, "pan": pan, "spray_bottle": spray_bottle},
     **{"camera": camera, "tumbler": tumbler},
 }
+HELD: dict[str, Callable[[], Mesh]] = SHAPES | {"ball": ball, "knife": knife, "small_box": small_box}
+"""Those that true grasps are made on."""
 ASYMMETRIC = frozenset({"mug", "phone", "hammer", "scissors", "pan", "spray_bottle", "camera"})
 """Not like itself after any turn; at most one mirror plane."""
