@@ -64,13 +64,17 @@ class Agreement(NamedTuple):
 
 @no_type_check
 def truth_metrics(
-    found: Placed, true: Placed, object: Surface, fingers: Int[ndarray, "v"] | None = None
+    found: Placed,
+    true: Placed,
+    object: Surface,
+    fingers: Int[ndarray, "v"] | None = None,
+    symmetries: Float[ndarray, "s 3 3"] | None = None,
 ) -> dict[str, float | None]:
     """All of `TRUTH_METRICS`, in the units of their names.
 
     `object`: the true mesh in its own frame; it stands for the object found too, in the pose found. `fingers`: of each
     hand vertex, see `fingers_of_vertices`; without, the three measures of fingers are None. Those of vertices are None
-    where the hands have not equally many.
+    where the hands have not equally many. `symmetries`: as `keypoint_distance_in_object` takes them.
 
     Raises MeshError for arrays of other shapes, and for an object as `signed_distances` does.
     """
@@ -84,7 +88,7 @@ def truth_metrics(
         "camera_mm": 1e3 * keypoint_distance(found.keypoints, true.keypoints),
         "wrist_mm": 1e3 * keypoint_distance_about_wrist(found.keypoints, true.keypoints),
         "aligned_mm": 1e3 * keypoint_distance_aligned(found.keypoints, true.keypoints),
-        "object_mm": 1e3 * keypoint_distance_in_object(found.keypoints, true.keypoints, *poses),
+        "object_mm": 1e3 * keypoint_distance_in_object(found.keypoints, true.keypoints, *poses, symmetries),
         "size_ratio": hand_size_ratio(found.keypoints, true.keypoints),
         **{f"finger_{name}": value for name, value in of_fingers._asdict().items()},
         **{f"vertex_{name}": value for name, value in of_vertices._asdict().items()},
@@ -128,9 +132,16 @@ def keypoint_distance_in_object(
     true: Float[Array | ndarray, "k 3"],
     found_pose: Float[Array | ndarray, "4 4"],
     true_pose: Float[Array | ndarray, "4 4"],
+    symmetries: Float[ndarray, "s 3 3"] | None = None,
 ) -> float:
-    """`keypoint_distance` in the object's frame: each hand is carried back by its own object's T_camera_object."""
-    return keypoint_distance(*(moved(points, _inverse(T)) for points, T in ((found, found_pose), (true, true_pose))))
+    """`keypoint_distance` in the object's frame: each hand is carried back by its own object's T_camera_object.
+
+    `symmetries`: rotations about the object's origin that turn it into itself; the least distance over them counts, as
+    a bottle that is found turned about its axis is found.
+    """
+    found, true = (moved(points, _inverse(T)) for points, T in ((found, found_pose), (true, true_pose)))
+    turns = np.eye(3)[None] if symmetries is None else np.asarray(symmetries, float)
+    return min(keypoint_distance(found @ turn.T, true) for turn in turns)
 
 
 @no_type_check

@@ -79,6 +79,15 @@ def test_the_objects_frame():
     assert_allclose(keypoint_distance_in_object(2 * HAND, HAND, pose(scale=2.0), np.eye(4)), 0, atol=1e-12)
 
 
+def test_a_symmetric_object_may_be_found_turned():
+    """About its axis by one of its turns: nothing is wrong; about another axis it is."""
+    quarters = Rotation.from_rotvec(np.arange(4)[:, None] * [0, 0, np.pi / 2]).as_matrix()
+    poses = [pose(Rotation.from_euler(axis, 90, degrees=True).as_matrix()) for axis in "zx"]
+    errors = [keypoint_distance_in_object(HAND, HAND, T, np.eye(4), quarters) for T in poses]
+    assert_allclose(errors[0], 0, atol=1e-12)
+    assert errors[1] > 0.02
+
+
 def test_a_larger_hand():
     bent = HAND @ Rotation.from_euler("z", 40, degrees=True).as_matrix().T
     assert_allclose(hand_size_ratio(1.08 * bent + 1.0, HAND), 1.08)
