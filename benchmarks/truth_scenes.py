@@ -46,11 +46,11 @@ class Case:
     """Seen through HaMeR's focal length."""
 
 
-NOISE = Disturbance(pixels=3)
+NOISE = Disturbance(pixels=3.0)
 CASES = {
     "exact keypoints": Case(Disturbance()),
     "3 px": Case(NOISE),
-    "6 px": Case(Disturbance(pixels=6)),
+    "6 px": Case(Disturbance(pixels=6.0)),
     "hands of other sizes": Case(NOISE, hand="sized"),
     "into the flesh": Case(replace(NOISE, into_flesh=True)),
     "world landmarks, 5 mm": Case(replace(NOISE, landmarks=0.005)),
