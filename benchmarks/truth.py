@@ -53,6 +53,8 @@ Values = dict[str, Any]
 SHORT_CASES, SHORT_SCENES, SCENES = ("exact keypoints", "3 px", "6 px", "hands of other sizes"), 16, 64
 SHORT_GRASPS, GRASPS = 2, 4
 """On each object, without a picture."""
+SHALLOW = 0.5
+"""Millimetres: a penetration that is less before and after counts as fallen, since one of nothing cannot fall."""
 SEEDS = 4
 """In a row that are of one half; four seeds of an object have two to five fingers."""
 GIVEN = {"exact grasp": 0.0, "disturbed grasp": 1.0}
@@ -165,7 +167,7 @@ def falls(name: str, results: Sequence[Values]) -> str:
         np.array([[each[when][key] for when in ("before", "after")] for each in results])
         for key in ("object_mm", "penetration_mm")
     )
-    fall = [values[:, 1] < values[:, 0] for values in (object_mm, depth)]
+    fall = [object_mm[:, 1] < object_mm[:, 0], (depth[:, 1] < depth[:, 0]) | (depth.max(axis=1) < SHALLOW)]
     means = [" → ".join(f"{x:.1f}" for x in values.mean(axis=0)) for values in (object_mm, depth)]
     shares = [f"{100 * share.mean():.0f} %" for share in (*fall, fall[0] & fall[1])]
     return f"| {name} | {len(results)} | {' | '.join(means + shares)} |"

@@ -42,8 +42,8 @@ def test_medians_leave_out_what_ended_in_an_error():
 
 
 def test_what_falls_is_counted():
-    """Keypoints fall in two of four, penetration in three, both in one."""
-    pairs = [((4, 2), (3, 1)), ((4, 2), (3, 5)), ((4, 8), (3, 1)), ((4, 8), (3, 1))]
+    """Keypoints fall in two of four, penetration in three, where it may also stay next to nothing; both in one."""
+    pairs = [((4, 2), (5.9, 3.4)), ((4, 2), (3, 4)), ((4, 8), (3, 0.2)), ((4, 8), (0.1, 0.4))]
     results = [
         {when: {"object_mm": mm[k], "penetration_mm": deep[k]} for k, when in enumerate(("before", "after"))}
         for mm, deep in pairs
