@@ -14,6 +14,7 @@ SECTIONS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("section", [name for name, snippets in SECTIONS.items() if snippets])
 def test_the_snippets_of_a_section_run(section, capsys, monkeypatch):
     monkeypatch.setattr(fgs_jax, "FAST", SMALL)  # fewer starts and steps

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from fgs_jax.testing.scenes import make_scene as make_scene
     from fgs_jax.testing.scenes import of_unknown_size as of_unknown_size
     from fgs_jax.testing.shapes import ASYMMETRIC as ASYMMETRIC
+    from fgs_jax.testing.shapes import HELD as HELD
     from fgs_jax.testing.shapes import SHAPES as SHAPES
     from fgs_jax.testing.shapes import Mesh as Mesh
     from fgs_jax.testing.starts import hands_about as hands_about
+    from fgs_jax.testing.truth import TrueGrasp as TrueGrasp
+    from fgs_jax.testing.truth import true_grasp as true_grasp
 else:
     __getattr__, __dir__ = lazy_exports(__name__)

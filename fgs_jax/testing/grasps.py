@@ -5,6 +5,7 @@ Good enough to hide and be hidden as in a photo; neither free of penetration nor
 
 from dataclasses import replace
 from functools import cache, partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,36 @@ BONES = np.array([(0 if k % 4 == 1 else k - 1, k) for k in range(1, 21)])
 """Keypoints at the ends of each bone."""
 
 
+class SampledSurface(NamedTuple):
+    """Points of a surface, roughly as good as the surface."""
+
+    points: Float[ndarray, "s 3"]
+    normals: Float[ndarray, "s 3"]
+    tree: KDTree
+    """Of the points."""
+
+    @property
+    def longest(self) -> Float[ndarray, "3"]:
+        """The direction in which they spread most."""
+        return np.linalg.svd(self.points - self.points.mean(axis=0), full_matrices=False)[2][0]
+
+    def distances(self, points: ndarray) -> tuple[ndarray, ndarray]:
+        """To the surface, metres, negative inside, and the normal where it is nearest."""
+        length, nearest = self.tree.query(points)
+        normals = self.normals[nearest]
+        return length * np.sign(((points - self.points[nearest]) * normals).sum(axis=-1)), normals
+
+
+def sampled_surface(
+    vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], rng: np.random.Generator
+) -> SampledSurface:
+    """`SAMPLES` points of a mesh."""
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    samples, sampled = trimesh.sample.sample_surface(mesh, SAMPLES, seed=int(rng.integers(2**31)))[:2]
+    samples = np.asarray(samples)
+    return SampledSurface(samples, np.asarray(mesh.face_normals)[sampled], KDTree(samples))
+
+
 @cache
 def open_hand() -> HandModel:
     """The hand that ships with the package, read once."""
@@ -52,44 +83,45 @@ def random_grasp(vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], rn
     That is one with many fingers, from opposite sides, and with no bone in the object or through its wall. Pose and
     rotation are matrices.
     """
-    model, mesh = open_hand(), trimesh.Trimesh(vertices, faces, process=False)
-    samples, sampled = trimesh.sample.sample_surface(mesh, SAMPLES, seed=int(rng.integers(2**31)))[:2]
-    samples, normals = np.asarray(samples), np.asarray(mesh.face_normals)[sampled]
-    tree = KDTree(samples)
-
-    def distances(points: ndarray) -> tuple[ndarray, ndarray]:
-        """To the object, negative inside, and the normal where it is nearest."""
-        length, nearest = tree.query(points)
-        return length * np.sign(((points - samples[nearest]) * normals[nearest]).sum(axis=-1)), normals[nearest]
-
+    model, surface = open_hand(), sampled_surface(vertices, faces, rng)
+    samples, normals, _ = surface
     chosen = rng.integers(SAMPLES, size=CANDIDATES)
-    longest = np.linalg.svd(samples - samples.mean(axis=0), full_matrices=False)[2][0]
-    flat, angles = _flat_hands(samples[chosen], normals[chosen], longest, rng), _natural_angles(rng)
+    flat = flat_hands(samples[chosen], normals[chosen], surface.longest, rng)
+    angles = natural_angles(CANDIDATES, rng)
     levels = np.broadcast_to(np.linspace(0, 1, LEVELS)[:, None], (CANDIDATES, LEVELS, 5))
     # Every third vertex will do.
-    skin, facing = distances(np.asarray(_posed(model, _bent(model, flat, angles, levels)).vertices)[:, :, ::3])
+    skin, facing = surface.distances(
+        np.asarray(posed_hands(model, bent_hands(model, flat, angles, levels)).vertices)[:, :, ::3]
+    )
     owner = np.asarray(model.weights)[::3].argmax(axis=1)
     fingers = [np.where(np.isin(owner, joints), skin, np.inf) for joints in FINGER_JOINTS]
     touches = np.stack([finger.min(axis=-1) < TOUCH for finger in fingers], axis=-1)
     touching = np.any(touches, axis=1)
     stop = np.where(touching, np.argmax(touches, axis=1), rng.integers(LEVELS // 3, LEVELS, touching.shape))
-    closed = _bent(model, flat, angles, levels[0, stop, 0][:, None])
+    closed = bent_hands(model, flat, angles, levels[0, stop, 0][:, None])
 
     each, count = np.arange(CANDIDATES), touching.sum(axis=1)
     contacts = [np.argmin(finger[each, stop[:, k]], axis=-1) for k, finger in enumerate(fingers)]
     pushes = [touching[:, k, None] * facing[each, stop[:, k], contact] for k, contact in enumerate(contacts)]
     one_sided = np.linalg.norm(normals[chosen] + sum(pushes), axis=-1) / (1 + count)
-    keypoints = np.asarray(_posed(model, closed).keypoints)[:, 0]
+    keypoints = np.asarray(posed_hands(model, closed).keypoints)[:, 0]
     start, end = (keypoints[:, BONES[:, k], None] for k in (0, 1))
-    pierced = distances(start + np.linspace(0.1, 0.8, 8)[:, None] * (end - start))[0] < BONE_DEPTH
+    pierced = surface.distances(start + np.linspace(0.1, 0.8, 8)[:, None] * (end - start))[0] < BONE_DEPTH
     best = np.argmax(count - ONE_SIDED * one_sided - PIERCED * pierced.sum(axis=(1, 2)))
     return jax.tree.map(lambda leaf: leaf[best, 0], closed)
 
 
-def _flat_hands(
-    points: Float[ndarray, "c 3"], normals: Float[ndarray, "c 3"], axis: Float[ndarray, "3"], rng: np.random.Generator
+def flat_hands(
+    points: Float[ndarray, "c 3"],
+    normals: Float[ndarray, "c 3"],
+    axis: Float[ndarray, "3"],
+    rng: np.random.Generator,
+    gap: tuple[float, float] = GAP,
 ) -> HandParams:
-    """Flat hands whose palms face points of the surface, the fingers roughly across an axis."""
+    """Flat hands whose palms face points of the surface, the fingers roughly across an axis.
+
+    `gap`: between palm and object, least and greatest, metres.
+    """
     model, count = open_hand(), len(points)
     fingers = unit(np.cross(normals, axis + 0.3 * rng.normal(size=(count, 3))))
     # At rest the fingers point along -x and the back of the hand along +y.
@@ -98,8 +130,8 @@ def _flat_hands(
     template, wrist_at_rest = np.asarray(model.v_template), np.asarray(model.joint_template[0])
     palm = template[np.asarray(model.regions) == REGION_NAMES.index("palm")].mean(axis=0) - wrist_at_rest
     wrist = wrist_at_rest + betas @ np.asarray(model.joint_shapedirs[0]).T
-    gap, forward = (rng.uniform(*limits, (count, 1)) for limits in (GAP, FORWARD))
-    target = points + gap * normals - forward * fingers
+    away, forward = (rng.uniform(*limits, (count, 1)) for limits in (gap, FORWARD))
+    target = points + away * normals - forward * fingers
     return HandParams(
         betas=jnp.asarray(betas),
         pose=jnp.zeros((count, 15, 3)),
@@ -109,16 +141,17 @@ def _flat_hands(
     )
 
 
-def _natural_angles(rng: np.random.Generator) -> Float[Array, "c 15 3"]:
+def natural_angles(count: int, rng: np.random.Generator) -> Float[Array, "{count} 15 3"]:
+    """Joint angles of random natural poses."""
     model = open_hand()
     directions = np.asarray(model.pose_components * model.pose_component_std[:, None])[:COMPONENTS]
-    offsets = 0.7 * rng.normal(size=(CANDIDATES, COMPONENTS)) @ directions
+    offsets = 0.7 * rng.normal(size=(count, COMPONENTS)) @ directions
     poses = np.asarray(model.pose_mean) + offsets.reshape(-1, 15, 3)
     return jax.vmap(partial(joint_angles, model))(jnp.asarray(poses))
 
 
 @jax.jit
-def _bent(
+def bent_hands(
     model: HandModel, hands: HandParams, angles: Float[Array, "c 15 3"], levels: Float[Array, "c l 5"]
 ) -> HandParams:
     """The hands, (c, l) of them, with each finger closed by a share of the way from `OPEN` to `SHUT`."""
@@ -132,5 +165,6 @@ def _bent(
 
 
 @jax.jit
-def _posed(model: HandModel, hands: HandParams) -> Hand:
+def posed_hands(model: HandModel, hands: HandParams) -> Hand:
+    """The hands, (c, l) of them."""
     return jax.vmap(jax.vmap(partial(hand, model)))(hands)

@@ -3,14 +3,16 @@
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.spatial import ConvexHull, KDTree
+from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 from scipy.spatial.transform import Rotation
+
+from fgs_jax.results.metrics.truth import object_distance
 
 
 def add_s(points: Float[ndarray, "n 3"], estimate: Float[ndarray, "4 4"], truth: Float[ndarray, "4 4"]) -> float:
     """ADD-S in metres: mean distance from a point in its true place to the nearest one in the estimated pose."""
-    return float(KDTree(transformed(points, estimate)).query(transformed(points, truth))[0].mean())
+    return object_distance(transformed(points, estimate), transformed(points, truth))
 
 
 def diameter(vertices: Float[ndarray, "v 3"]) -> float:

@@ -20,6 +20,7 @@ from fgs_jax.objects.mesh import load_object
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.render import depth_map
 from fgs_jax.picture.scene import Scene
+from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.testing.grasps import open_hand, random_grasp
 from fgs_jax.testing.poses import transformed
 from fgs_jax.testing.shapes import SHAPES, Mesh
@@ -117,12 +118,35 @@ def make_scene(
             HAND_VISIBLE[1] if mutual and attempt < GRASPS * 2 / 3 else 1.0,
         )
         params = random_grasp(vertices, faces, rng)
-        for _ in range(VIEWS):
-            T_camera_object = _view(params, vertices, camera, rng, cut=cut)
-            scene = _rendered((name, vertices, faces), camera, size, _moved(params, T_camera_object), T_camera_object)
-            if _accepted(scene, most, cut=cut):
-                return _from_afar(scene, 5000 / 256 * max(size)) if hamer_focal else scene
+        if scene := _seen((name, vertices, faces), camera, size, params, rng, most=most, cut=cut):
+            return from_afar(scene) if hamer_focal else scene
     raise ValueError(f"{name}, seed {seed}: no view of {GRASPS * VIEWS} shows the object as asked: use another seed")
+
+
+def picture_grasp(
+    shape: tuple[str, Float[ndarray, "w 3"], Int[ndarray, "g 3"]],
+    params: HandParams,
+    camera: Camera,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> RenderedScene:
+    """A given grasp, seen from a random side that shows hand and object well enough.
+
+    `shape`: a name, vertices and faces of the object; `params`: of the open hand, axis-angle, in the object's frame.
+    Raises ValueError where no view does.
+    """
+    turned, most = replace(params, rotation=matrix_of(params.rotation)), (OBJECT_VISIBLE[1], 1.0)
+    for _ in range(GRASPS):
+        if scene := _seen(shape, camera, size, turned, rng, most=most, cut=False):
+            return replace(
+                scene, hand_params=replace(scene.hand_params, rotation=vector_of(scene.hand_params.rotation))
+            )
+    raise ValueError(f"{shape[0]}: no view of {GRASPS * VIEWS} shows the object as asked: use another grasp")
+
+
+def from_afar(scene: RenderedScene) -> RenderedScene:
+    """The scene through HaMeR's focal length, 5000 / 256 times the longer side, from as much farther away."""
+    return _from_afar(scene, 5000 / 256 * max(scene.size))
 
 
 def as_scene(
@@ -152,6 +176,25 @@ def of_unknown_size(scene: Scene, seed: int) -> tuple[Scene, float]:
     factor = float(np.exp(np.random.default_rng(seed).uniform(np.log(0.01), np.log(100.0))))
     mesh = replace(scene.object, vertices=factor * scene.object.vertices, size="unknown")
     return replace(scene, object=mesh), factor
+
+
+def _seen(
+    shape: tuple[str, Float[ndarray, "w 3"], Int[ndarray, "g 3"]],
+    camera: Camera,
+    size: tuple[int, int],
+    params: HandParams,
+    rng: np.random.Generator,
+    *,
+    most: tuple[float, float],
+    cut: bool,
+) -> RenderedScene | None:
+    """The first of `VIEWS` random views that shows no more of object and hand than `most`, and enough of both."""
+    for _ in range(VIEWS):
+        T_camera_object = _view(params, shape[1], camera, rng, cut=cut)
+        scene = render_scene(shape, camera, size, _moved(params, T_camera_object), T_camera_object)
+        if _accepted(scene, most, cut=cut):
+            return scene
+    return None
 
 
 def _camera(focal: float, size: tuple[int, int]) -> Camera:
@@ -208,13 +251,14 @@ def _view(
     return T
 
 
-def _rendered(
+def render_scene(
     shape: tuple[str, Float[ndarray, "w 3"], Int[ndarray, "g 3"]],
     camera: Camera,
     size: tuple[int, int],
     params: HandParams,
     T_camera_object: Float[ndarray, "4 4"],
 ) -> RenderedScene:
+    """A hand, in the camera's frame, and an object (its name, vertices and faces) as they are seen."""
     (name, vertices, faces), model = shape, open_hand()
     posed = jax.tree.map(np.asarray, _posed(model, params))
     hand_faces = np.concatenate([model.faces, model.cap_faces])
@@ -249,4 +293,4 @@ def _from_afar(scene: RenderedScene, focal: float) -> RenderedScene:
     away = jnp.array([0.0, 0.0, T[2, 3] - scene.T_camera_object[2, 3]])
     params = replace(scene.hand_params, translation=scene.hand_params.translation + away)
     shape = (scene.name, scene.object_vertices, scene.object_faces)
-    return _rendered(shape, _camera(focal, scene.size), scene.size, params, T)
+    return render_scene(shape, _camera(focal, scene.size), scene.size, params, T)

@@ -10,6 +10,7 @@ import trimesh
 from jaxtyping import Float, Int
 from manifold3d import CrossSection, FillRule, Manifold
 from numpy import ndarray
+from scipy.spatial.transform import Rotation
 
 Mesh = tuple[Float[ndarray, "v 3"], Int[ndarray, "f 3"]]
 Number = float | int
@@ -132,6 +133,19 @@ def camera() -> Mesh:
     return finished(box(130, 38, 76, 10) + lens.rotate((-90, 0, 0)).translate((12, 15, -2)) + hump + grip + button)
 
 
+def soap() -> Mesh:
+    return finished(Manifold.sphere(34, SEGMENTS).scale((1.1, 0.7, 1.4)))
+
+
+def knife() -> Mesh:
+    blade = plate(2, (0, -12), (0, 14), (120, 12), (165, -8), (150, -12))
+    return finished(blade + box(110, 24, 16, 6).translate((-52, 0, 0)))
+
+
+def small_box() -> Mesh:
+    return finished(box(62, 38, 90))
+
+
 # Radius and height above the base, in mm. Given: the lid is 77 mm wide and 30 mm high, the whole is 200 mm high. Read
 # off frame 072: where lid and body meet, the lid is 123 pixels wide and the body 110, so the body is 69 mm wide. Its 94
 # pixels at the base are perspective: a straight body that leans 29 degrees, seen by the camera of scenes/tumbler,
@@ -159,5 +173,18 @@ SHAPES: dict[str, Callable[[], Mesh]] = {
     **{"wine_glass": wine_glass, "box": tea_box, "bowl": bowl, "pan": pan, "spray_bottle": spray_bottle},
     **{"camera": camera, "tumbler": tumbler},
 }
+HELD: dict[str, Callable[[], Mesh]] = SHAPES | {"soap": soap, "knife": knife, "small_box": small_box}
+"""Those that true grasps are made on."""
+REVOLVED = frozenset({"bottle", "can", "wine_glass", "bowl", "tumbler"})
+BLOCKS = frozenset({"box", "small_box", "soap"})
 ASYMMETRIC = frozenset({"mug", "phone", "hammer", "scissors", "pan", "spray_bottle", "camera"})
 """Not like itself after any turn; at most one mirror plane."""
+
+
+def symmetries(name: str, steps: int = 360) -> Float[ndarray, "s 3 3"]:
+    """Rotations that turn an object of `HELD` into itself; of a round one as many as `steps`, about its axis."""
+    if name in BLOCKS:
+        signs = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
+        return np.stack([np.diag(sign).astype(float) for sign in signs])
+    angles = np.linspace(0, 2 * np.pi, steps if name in REVOLVED else 1, endpoint=False)
+    return Rotation.from_rotvec(angles[:, None] * [0, 0, 1]).as_matrix()

@@ -21,6 +21,7 @@ from fgs_jax.stages.grasps import refine_grasps
 from tests.solve.test_devices import grasp_starts
 
 
+@pytest.mark.long
 def test_own_energy_brings_the_fingertip_to_its_place_and_others_compile_nothing(capsys):
     found = own_energy.main()
     assert "fingertip to trigger" in capsys.readouterr().out
@@ -60,6 +61,7 @@ def test_own_hand_closes_on_its_bottle_is_measured_and_written(tmp_path):
         write_grasp(tmp_path / "grasp", hand_mesh, hand_mesh)
 
 
+@pytest.mark.long
 def test_own_solvers_find_grasps_by_name_and_by_argument():
     found = own_solver.main(count=4, steps=100)
     np.testing.assert_array_equal(found["by name"].energy, found["optax"].energy)

@@ -8,6 +8,8 @@ from examples.own_stage import BEND, QUICK, main
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import joint_angles
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def results():

@@ -102,6 +102,7 @@ def test_scale_is_left_out_where_it_has_to_be_found():
         assert [row.name for row in all_rows.values() if not row.when] == ["without energies"]
 
 
+@pytest.mark.long
 def test_without_energies_the_hand_stays_and_enters_the_object(by_name, scene):
     outcome, full = by_name["without energies"], by_name["full"].found
     model = load_hand_model("open_hand")
@@ -114,6 +115,7 @@ def test_without_energies_the_hand_stays_and_enters_the_object(by_name, scene):
     assert energy(outcome, WEIGHTS) is None
 
 
+@pytest.mark.long
 def test_without_opa_the_object_is_where_it_starts(by_name, scene):
     row, found = by_name["without OPA"]
     # Of the mesh as it was given, whose size Eq. 4-6 alone say.
@@ -129,12 +131,14 @@ def test_without_opa_the_object_is_where_it_starts(by_name, scene):
     assert row.when == 1
 
 
+@pytest.mark.long
 def test_without_the_hand_prior_the_fingers_leave_the_picture(by_name):
     full, without = (by_name[name].found.metrics[1] for name in ("full", "without the hand prior"))
     assert without["keypoint_error_px"] > 1.5 * full["keypoint_error_px"]
     assert without["mpd_mm"] < 2
 
 
+@pytest.mark.long
 def test_energies_are_of_the_full_weights(by_name):
     full, without = by_name["full"], by_name["without E_prior"]
     assert energy(full, WEIGHTS) == full.found.candidates[0].energy
@@ -143,6 +147,7 @@ def test_energies_are_of_the_full_weights(by_name):
     assert energy(without, WEIGHTS) == pytest.approx(without.found.candidates[0].energy + left_out)
 
 
+@pytest.mark.long
 def test_a_row_that_fails_is_told_and_does_not_stop_the_others(outcomes, told, by_name):
     assert told == outcomes
     row, error = by_name["without scale alignment"]
@@ -157,6 +162,7 @@ def test_where_all_fail_the_first_error_is_raised(scene):
         ablate(replace(scene, keypoints_2d=np.full((21, 2), np.nan)), SMALL)
 
 
+@pytest.mark.long
 def test_the_table(outcomes, by_name):
     lines = [markdown(line) for line in (HEAD, *(cells(outcome, WEIGHTS) for outcome in outcomes))]
     assert lines[0].count("\n") == 1
@@ -168,6 +174,7 @@ def test_the_table(outcomes, by_name):
     assert "|" not in markdown(["a | b", "c"]).replace("\\|", "")[1:-1].replace(" | ", "")
 
 
+@pytest.mark.long
 def test_files(outcomes, tmp_path):
     folder = tmp_path / "ablation"
     write_ablation(outcomes, folder, source="here")
@@ -190,6 +197,7 @@ def test_files(outcomes, tmp_path):
     assert document.count("failed") == 1 and "<script" not in document
 
 
+@pytest.mark.long
 def test_a_folder_is_replaced_only_when_asked_and_only_an_ablation(outcomes, tmp_path):
     folder = tmp_path / "ablation"
     folder.mkdir()

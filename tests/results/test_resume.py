@@ -66,7 +66,9 @@ def test_what_was_found_is_kept_where_the_result_has_no_room(fgs, out, capsys, m
     assert "scene: goes on after 1 parts" in capsys.readouterr().out and sorted(p.name for p in out.iterdir()) == FILES
 
 
-@pytest.mark.parametrize("moment", ["first checkpoint", "object pose", "contact"])
+@pytest.mark.parametrize(
+    "moment", [*(pytest.param(x, marks=pytest.mark.long) for x in ("first checkpoint", "contact")), "object pose"]
+)
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(fgs, out, capsys, written, moment):
     records = out.with_name(".out.journal")
     environment = os.environ | {

@@ -163,6 +163,7 @@ def test_a_start_that_is_lost_is_lost_alone(one_device):
     assert np.isfinite(one_device["['grasps'].energy"]).all()
 
 
+@pytest.mark.long
 def test_eight_devices_find_what_one_finds_to_the_bit(one_device, tmp_path):
     flags = "--xla_force_host_platform_device_count=8"
     ended(started("eight", tmp_path, flags=flags))

@@ -81,6 +81,7 @@ def test_the_second_scene_of_a_run_compiles_nothing(result, caplog):
     assert any("lambda" in name for name in compiled)
 
 
+@pytest.mark.long
 def test_a_first_scene_compiles_few_programs(scene, caplog):
     jax.clear_caches()
     with compilations(caplog) as names:

@@ -6,7 +6,9 @@ import pytest
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from fgs_jax.testing import ASYMMETRIC, SHAPES
+from fgs_jax.results.metrics import Surface, signed_distances
+from fgs_jax.testing import ASYMMETRIC, HELD, SHAPES
+from fgs_jax.testing.shapes import symmetries
 
 SIZES = {  # mm, smallest side of the bounding box first
     "mug": (82, 95, 118),
@@ -49,3 +51,12 @@ def test_asymmetric_shapes_are_those_that_no_turn_brings_back(name):
         assert min(distances) > 0.002
     else:
         assert min(distances) < 1e-4
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_a_held_shape_is_one_solid_that_its_symmetries_turn_into_itself(name):
+    mesh = trimesh.Trimesh(*HELD[name](), process=False)
+    assert mesh.is_watertight and mesh.volume > 0 and mesh.body_count == 1
+    surface = Surface(*HELD[name]())
+    for turn in symmetries(name, steps=4):
+        assert np.abs(signed_distances(surface, surface.vertices @ turn.T)).max() < 1e-6

@@ -36,6 +36,22 @@ if TYPE_CHECKING:
     from fgs_jax.results.metrics.surface import check_surfaces as check_surfaces
     from fgs_jax.results.metrics.surface import sample_surface as sample_surface
     from fgs_jax.results.metrics.surface import signed_distances as signed_distances
+    from fgs_jax.results.metrics.truth import TRUE_CONTACT as TRUE_CONTACT
+    from fgs_jax.results.metrics.truth import TRUTH_METRICS as TRUTH_METRICS
+    from fgs_jax.results.metrics.truth import Agreement as Agreement
+    from fgs_jax.results.metrics.truth import Placed as Placed
+    from fgs_jax.results.metrics.truth import contact_agreement as contact_agreement
+    from fgs_jax.results.metrics.truth import distances_to_placed as distances_to_placed
+    from fgs_jax.results.metrics.truth import hand_size_ratio as hand_size_ratio
+    from fgs_jax.results.metrics.truth import keypoint_distance as keypoint_distance
+    from fgs_jax.results.metrics.truth import keypoint_distance_about_wrist as keypoint_distance_about_wrist
+    from fgs_jax.results.metrics.truth import keypoint_distance_aligned as keypoint_distance_aligned
+    from fgs_jax.results.metrics.truth import keypoint_distance_in_object as keypoint_distance_in_object
+    from fgs_jax.results.metrics.truth import object_distance as object_distance
+    from fgs_jax.results.metrics.truth import penetration_over_truth as penetration_over_truth
+    from fgs_jax.results.metrics.truth import touching_fingers as touching_fingers
+    from fgs_jax.results.metrics.truth import touching_vertices as touching_vertices
+    from fgs_jax.results.metrics.truth import truth_metrics as truth_metrics
     from fgs_jax.results.metrics.volume import VOXEL as VOXEL
     from fgs_jax.results.metrics.volume import SolidIntersection as SolidIntersection
     from fgs_jax.results.metrics.volume import solid_intersection_volume as solid_intersection_volume
