@@ -172,11 +172,6 @@ class ContactConfig:
     places: int
     """Random places of a given hand as a whole that are weighed before its joints bend (`stages.given_place`); 0: it
     starts where it is given."""
-    touch_sigma: float
-    """Metres. How well the distance of a region to the object is known, which says how likely it touches and so what
-    its contact points weigh; 0: all in reach weigh 1."""
-    touch_odds: float
-    """Of not touching, for a region that is seen at the surface."""
     flesh: bool
     """Whether the hand's flesh gives by its skin margin before depth counts in full."""
     random_contacts: int
@@ -296,8 +291,6 @@ PAPER_CONTACT = ContactConfig(  # Table 2 and App. B
     per_region=2,
     reach=0.03,
     places=0,
-    touch_sigma=0.0,
-    touch_odds=0.0,
     flesh=False,
     random_contacts=4,
     both_directions=False,
@@ -338,6 +331,21 @@ FAST_CONTACT = replace(
 )
 
 
+GIVEN_CONTACT = replace(
+    FAST_CONTACT,
+    places=2048,
+    reach=0.06,
+    flesh=True,
+    w_dis=30.0,
+    w_pen=100.0,
+    w_t=0.5,
+    angle_sigma=0.1,
+    turn_sigma=0.175,
+    place_sigma=0.01,
+)
+"""For a grasp that was given without a picture, by another method or an estimator: see `stages.given_place`."""
+
+
 @dataclass(frozen=True)
 class RefineConfig:
     """The main job: a scene to a grasp."""
@@ -371,7 +379,8 @@ class RefineConfig:
 
 FAST = RefineConfig(FAST_OPA, FAST_CONTACT)
 PAPER = RefineConfig(PAPER_OPA, PAPER_CONTACT, candidates=1, w_mask=0.0, w_agreement=0.0)
-CONFIGS = {"fast": FAST, "paper": PAPER}
+GIVEN = replace(FAST, contact=GIVEN_CONTACT)
+CONFIGS = {"fast": FAST, "paper": PAPER, "given": GIVEN}
 
 
 MOST_ENERGIES = 2_000_000_000
@@ -401,7 +410,6 @@ _BOUNDS = {
     "distinct_angle": Bounds(0, 180),
     "depth_noise": Bounds(0, 10),
     "places": Bounds(0, 1_000_000),
-    "touch_sigma": Bounds(0, 1),
     "reach": Bounds(0, 10, open=True),
     "pose_start": Bounds(0, 10),  # 0: the flat hand
     "ordinary_focal": Bounds(0.1, 50),  # views of 157 and of 1 degree

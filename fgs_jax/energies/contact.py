@@ -118,17 +118,6 @@ def nearest_contacts(
     return Contacts(index.ravel(), near.astype(distance.dtype), distances)
 
 
-def touch_probability(
-    distance: Float[Array, "*n"], sigma: float | Float[Array, ""], odds: float | Float[Array, ""]
-) -> Float[Array, "*n"]:
-    """How likely skin touches that was seen at a distance from the object (metres), known to `sigma`; 1 for sigma 0.
-
-    Where it touches the distance is normal about 0; where not, it may be anything. `odds`: of not touching, at 0.
-    """
-    scaled = distance / jnp.where(sigma > 0, sigma, 1.0)
-    return jnp.where(sigma > 0, 1.0 / (1.0 + odds * jnp.exp(jnp.minimum(scaled**2 / 2.0, 80.0))), 1.0)
-
-
 @checked
 def random_contacts(key: Key[Array, ""], distance: Float[Array, "v"], regions: Int[Array, "v"], count: int) -> Contacts:
     """`count` of the vertices that are in a contact region, as the paper has it; where there are fewer, all of them."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from fgs_jax.checks import checked
 from fgs_jax.config import ContactConfig
-from fgs_jax.energies.contact import Contacts, Neighbours, nearest_contacts, random_contacts, touch_probability
+from fgs_jax.energies.contact import Contacts, Neighbours, nearest_contacts, random_contacts
 from fgs_jax.energies.terms import term_values, weighted_sum
 from fgs_jax.solve.minimise import Search, Solution, advance, begin, nan_where_lost
 from fgs_jax.solve.solvers import solver_of
@@ -64,7 +64,7 @@ def begin_grasp(
 
     `closed`: factor on the joint angles to start from, besides the configuration's. `seen`: the hand as it is given,
     posed; computed unless given. `drawn`: the random contact points of step one, drawn here unless given.
-    `touch`: how likely each region touches, by its distance unless given.
+    `touch`: how likely each region touches, which its contact points weigh; 1 unless given.
     """
     kind = problem.hand
     seen = seen_as(problem, grasp) if seen is None else seen
@@ -73,7 +73,9 @@ def begin_grasp(
     if config.contacts == "random":
         contacts = drawn or random_contacts(key, distance, kind.regions, config.random_contacts)
     else:
-        contacts = likely_contacts(problem, distance, config, touch)
+        contacts = nearest_contacts(distance, kind.regions, config.per_region, config.reach, kind.region_count)
+        if touch is not None:
+            contacts = contacts._replace(weight=contacts.weight * jnp.repeat(touch, config.per_region))
     state = kind.start(kind.data, grasp.hand, config.pose_start * closed)
 
     def energy(state: Any) -> tuple[Float[Array, ""], Evaluated]:
@@ -127,18 +129,6 @@ def best_grasp(problem: ContactProblem, searching: GraspSearch) -> Grasp:
     kind = problem.hand
     params = kind.retract(kind.data, searching.start.hand, searching.search.best[0])
     return replace(searching.start, hand=kind.outer(kind.data, params))
-
-
-def likely_contacts(
-    problem: ContactProblem, distance: Float[Array, "v"], config: ContactConfig, touch: Float[Array, "r"] | None
-) -> Contacts:
-    """The nearest vertices of each region, weighed by how likely the region touches."""
-    kind = problem.hand
-    contacts = nearest_contacts(distance, kind.regions, config.per_region, config.reach, kind.region_count)
-    if touch is None:
-        nearest = jnp.min(contacts.distance.reshape(kind.region_count, -1), axis=1)
-        touch = touch_probability(nearest, config.touch_sigma, config.touch_odds)
-    return contacts._replace(weight=contacts.weight * jnp.repeat(touch, config.per_region))
 
 
 def _neighbours(
