@@ -21,7 +21,7 @@ from fgs_jax.types import Grasp
 
 LEVELS = (0.02, 0.1, 0.2, 0.35, 0.6, 1.0)
 """Shares of the uncertainty that are thought equally likely: how much of it there is shows in the grasp itself."""
-SKIN_NOISE, JOINT_NOISE = 0.003, 0.015
+SKIN_NOISE, JOINT_NOISE = 0.002, 0.015
 """Metres. Standard deviation of the distance to the object of skin that touches: of a hand that is right but for its
 place, and what is added where its joints are as uncertain as they may be."""
 PRESSED = 0.0015
@@ -90,13 +90,18 @@ def place_given(
         greatest = jnp.maximum(most, jnp.max(jnp.where(jnp.isfinite(logs), logs, -jnp.inf)))
         kept = jnp.where(jnp.isfinite(most), jnp.exp(most - greatest), 0.0)
         weight = jnp.where(jnp.isfinite(logs), jnp.exp(logs - greatest), 0.0)
-        values = (turn, shift, share[:, None], touch)
+        values = (turn, shift, share[:, None], touch, turn**2, shift**2)
         added = [kept * old + jnp.sum(weight[:, None] * new, axis=0) for old, new in zip(sums, values, strict=True)]
         return (greatest, kept * total + jnp.sum(weight), added), None
 
-    zeros = [jnp.zeros(3), jnp.zeros(3), jnp.zeros(1), jnp.zeros(kind.region_count)]
+    zeros = [jnp.zeros(3), jnp.zeros(3), jnp.zeros(1), jnp.zeros(kind.region_count), jnp.zeros(3), jnp.zeros(3)]
     start = (jnp.asarray(-jnp.inf), jnp.zeros(()), zeros)
     (_, total, sums), _ = jax.lax.scan(block, start, jnp.arange(-(-config.places // BLOCK)))
-    turn, shift, share, touch = (x / jnp.maximum(total, 1e-30) for x in sums)
-    left = jax.tree.map(lambda x: share[0] * x, uncertainty)
+    turn, shift, share, touch, turn_squared, shift_squared = (x / jnp.maximum(total, 1e-30) for x in sums)
+    left = Uncertainty(share[0] * uncertainty.angles, _spread(turn_squared, turn), _spread(shift_squared, shift))
     return GivenPlace(replace(grasp, hand=kind.moved(kind.data, grasp.hand, turn, shift)), touch, left)
+
+
+def _spread(squared: Float[Array, "3"], mean: Float[Array, "3"]) -> Float[Array, ""]:
+    """Standard deviation along an axis, of the mean of squares and the mean; not quite 0."""
+    return jnp.sqrt(jnp.maximum(jnp.mean(squared - mean**2), 1e-8))

@@ -138,7 +138,7 @@ def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -
     that a hand on its keypoints alone covers too little of the picture.
     """
     confidence = confidence_of(scene)
-    if not (most and confidence.any()):
+    if not (most and confidence.any()) or scene.keypoints_2d is None:
         return params, 1.0
     posed = hand_program(model, params)
     vertices, keypoints = np.asarray(posed.vertices, float), np.asarray(posed.keypoints, float)
