@@ -117,9 +117,7 @@ def dis(context: Context) -> Float[Array, ""]:
     """E_dis of the contact points, metres; flesh that is pressed within its margin touches."""
     vertices = context.hand.vertices
     # By the distances of all vertices, which pen needs too.
-    return E_dis(
-        vertices, flesh_distance(context.distance, context.margin), weight_of_vertices(context.contacts, len(vertices))
-    )
+    return E_dis(vertices, context.distance, weight_of_vertices(context.contacts, len(vertices)))
 
 
 def pen(context: Context) -> Float[Array, ""]:

@@ -98,7 +98,8 @@ def place_given(
     start = (jnp.asarray(-jnp.inf), jnp.zeros(()), zeros)
     (_, total, sums), _ = jax.lax.scan(block, start, jnp.arange(-(-config.places // BLOCK)))
     turn, shift, share, touch, turn_squared, shift_squared = (x / jnp.maximum(total, 1e-30) for x in sums)
-    left = Uncertainty(share[0] * uncertainty.angles, _spread(turn_squared, turn), _spread(shift_squared, shift))
+    spreads = share[0] * uncertainty.angles, _spread(turn_squared, turn), _spread(shift_squared, shift)
+    left = jax.tree.map(lambda x: share[0] * x, Uncertainty(*spreads))
     return GivenPlace(replace(grasp, hand=kind.moved(kind.data, grasp.hand, turn, shift)), touch, left)
 
 
