@@ -20,7 +20,6 @@ from fgs_jax.energies.contact import (
     E_pen,
     distance_to_neighbours,
     flesh_depth,
-    flesh_distance,
     neighbours,
     weight_of_vertices,
 )
