@@ -15,6 +15,7 @@ from numpy import integer, ndarray
 from scipy.spatial.transform import Rotation
 
 from fgs_jax.errors import HandednessWarning, HandFitError, HandInputError, HandShapeWarning
+from fgs_jax.hands.kind import Uncertainty
 from fgs_jax.hands.mano import as_numbers, hand, hand_keypoints, joint_angles, wrist_at_rest
 from fgs_jax.notes import warn
 from fgs_jax.picture.camera import project
@@ -52,6 +53,8 @@ class HandFit:
     """Half the sum of squares that was minimised."""
     distance_3d: Float[Array, ""] | None = None
     distance_2d: Float[Array, ""] | None = None
+    uncertainty: Uncertainty | None = None
+    """How well what was given tells the hand (Laplace): of its joint angles (15, 3), its turn (3,), its place (3,)."""
 
     @property
     def error_3d(self) -> Array:
@@ -142,7 +145,10 @@ def fit_hand(
         error_2d = _mean_distance(project(camera, keypoints), keypoints_2d, weight)
     translation = params.translation - wrist_at_rest(model, params.betas)
     params = replace(params, rotation=vector_of(params.rotation), translation=translation)
-    return HandFit(params, keypoints, solutions.cost[best], error_3d, error_2d)
+    covariance = jnp.linalg.inv(solutions.normal[best] + 1e-6 * jnp.eye(solutions.value.shape[-1]))
+    spread = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 1e-12))
+    uncertainty = Uncertainty(spread[6:51].reshape(15, 3), spread[:3], spread[3:6])
+    return HandFit(params, keypoints, solutions.cost[best], error_3d, error_2d, uncertainty)
 
 
 def carry_over(

@@ -46,10 +46,10 @@ class Uncertainty:
 
     angles: Float[Array, "*n"]
     """Radians, of each joint angle; or one number for all."""
-    turn: Float[Array, ""]
-    """Radians, about each axis."""
-    place: Float[Array, ""]
-    """Metres, along each axis."""
+    turn: Float[Array, "*t"]
+    """Radians, about each of three axes of the hand; or one number for all."""
+    place: Float[Array, "*p"]
+    """Metres, along each of three axes of the camera; or one number for all."""
 
 
 class HandState(NamedTuple):

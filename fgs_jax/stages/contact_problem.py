@@ -144,16 +144,15 @@ def context_of(
         else SeenHand(
             picture.camera, picture.keypoints, picture.confidence, box_side(picture.camera, seen.posed), seen.order
         ),
-        uncertainty=uncertainty_of(problem, config),
+        uncertainty=problem.uncertainty or uncertainty_of(config),
         margin=margin,
         points_margin=points_margin,
     )
 
 
-def uncertainty_of(problem: ContactProblem, config: ContactConfig) -> Uncertainty:
-    """Of the given hand: the problem's, else the configuration's."""
-    each = config.angle_sigma, config.turn_sigma, config.place_sigma
-    return problem.uncertainty or Uncertainty(*map(jnp.asarray, each))
+def uncertainty_of(config: ContactConfig) -> Uncertainty:
+    """Of a given hand of which no more is known, by the configuration."""
+    return Uncertainty(*map(jnp.asarray, (config.angle_sigma, config.turn_sigma, config.place_sigma)))
 
 
 def box_side(camera: Camera, posed: Hand) -> Float[Array, ""]:

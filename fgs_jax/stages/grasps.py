@@ -101,7 +101,7 @@ def refine_grasp(
     key = jax.random.fold_in(jax.random.wrap_key_data(key, impl=random), index)
     touch = None
     if config.places:
-        grasp, touch, left = place_given(problem, grasp, key, config, uncertainty_of(problem, config))
+        grasp, touch, left = place_given(problem, grasp, key, config, problem.uncertainty or uncertainty_of(config))
         problem = replace(problem, uncertainty=left)
     searching = begin_grasp(problem, grasp, key, config, touch=touch)
     searching, _, _ = grasp_round(problem, searching, config, config.rounds)
