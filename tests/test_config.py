@@ -215,11 +215,15 @@ def test_a_bad_phase_is_named(load, phase, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match=r"nix\.yaml: expected fast, paper, given or a YAML file, there is none; check the"):
+    with pytest.raises(
+        ConfigError, match=r"nix\.yaml: expected fast, paper, given or a YAML file, there is none; check the"
+    ):
         load_config(tmp_path / "nix.yaml")
     with pytest.raises(ConfigError, match=r"^fats: expected fast, paper, given or a YAML file, there is none"):
         load_config("fats")
-    with pytest.raises(ConfigError, match=r"expected fast, paper, given or a YAML file, came a folder; name the file in it"):
+    with pytest.raises(
+        ConfigError, match=r"expected fast, paper, given or a YAML file, came a folder; name the file in it"
+    ):
         load_config(tmp_path)
     (tmp_path / "large.yaml").write_bytes(b"#" * 1_100_000)
     with pytest.raises(ConfigError, match=r"expected fast, paper, given or a YAML file of at most 1 MiB"):
