@@ -14,6 +14,7 @@ from fgs_jax.command_ends import run_command
 from fgs_jax.command_hand import hand_convert, hand_info
 from fgs_jax.command_metrics import compare_meshes
 from fgs_jax.command_refine import Refine, refine_scenes, take_config
+from fgs_jax.command_refine_grasp import RefineGrasp, read_words, refine_given
 from fgs_jax.commands import added_command, added_commands
 from fgs_jax.errors import FgsError
 from fgs_jax.notes import heard
@@ -45,6 +46,7 @@ def _list_commands() -> None:
         raise AssertionError("`_command` hands this command on before it comes here")
 
     app.command(name="refine", help=Refine.__doc__)(handed_on)
+    app.command(name="refine-grasp", help=RefineGrasp.__doc__)(handed_on)
     for name in added_commands():
         try:
             meaning = added_command(name).help
@@ -76,6 +78,9 @@ def _command(words: list[str]) -> int:
                 return refine_scenes(
                     tyro.cli(Refine, prog="fgs refine [--config NAME|FILE]", args=rest, default=default)
                 )
+            if words[:1] == ["refine-grasp"]:
+                start_up()
+                return refine_given(read_words(words[1:]))
             if words and words[0] in added_commands():
                 return added_command(words[0]).run(words)
             _list_commands()

@@ -43,7 +43,7 @@ def compare_meshes(
         object_unit: Of those in OBJECT, where it is another.
     """
     units: dict[str, Unit] = {"hand": hand_unit or unit, "object": object_unit or unit}
-    meshes = [_mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
+    meshes = [mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
     surfaces = [Surface(mesh.vertices, mesh.faces) for mesh in meshes]
     fingers = fingers_of_hand_mesh(surfaces[0])
     values = grasp_metrics(surfaces[0], surfaces[1], fingers)
@@ -62,8 +62,8 @@ def compare_meshes(
         print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
 
 
-def _mesh_in(path: Path, unit: Unit, name: str) -> ObjectMesh:
-    """A mesh in metres, of a file in another unit."""
+def mesh_in(path: Path, unit: Unit, name: str) -> ObjectMesh:
+    """A mesh in metres, of a file in another unit. `name`: "hand" or "object", whose option has the unit."""
     given = load_object(path, size="unknown")
     mesh = replace(given, vertices=METRES[unit] * given.vertices)
     extent = float(np.ptp(mesh.vertices, axis=0).max())

@@ -184,15 +184,18 @@ def _refine_batch(runs: list[_Run], arguments: Refine) -> int:
                 shutil.rmtree(run.records, ignore_errors=True)
 
 
-def take_config(words: list[str]) -> tuple[RefineConfig, list[str]]:
-    """The configuration that --config names, and the other words; it must be known before the rest is read."""
-    base, rest, following = FAST, [], iter(words)
+def take_config(words: list[str], otherwise: RefineConfig = FAST) -> tuple[RefineConfig, list[str]]:
+    """The configuration that --config names, and the other words; it must be known before the rest is read.
+
+    `otherwise`: where there is no --config, and what its file leaves out.
+    """
+    base, rest, following = otherwise, [], iter(words)
     for word in following:
         if word == "--config" or word.startswith("--config="):
             name = word.partition("=")[2] or next(following, None)
             if name is None:
                 raise ConfigError(f"--config: expected {', '.join(CONFIGS)} or a YAML file, got nothing")
-            base = load_config(name)
+            base = load_config(name, otherwise)
         else:
             rest.append(word)
     return base, rest

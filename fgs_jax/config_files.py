@@ -16,8 +16,10 @@ MOST_CONFIG = 2**20
 """Bytes of a YAML file."""
 
 
-def load_config(source: str | Path) -> RefineConfig:
-    """A configuration by its name ("fast", "paper") or from a YAML file; what the file leaves out is that of "fast".
+def load_config(source: str | Path, otherwise: RefineConfig = FAST) -> RefineConfig:
+    """A configuration by its name ("fast", "paper", "given") or from a YAML file.
+
+    `otherwise`: what the file leaves out.
 
     Raises ConfigError for a name or a file that there is not, for one that `strict.read_yaml` refuses, and for an
     unknown key, a wrong type or a negative value.
@@ -26,8 +28,8 @@ def load_config(source: str | Path) -> RefineConfig:
         return CONFIGS[str(source)]
     values = read_yaml_file(Path(source), f"{', '.join(CONFIGS)} or a YAML file")
     if values is None:
-        return FAST
-    config = from_values(RefineConfig, values, RULES, str(source), FAST)
+        return otherwise
+    config = from_values(RefineConfig, values, RULES, str(source), otherwise)
     _check_recorded(config, str(source))
     return config
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fgs_jax.checked_values import from_values
-from fgs_jax.config import CONFIGS, FAST, PAPER, RULES, ContactConfig, Phase, RefineConfig
+from fgs_jax.config import CONFIGS, FAST, GIVEN, PAPER, RULES, ContactConfig, Phase, RefineConfig
 from fgs_jax.config_files import check_config, config_values, load_config
 from fgs_jax.errors import ConfigError
 from fgs_jax.extensions import Term
@@ -39,7 +39,7 @@ def test_the_file_for_people_equals_the_constant(name):
 
 def test_there_is_a_file_for_each_name():
     assert {path.stem for path in FOLDER.glob("*.yaml")} - {"dreambooth"} == set(CONFIGS)
-    assert CONFIGS == {"fast": FAST, "paper": PAPER}
+    assert CONFIGS == {"fast": FAST, "paper": PAPER, "given": GIVEN}
 
 
 def test_table_2_stands_in_paper():
@@ -215,14 +215,18 @@ def test_a_bad_phase_is_named(load, phase, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match=r"nix\.yaml: expected fast, paper or a YAML file, there is none; check the"):
+    with pytest.raises(
+        ConfigError, match=r"nix\.yaml: expected fast, paper, given or a YAML file, there is none; check the"
+    ):
         load_config(tmp_path / "nix.yaml")
-    with pytest.raises(ConfigError, match=r"^fats: expected fast, paper or a YAML file, there is none"):
+    with pytest.raises(ConfigError, match=r"^fats: expected fast, paper, given or a YAML file, there is none"):
         load_config("fats")
-    with pytest.raises(ConfigError, match=r"expected fast, paper or a YAML file, came a folder; name the file in it"):
+    with pytest.raises(
+        ConfigError, match=r"expected fast, paper, given or a YAML file, came a folder; name the file in it"
+    ):
         load_config(tmp_path)
     (tmp_path / "large.yaml").write_bytes(b"#" * 1_100_000)
-    with pytest.raises(ConfigError, match=r"expected fast, paper or a YAML file of at most 1 MiB"):
+    with pytest.raises(ConfigError, match=r"expected fast, paper, given or a YAML file of at most 1 MiB"):
         load_config(tmp_path / "large.yaml")
     (tmp_path / "latin.yaml").write_bytes("# größer".encode("latin1"))
     with pytest.raises(ConfigError, match=r"expected YAML, got .*utf-8"):

@@ -29,7 +29,7 @@ ORDER = [
     stages
     results
     testing
-    commands command_ablate command_ends command_hand command_metrics command_refine cli __main__
+    commands command_ablate command_ends command_hand command_metrics command_refine command_refine_grasp cli __main__
     """.strip().splitlines()
 ]
 """The order of dependencies, the lowest floor first. What stands in one line may use one another, but in no circle."""

@@ -96,7 +96,12 @@ def test_a_source_archive_gives_the_same_wheel(archives, tmp_path):
     assert contents[0] == contents[1]
     held = contents[0].keys()
     assert {name.partition("/")[0] for name in held} == {"fgs_jax", "fgs_bridges", "fgs_jax-0.1.0.dist-info"}
-    for name in ("configs/generate/open.yaml", "docs/bridges/hands.md", "examples/scenes/tumbler/scene.json"):
+    for name in (
+        "configs/given.yaml",
+        "configs/generate/open.yaml",
+        "docs/bridges/hands.md",
+        "examples/scenes/tumbler/scene.json",
+    ):
         assert contents[0][f"fgs_jax/assets/{name}"] == (ROOT / name).read_bytes()
 
 

@@ -22,6 +22,11 @@ from fgs_jax.results.values import finite, versions
 from fgs_jax.types import Grasp
 
 FORMAT, VERSION = "fgs-result", 1
+GRASP_FILES = frozenset(
+    {f"{name}.{kind}" for name in ("hand", "object", "hand_before") for kind in ("obj", "ply")}
+    | {"grasp.glb", "hand.json", "metrics.json"}
+)
+"""What a folder of `write_grasp` may hold."""
 Mesh = tuple[ndarray, ndarray]
 """Vertices, metres, and faces."""
 RUN = "run"
@@ -154,10 +159,14 @@ def summary(result: Result, source: str = "") -> dict[str, Any]:
 
 def comparison(result: Result) -> str:
     """Measures before and after, a line each."""
-    meanings = GRASP_METRICS | PICTURE_METRICS
+    return compared(*result.metrics, GRASP_METRICS | PICTURE_METRICS)
+
+
+def compared(before: Mapping[str, Any], after: Mapping[str, Any], meanings: Mapping[str, str]) -> str:
+    """Those measures that have a meaning, before and after, a line each."""
     lines = [f"{'':<32}{'before':>9}{'after':>9}"]
     for key, meaning in meanings.items():
-        values = (("-" if (value := part.get(key)) is None else f"{value:.3f}") for part in result.metrics)
+        values = (("-" if (value := part.get(key)) is None else f"{value:.3f}") for part in (before, after))
         lines.append(f"{key:<32}{next(values):>9}{next(values):>9}  {meaning}")
     return "\n".join(lines)
 
@@ -179,14 +188,28 @@ def _files() -> set[str]:
     }
 
 
-def write_grasp(folder: Path, hand: Mesh, object: Mesh, *, overwrite: bool = False) -> None:
+def write_grasp(
+    folder: Path,
+    hand: Mesh,
+    object: Mesh,
+    *,
+    hand_before: Mesh | None = None,
+    texts: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> None:
     """Writes a hand of any kind and an object to a folder of its own: hand and object as obj and ply, and grasp.glb.
 
-    For grasps that did not come of `refine`. Vertices in metres, in one frame. Raises ResultError as `write_result`.
+    For grasps that did not come of `refine`. Vertices in metres, in one frame. `hand_before`: the hand as it was.
+    `texts`: of further files of `GRASP_FILES`, by their names. Raises ResultError as `write_result`.
     """
-    given = {"hand": hand, "object": object}
-    names = {f"{name}.{kind}" for name in given for kind in ("obj", "ply")} | {"grasp.glb"}
-    write_folder(folder, lambda temporary: _write_meshes(temporary, given), names, overwrite=overwrite)
+    given = {"hand": hand, "object": object} | ({} if hand_before is None else {"hand_before": hand_before})
+
+    def write_files(temporary: Path) -> None:
+        _write_meshes(temporary, given)
+        for name, text in (texts or {}).items():
+            (temporary / name).write_text(text, encoding="utf-8")
+
+    write_folder(folder, write_files, GRASP_FILES, overwrite=overwrite)
 
 
 def _write_files(result: Result, folder: Path, values: dict[str, Any]) -> None:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from fgs_jax.stages.contact_problem import Picture as Picture
     from fgs_jax.stages.contact_problem import context_of as context_of
     from fgs_jax.stages.finish import finish_grasp as finish_grasp
+    from fgs_jax.stages.given_hand import GivenHand as GivenHand
+    from fgs_jax.stages.given_hand import hand_values as hand_values
+    from fgs_jax.stages.given_hand import read_given_hand as read_given_hand
     from fgs_jax.stages.grasps import Grasps as Grasps
     from fgs_jax.stages.grasps import refine_grasps as refine_grasps
     from fgs_jax.stages.hand_in_picture import see_hand as see_hand

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int, Key
 from numpy import ndarray
 
 from fgs_jax.checks import check_count, check_value
-from fgs_jax.config import ContactConfig
+from fgs_jax.config import CONFIGS, ContactConfig
 from fgs_jax.energies.contact import out_of_reach
-from fgs_jax.errors import SceneError
+from fgs_jax.errors import ArgumentError, SceneError
 from fgs_jax.journal import Journal
 from fgs_jax.solve.minimise import nan_where_lost
 from fgs_jax.solve.restarts import count_of, run_blocks, scenes_width
@@ -40,8 +40,9 @@ def refine_grasps(
     problems: ContactProblem | Sequence[ContactProblem],
     starts: Grasp,
     key: Key[Array, ""],
-    config: ContactConfig,
+    config: ContactConfig | None = None,
     *,
+    preset: str | None = None,
     scene: Int[ndarray, "n"] | Sequence[int] | None = None,
     width: int | None = None,
     journal: Journal | None = None,
@@ -51,6 +52,8 @@ def refine_grasps(
 
     `starts`: fields with a leading axis; start k is in problem `scene[k]`, in the only one unless given. The shapes of
     all problems must be equal. `key`: start k draws from `fold_in(key, k)`.
+    `config`, or `preset`, the name of one: "fast" for hands that a picture shows, "given" for grasps that another
+    method gave without one, whose whole hand first goes to its likely place (`stages.given_place`).
     `width`: starts of one scene that run at once, in memory that grows with it and not with the number of starts. By
     default, on a CPU, the widest of 1, 4, 16 and 64 that runs at most two lanes for each start, and elsewhere 256 to
     4096 (`restarts.scenes_width`).
@@ -58,14 +61,15 @@ def refine_grasps(
     the bit; blocks of another width differ in the last ones.
 
     Raises SceneError for problems of unequal shapes and for starts without a problem, ArgumentError for starts whose
-    arrays have other shapes than one start's behind one leading axis.
+    arrays have other shapes than one start's behind one leading axis, for an unknown preset, and unless there is either
+    a configuration or a preset.
     """
     check_value("refine_grasps: problems", problems, ContactProblem | Sequence[ContactProblem])
     problems = [problems] if isinstance(problems, ContactProblem) else list(problems)
     for k, problem in enumerate(problems):
         check_value(f"refine_grasps: problems[{k}]", problem, ContactProblem)
     key = check_value("refine_grasps: key", key, Key[Array, ""])
-    check_value("refine_grasps: config", config, ContactConfig)
+    config = _chosen(config, preset)
     count = count_of(starts)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[1:], x.dtype), starts)
     check_value("refine_grasps: one of the starts", one, Grasp)
@@ -109,6 +113,19 @@ def refine_grasp(
     terms, vertices = nan_where_lost(energy, evaluated)
     energy = energy + out_of_reach(searching.contacts, config.w_dis, config.reach)
     return Grasps(best_grasp(problem, searching), energy, terms, vertices)
+
+
+def _chosen(config: ContactConfig | None, preset: str | None) -> ContactConfig:
+    """The configuration, given as it is or by its name."""
+    names = ", ".join(CONFIGS)
+    if (config is None) == (preset is None):
+        came = "neither" if config is None else "both"
+        raise ArgumentError(f"refine_grasps: expected config, or preset ({names}), got {came}: give one of the two")
+    if preset is None:
+        return check_value("refine_grasps: config", config, ContactConfig)
+    if preset not in CONFIGS:
+        raise ArgumentError(f"refine_grasps: preset: expected one of {names}, got {preset!r:.40}: choose one")
+    return CONFIGS[preset].contact
 
 
 def _checked(problems: list[ContactProblem], scene: ndarray, count: int) -> Int[ndarray, "n"]:

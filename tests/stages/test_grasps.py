@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from fgs_jax.config import FAST_CONTACT
+from fgs_jax.config import FAST_CONTACT, GIVEN_CONTACT
 from fgs_jax.errors import ArgumentError, SceneError
 from fgs_jax.solve import restarts
 from fgs_jax.stages import grasps as module
@@ -82,6 +82,35 @@ def test_what_is_no_start_is_said_in_one_line():
             run(problems[0], starts, KEY, CONFIG, width=width)
     with pytest.raises(SceneError, match="expected for each start a scene from 0 to 0"):
         run(problems[0], starts, KEY, CONFIG, scene=np.zeros(9) + 0.5)
+
+
+def test_a_preset_is_a_configuration_by_its_name(monkeypatch):
+    problems, starts, _ = grasp_starts()
+    ran = []
+
+    def seen(function: Any, settings: GraspSettings, shared: Any, *arguments: Any, **more: Any) -> Any:
+        ran.append((settings.config, shared[0][1]))
+        raise SceneError("seen")
+
+    monkeypatch.setattr(module, "run_blocks", seen)
+    ways: list[dict[str, Any]] = [{"preset": "given"}, {"config": GIVEN_CONTACT}]
+    for words in ways:
+        with pytest.raises(SceneError, match="seen"):
+            refine_grasps(problems[0], starts, KEY, **words)
+    assert ran[0] == ran[1] == GIVEN_CONTACT.split()
+
+
+def test_either_a_configuration_or_a_preset_is_asked_for():
+    problems, starts, _ = grasp_starts()
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({}, r"expected config, or preset \(fast, paper, given\), got neither: give one of the two"),
+        ({"config": CONFIG, "preset": "given"}, "got both"),
+        ({"preset": "gave"}, "preset: expected one of fast, paper, given, got 'gave': choose one"),
+    )
+    for words, message in wrong:
+        with pytest.raises(ArgumentError, match=message) as error:
+            refine_grasps(problems[0], starts, KEY, **words)
+        assert "\n" not in str(error.value)
 
 
 def test_a_program_that_looks_for_nans_finds_none(found):

@@ -140,7 +140,7 @@ def test_what_cannot_be_made_here_is_said_before_anything_is_made(config, tmp_pa
     make(a_run(tmp_path / "run", michelangelo), until="masks")  # which does not need it
     with pytest.raises(ConfigError, match=r"hand\.file: expected options among .*got pth; did you mean path"):
         make(a_run(tmp_path / "other", replace(config, hand=Choice("file", {"pth": "x"}))))
-    with pytest.raises(ConfigError, match="refined: expected fast, paper or a YAML file, there is none"):
+    with pytest.raises(ConfigError, match="refined: expected fast, paper, given or a YAML file, there is none"):
         make(a_run(tmp_path / "other", replace(config, refine="refined")), until="grasp")
     assert not (tmp_path / "other").exists()
 
