@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fgs_jax.checked_values import check_numbers, from_values
-from fgs_jax.config import CONFIGS, FAST, MOST_ENERGIES, RULES, RefineConfig
+from fgs_jax.config import CONFIGS, FAST, RefineConfig
+from fgs_jax.config_bounds import MOST_ENERGIES, RULES
 from fgs_jax.errors import ConfigError
 from fgs_jax.extensions import Term, name_of
 from fgs_jax.files import read_input

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from fgs_jax.checked_values import from_values
-from fgs_jax.config import CONFIGS, FAST, GIVEN, PAPER, RULES, ContactConfig, Phase, RefineConfig
+from fgs_jax.config import CONFIGS, FAST, GIVEN, PAPER, ContactConfig, Phase, RefineConfig
+from fgs_jax.config_bounds import RULES
 from fgs_jax.config_files import check_config, config_values, load_config
 from fgs_jax.errors import ConfigError
 from fgs_jax.extensions import Term

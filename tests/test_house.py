@@ -17,7 +17,7 @@ ORDER = [
     exports types errors notes shipped
     checks strict extensions
     files run_lock journal
-    checked_values config config_files
+    checked_values config config_bounds config_files
     rotations mirror
     solve
     picture.camera picture.masks

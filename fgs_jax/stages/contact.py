@@ -15,7 +15,6 @@ from numpy import ndarray
 from fgs_jax.config import ContactConfig, RefineConfig
 from fgs_jax.energies.contact import Contacts, out_of_reach
 from fgs_jax.errors import SceneError
-from fgs_jax.hands.kind import Uncertainty
 from fgs_jax.hands.mano import mano_kind
 from fgs_jax.journal import Journal
 from fgs_jax.objects.grid import distance_grid
@@ -28,7 +27,7 @@ from fgs_jax.results.metrics.picture import masked_iou, occlusion_agreement
 from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.restarts import over_starts, run_scenes
-from fgs_jax.stages.contact_problem import ContactProblem, Picture, SeenAs, uncertainty_of
+from fgs_jax.stages.contact_problem import ContactProblem, Picture, SeenAs
 from fgs_jax.stages.states import HandSeen
 from fgs_jax.stages.step_one import Approach, approach
 from fgs_jax.stages.step_two import GraspSearch, begin_grasp, best_grasp, grasp_round
@@ -77,18 +76,8 @@ def contact_problem(state: HandSeen, config: RefineConfig, key: Key[Array, ""]) 
     )
     grid = distance_grid(scene.object, config.grid)
     points = sample_points(scene.object, config.contact.object_points, key)
-    own = (
-        uncertainty_of(config.contact)
-        if state.uncertainty is None or not config.contact.from_picture
-        else state.uncertainty
-    )
-    whole = Uncertainty(
-        *(
-            np.broadcast_to(np.asarray(x, np.float32), s)
-            for x, s in zip((own.angles, own.turn, own.place), ((15, 3), (3,), (3,)))
-        )
-    )
-    return ContactProblem(kind, grid, points, picture, jax.tree.map(on_device, whole))
+    uncertainty = state.uncertainty if config.contact.from_picture else None
+    return ContactProblem(kind, grid, points, picture, uncertainty)
 
 
 def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:
