@@ -152,6 +152,14 @@ def test_a_hand_on_landmarks_within_the_flesh_grows_to_its_mask(scene, truth, wi
         np.testing.assert_allclose(unchanged[0].translation, params.translation, atol=1e-7)
 
 
+@pytest.mark.parametrize(("within", "larger"), [(1.09, "larger"), (0.95, "smaller")])
+def test_a_note_says_which_way_a_hand_grew(scene, within, larger):
+    middle = scene.keypoints_2d.mean(axis=0)
+    landmarks = replace(scene, keypoints_2d=middle + (scene.keypoints_2d - middle) / within)
+    [note] = see_hand(landmarks, SMALL, jax.random.key(0)).notes
+    assert re.fullmatch(rf"hand: [4-9] % {larger} than its keypoints alone say, to fill its mask", note)
+
+
 def test_a_hand_that_has_grown_is_said_so_and_keeps_its_size(scene, result):
     middle = scene.keypoints_2d.mean(axis=0)
     found = refine(replace(scene, keypoints_2d=middle + (scene.keypoints_2d - middle) / 1.09), SMALL)
@@ -216,3 +224,8 @@ def test_a_scene_of_an_ordinary_camera_keeps_it(scene, result):
     assert len(notes) == 1 and float(changed.camera.focal[0]) == pytest.approx(96)
     # There is nothing to gain from a camera that is as near already.
     assert reframe(scene, model, params, replace(SMALL, reframe_below=100.0))[2] == []
+    # Nor is there need of one where a centimetre is seen, however far away the camera is.
+    far = as_scene(rendered(hamer_focal=True))
+    there = pose_hand(far, model)
+    assert len(reframe(far, model, there, SMALL)[2]) == 1
+    assert reframe(far, model, there, replace(SMALL, reframe_below=0.01))[2] == []
