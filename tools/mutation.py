@@ -41,7 +41,7 @@ WORK = ROOT / "out" / "mutation"
 TABLE = ROOT / "benchmarks" / "mutation.md"
 EQUAL = ROOT / "tools" / "mutation_equal.yaml"
 SLOW = {
-    "contact": "be_cut or is_lost or lost_start or shaken_grasp or in_reach_the_hand or hundreds or are_numerical",
+    "contact": "be_cut or what_is_lost or lost_start or shaken_grasp or in_reach_the_hand or hundreds or are_numerical",
     "refine": "second_scene or many_scenes or batch_goes_on or rounded_up or few_programs or has_grown or hamers"
     " or cannot_touch",
 }
