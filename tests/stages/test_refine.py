@@ -112,6 +112,8 @@ def test_the_candidates_stand_by_score_and_the_first_has_won(result):
         assert 0 <= candidate.masked_iou <= 1 and 0 <= candidate.occlusion_agreement <= 1
     plain = best.energy + SMALL.w_mask * (1 - best.masked_iou) + SMALL.w_agreement * (1 - best.occlusion_agreement)
     assert best.score == pytest.approx(plain, rel=1e-5)
+    # OPA's view has other pixels than the picture.
+    assert best.occlusion_agreement == pytest.approx(result.metrics[1]["occlusion_agreement"], abs=0.04)
 
 
 def test_the_way_is_recorded(result):
