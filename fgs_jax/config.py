@@ -9,7 +9,7 @@ import numpy as np
 
 from fgs_jax.checked_values import Bounds, Rules
 from fgs_jax.errors import ConfigError
-from fgs_jax.extensions import Named, Term, named_terms
+from fgs_jax.extensions import Named, Term, named_terms, within_program
 from fgs_jax.shipped import shipped
 
 Rate = tuple[float, float]
@@ -255,7 +255,7 @@ class ContactConfig:
     def joined(self, numbers: Mapping[str, Any]) -> "ContactConfig":
         """`split`, undone within a program: the configuration with traced numbers."""
         config = copy.copy(self)
-        terms = {name: Term(self.terms[name].function, data) for name, data in numbers["terms"].items()}
+        terms = {name: within_program(name, self.terms[name].function, data) for name, data in numbers["terms"].items()}
         for name, value in {**numbers, "terms": terms}.items():
             object.__setattr__(config, name, value)
         return config

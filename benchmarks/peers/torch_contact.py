@@ -99,7 +99,7 @@ def torch_layer(model: HandModel, device: str = "cpu") -> Layer:
         model.weights,
         model.joint_template,
         model.joint_shapedirs,
-        np.concatenate([np.asarray(model.faces), np.asarray(model.cap_faces)]).astype(np.int64),
+        np.asarray(model.closed_faces, np.int64),
         np.asarray(model.tip_vertex_ids, np.int64),
         model.bone_frames,
         model.joint_limits,

@@ -16,7 +16,6 @@ from fgs_jax.picture.scene import mirrored
 from fgs_jax.results import metrics
 from fgs_jax.results import write as results
 from fgs_jax.results.result import Result, mirrored_result, object_at
-from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.refine import refine
 from fgs_jax.testing import as_scene
 from fgs_jax.types import Camera
@@ -92,7 +91,7 @@ def test_the_parameters_give_the_vertices(result):
         posed = jax.jit(hand)(model, jax.tree.map(jnp.asarray, grasp.hand))
         np.testing.assert_allclose(posed.vertices, result.hand_vertices[when], atol=1e-6)
         np.testing.assert_allclose(posed.keypoints, result.hand_keypoints[when], atol=1e-6)
-    np.testing.assert_array_equal(result.hand_faces, closed_faces(model))
+    np.testing.assert_array_equal(result.hand_faces, model.closed_faces)
 
 
 def test_the_candidates_stand_by_score_and_the_first_has_won(result):
