@@ -23,7 +23,6 @@ from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.mesh import ObjectMesh, load_object
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.results import metrics
-from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.contact_problem import ContactProblem
 from fgs_jax.stages.refine import refine
 from fgs_jax.stages.step_two import begin_grasp, best_grasp, grasp_round
@@ -130,7 +129,9 @@ def run_thin(name: str, config: RefineConfig, count: int = 32) -> str:
     surface, fingers = metrics.Surface(mesh.vertices, mesh.faces), metrics.fingers_of_vertices(model.weights)
     posed = jax.jit(jax.vmap(hand, (None, 0)))(model, grasps.hand)
     found_grasps = [
-        metrics.grasp_metrics(metrics.Surface(np.asarray(vertices, float), closed_faces(model)), surface, fingers)
+        metrics.grasp_metrics(
+            metrics.Surface(np.asarray(vertices, float), np.asarray(model.closed_faces)), surface, fingers
+        )
         for vertices in posed.vertices
     ]
     depth, volume, mpd, touching = (

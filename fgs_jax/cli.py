@@ -13,7 +13,7 @@ from fgs_jax.command_ablate import ablate_scene
 from fgs_jax.command_ends import run_command
 from fgs_jax.command_hand import hand_convert, hand_info
 from fgs_jax.command_metrics import compare_meshes
-from fgs_jax.command_refine import Refine, refine_scenes, take_config
+from fgs_jax.command_refine import OPTIONS, Refine, refine_scenes, take_config
 from fgs_jax.command_refine_grasp import RefineGrasp, read_words, refine_given
 from fgs_jax.commands import added_command, added_commands
 from fgs_jax.errors import FgsError
@@ -76,7 +76,9 @@ def _command(words: list[str]) -> int:
                 default = Refine((), base, Path("out"))
                 start_up()
                 return refine_scenes(
-                    tyro.cli(Refine, prog="fgs refine [--config NAME|FILE]", args=rest, default=default)
+                    tyro.cli(
+                        Refine, prog="fgs refine [--config NAME|FILE]", args=rest, default=default, registry=OPTIONS
+                    )
                 )
             if words[:1] == ["refine-grasp"]:
                 start_up()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import tyro
@@ -25,6 +25,7 @@ from fgs_jax.results.result import Result
 from fgs_jax.results.write import check_apart, check_folder, comparison, finished_as, scene_name, write_result
 from fgs_jax.run_lock import RunLock
 from fgs_jax.shipped import shipped
+from fgs_jax.solve.solvers import check_solvers
 from fgs_jax.stages.refine import refine_many
 
 MOST_BATCH = 256
@@ -51,6 +52,7 @@ class Refine:
 def refine_scenes(arguments: Refine) -> int:
     """Refines scenes in batches; one that fails does not stop the rest. The exit status."""
     check_config(arguments.config)
+    check_solvers(arguments.config)
     if not arguments.scenes:
         raise ConfigError(
             f"refine: expected folders of scenes, got none; give one, such as {shipped('examples/scenes/tumbler')}"
@@ -182,6 +184,24 @@ def _refine_batch(runs: list[_Run], arguments: Refine) -> int:
                 run.journal.close()
             if run not in kept:
                 shutil.rmtree(run.records, ignore_errors=True)
+
+
+OPTIONS = tyro.constructors.ConstructorRegistry()
+"""Of types that tyro leaves out of the command line."""
+
+
+@OPTIONS.primitive_rule
+def _text_of_any(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    """A value of any type, as one of one's own terms is from Python, is a text on the command line: its name."""
+    if info.type is not Any:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="MODULE:NAME",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    )
 
 
 def take_config(words: list[str], otherwise: RefineConfig = FAST) -> tuple[RefineConfig, list[str]]:

@@ -79,7 +79,9 @@ def read_words(words: list[str]) -> RefineGrasp:
     base, rest = take_config(words, GIVEN)
     missing: Any = tyro.MISSING
     default = RefineGrasp(missing, missing, base.contact, Path("out"), base.hand_model, base.grid, base.seed)
-    return tyro.cli(RefineGrasp, prog="fgs refine-grasp [--config NAME|FILE]", args=rest, default=default)
+    return tyro.cli(
+        RefineGrasp, prog="fgs refine-grasp [--config NAME|FILE]", args=rest, default=default, registry=OPTIONS
+    )
 
 
 def refine_given(arguments: RefineGrasp) -> int:

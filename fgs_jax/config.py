@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fgs_jax.errors import ConfigError
-from fgs_jax.extensions import Named, Term, named_terms
+from fgs_jax.extensions import Named, Term, named_terms, within_program
 
 Rate = tuple[float, float]
 """A learning rate at the first and at the last step, exponential in between."""
@@ -266,7 +266,7 @@ class ContactConfig:
     def joined(self, numbers: Mapping[str, Any]) -> "ContactConfig":
         """`split`, undone within a program: the configuration with traced numbers."""
         config = copy.copy(self)
-        terms = {name: Term(self.terms[name].function, data) for name, data in numbers["terms"].items()}
+        terms = {name: within_program(name, self.terms[name].function, data) for name, data in numbers["terms"].items()}
         for name, value in {**numbers, "terms": terms}.items():
             object.__setattr__(config, name, value)
         return config

@@ -38,11 +38,13 @@ def load_config(source: str | Path, otherwise: RefineConfig = FAST) -> RefineCon
 def check_config(config: Any, where: str = "configuration") -> None:
     """Raises ConfigError for a number that is negative, not finite or out of its bounds, before it is worked with.
 
-    `config`: a RefineConfig or a part of one.
+    `config`: a RefineConfig or a part of one; of the whole its own terms are looked up, too, as `named_terms` does.
     """
     check_numbers(config, RULES, where)
     if isinstance(config, RefineConfig):
         _check_recorded(config, where)
+        for part in (config.opa, config.contact):
+            part.own_terms()
 
 
 def config_values(config: Any) -> dict[str, Any]:

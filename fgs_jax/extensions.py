@@ -1,15 +1,23 @@
-"""What people bring of their own, by name: energies and solvers, imported from their packages."""
+"""What people bring of their own, by name: energies and solvers, imported from their packages, and what goes wrong."""
 
+import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
-from fgs_jax.errors import ConfigError
+import jax
+import jax.numpy as jnp
+import jaxtyping
+
+from fgs_jax.errors import ArgumentError, ConfigError, FgsError
 
 TERMS_GROUP = "fgs_jax.terms"
 """Entry points of packages that bring terms: the name of a term, and "module:function"."""
+_CALLERS = {Path(file).parent for file in (__file__, jax.__file__, jaxtyping.__file__)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +57,48 @@ def imported(text: str, where: str) -> Any:
     if not (separator and module and name):
         raise ConfigError(f"{where}: expected module:name, got {text[:80]!r}: name the module that it is imported from")
     try:
-        return getattr(import_module(module), name)
-    except ImportError as error:
+        source = import_module(module)
+    except Exception as error:  # whatever a module does when it is run
+        absent = isinstance(error, ModuleNotFoundError)
+        advice = "install it, or set PYTHONPATH to the folder that it is in" if absent else "mend it"
         raise ConfigError(
-            f"{where}: expected a module that can be imported, got {text} ({error}): install it"
+            f"{where}: expected a module that can be imported, got {text} ({_first_line(error)}): {advice}"
         ) from error
-    except AttributeError as error:
-        raise ConfigError(f"{where}: expected a name of {module}, got {name}: check its spelling") from error
+    if not hasattr(source, name):
+        raise ConfigError(f"{where}: expected a name of {module}, got {name}: check its spelling")
+    return getattr(source, name)
+
+
+def called(where: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of the user's returns. Where it raises, ArgumentError says so, with `where` and the line."""
+    try:
+        return function(*arguments)
+    except FgsError:
+        raise
+    except Exception as error:
+        raise ArgumentError(
+            f"{where}: expected a function that can be traced, got {_first_line(error)}{_line_of(error)}: mend it"
+        ) from error
+
+
+def within_program(name: str, function: Callable[..., Any], data: Any) -> Term:
+    """A term while a program is traced: what its function raises is said with the term's name."""
+    return Term(partial(called, f"term {name}", partial(_array_of, function)), data)
+
+
+def _array_of(function: Callable[..., Any], *arguments: Any) -> Any:
+    return jnp.asarray(function(*arguments))
+
+
+def _line_of(error: Exception) -> str:
+    """The first line on the way to the error that is neither ours nor of what calls functions for us."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = (each for each in frames if each.filename[0] != "<" and not _CALLERS & set(Path(each.filename).parents))
+    return next((f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in theirs), "")
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def named_terms(

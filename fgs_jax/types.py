@@ -86,6 +86,11 @@ class HandModel:
     """"right" or "left"."""
 
     @property
+    def closed_faces(self) -> Int[Array, "n 3"]:
+        """The faces with those that close the wrist."""
+        return jnp.concatenate([self.faces, self.cap_faces])
+
+    @property
     def shapedirs(self) -> Float[Array, "v 3 b"]:
         """Vertex offsets per shape coefficient, in MANO's layout."""
         return self.blend_directions[:-135].T

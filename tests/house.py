@@ -173,3 +173,29 @@ def longer_than(root: Path, package: str, most: int) -> list[str]:
     """Files of more lines."""
     counts = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (root / package).rglob("*.py")}
     return sorted(f"{path.relative_to(root)}: {count} lines" for path, count in counts.items() if count > most)
+
+
+def of_many_parameters(root: Path, package: str, most: int) -> list[str]:
+    """Functions of more parameters; entries of a command line, whose parameters are its options, do not count."""
+    faults = []
+    for name, source in sources(root, package).items():
+        entries = _command_entries(source.tree)
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name in entries:
+                continue
+            every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            count = len([one for one in every if one.arg not in ("self", "cls")])
+            if count > most:
+                faults.append(f"{name}:{node.lineno}: {node.name} has {count} parameters")
+    return faults
+
+
+def _command_entries(tree: ast.Module) -> set[str]:
+    """Functions that tyro reads: those with a decorator `command`, and those passed to `tyro.cli`."""
+    entries = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any("command" in ast.unparse(one) for one in node.decorator_list):
+            entries.add(node.name)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "tyro.cli" and isinstance(node.args[0], ast.Name):
+            entries.add(node.args[0].id)
+    return entries

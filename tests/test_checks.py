@@ -118,6 +118,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "regions": (lambda: call(random_contacts)(KEY, K, jnp.arange(4), 2), "regions: expected integers"),
     "more than all": (lambda: call(random_contacts)(KEY, K, jnp.arange(5), 6), "count: .* from 1 to 5, got 6"),
+    "real regions": (lambda: call(nearest_contacts)(K, K, 2, 0.1), r"regions: expected integers of shape \(v,\)"),
     "none of them": (lambda: call(nearest_contacts)(K, jnp.arange(5), 0, 0.1), "per_region: .* from 1 to 5, got 0"),
     "too many": (lambda: call(nearest_contacts)(K, jnp.arange(5), 6, 0.1), "per_region: .* from 1 to 5, got 6"),
     "planes and space": (lambda: call(nearest)(N3, N2), r"targets: expected floats of shape \(m, d\) with d = 3"),

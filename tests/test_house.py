@@ -38,6 +38,10 @@ OURS = {"fgs_jax": ROOT, BRIDGES: ROOT / "bridges"} | dict.fromkeys(("tools", "b
 """Our packages, and the folder that each is imported from."""
 NOT_TESTS = [package for package in OURS if package != "tests"]
 MOST_LINES = 400
+MOST_PARAMETERS = 8
+"""Of a function; more make an object. A dataclass may have more fields, and a command more options."""
+OF_MANY_PARAMETERS = {"fgs_jax": ["fit_hand has 9"], "tests": ["terms has 10"]}
+"""What is seen of one hand, by its names; a twin that takes its arrays one by one."""
 
 
 def test_nothing_imports_what_stands_above_it():
@@ -56,6 +60,14 @@ def test_folders_export_names_of_their_own_and_load_them_when_used():
 @pytest.mark.parametrize("package", OURS)
 def test_files_are_short(package):
     assert house.longer_than(OURS[package], package, MOST_LINES) == []
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_functions_have_few_parameters(package):
+    faults = house.of_many_parameters(OURS[package], package, MOST_PARAMETERS)
+    assert [fault.split(": ")[1] for fault in faults] == [
+        f"{name} parameters" for name in OF_MANY_PARAMETERS.get(package, [])
+    ]
 
 
 @pytest.mark.parametrize("package", NOT_TESTS)
@@ -242,3 +254,15 @@ def test_packages_that_are_not_to_be_imported_are_found(planted):
 
 def test_long_files_are_found(planted):
     assert house.longer_than(planted(a="x\n" * 5, b="x\n" * 4), "p", 4) == ["p/a.py: 5 lines"]
+
+
+def test_functions_of_many_parameters_are_found_and_commands_are_none(planted):
+    text = """
+def f(self, a, b, /, c, *rest, d=1, **more): pass
+def g(a, b, c): pass
+@app.command(name="x")
+def h(a, b, c, d): pass
+def main(a, b, c, d): pass
+tyro.cli(main)
+"""
+    assert house.of_many_parameters(planted(a=text), "p", 3) == ["p.a:2: f has 4 parameters"]

@@ -22,7 +22,6 @@ from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.results import metrics
-from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.contact_problem import (
     ContactProblem,
     SeenAs,
@@ -121,7 +120,7 @@ def contact_problem_of(shape: str, seed: int) -> Problem:
     def judge(starts: ContactStart, x: Float[ndarray, "n 51"], energy: Float[ndarray, "n"]) -> Verdict:
         placed = jax.vmap(_grasp_at)(starts, jnp.asarray(x, jnp.float32))
         hands = np.asarray(_posed(model, placed.hand).vertices, float)
-        found = [good_grasp(metrics.Surface(v, closed_faces(model)), surface, fingers) for v in hands]
+        found = [good_grasp(metrics.Surface(v, np.asarray(model.closed_faces)), surface, fingers) for v in hands]
         return Verdict(float(np.mean([good for good, _ in found])), float(np.median([depth for _, depth in found])))
 
     return Problem(f"{shape} {seed}", "contact", CONTACT, shared, starts, False, judge)

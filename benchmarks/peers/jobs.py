@@ -207,7 +207,7 @@ def check_contact(given: ContactStarts, form: torch_contact.Form) -> None:
     functions = torch_contact.functions(CONTACT, form)
     leaves = torch_contact.State(*(torch.tensor(np.asarray(x), requires_grad=True) for x in states))
     none = torch.zeros(len(energy), 1, dtype=torch.int64), torch.zeros(len(energy), 1, 3)
-    faces = torch_contact.Held(*none, torch.zeros(len(energy), 1, dtype=torch.bool))
+    faces = torch_contact.Neighbours(*none, torch.zeros(len(energy), 1, dtype=torch.bool))
     vertices = functions.energy(problem._replace(points=problem.points[:1]), leaves, faces)[1]
     theirs, _ = functions.energy(problem, leaves, functions.neighbours(problem, vertices))
     check(f"contact, {form}, energies", relative(theirs.detach(), energy), ENERGY)

@@ -98,7 +98,7 @@ def opa_part(rounds: int, shapes: tuple[str, ...], threads: tuple[int, ...]) -> 
     eager = product(torch_opa.FORMS, (False,), (1, 2, 4, 8, 16, 32, 64), threads)
     # The compiler unrolls chunks. The gradient through all pairs gains nothing by it and takes a minute to compile.
     through_compiler = product(torch_opa.FORMS[1:], (True,), (8, 16, 32, 64), threads)
-    variants = [Variant(*way) for way in (*eager, *through_compiler)]
+    variants = [Variant(*options) for options in (*eager, *through_compiler)]
     best = fastest(variants, lambda variant: torch_opa_call(given, variant, 3))
     names = {f"PyTorch, paper's loop, {variant}": variant for variant in best}
     run = partial(approximate, scene, jax.random.key(0), RESTARTS)
@@ -153,8 +153,8 @@ def contact_part(rounds: int, grasps: int, threads: tuple[int, ...]) -> tuple[li
             check(name, relative(theirs, our_contact_call(few, refresh)()), HISTORY)
 
     # Written out, the pairs are three times slower than cdist without the compiler, and faster with it.
-    ways = (("cdist", False), ("difference", True))
-    variants = [Variant(*way, chunk, count) for way in ways for chunk in (1, 2, 4, 16, 64, 256) for count in threads]
+    forms = (("cdist", False), ("difference", True))
+    variants = [Variant(*form, chunk, count) for form in forms for chunk in (1, 2, 4, 16, 64, 256) for count in threads]
     best = fastest(variants, lambda variant: torch_contact_call(given, variant, 1, 1))
     calls: dict[str, Callable[[], object]] = {}
     for refresh in (1, 10):

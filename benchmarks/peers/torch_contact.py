@@ -83,7 +83,7 @@ class State(NamedTuple):
     translation: Tensor
 
 
-class Held(NamedTuple):
+class Neighbours(NamedTuple):
     """The hand vertex nearest to each object point (b, p), its normal, and whether it is near."""
 
     vertex: Tensor
@@ -99,7 +99,7 @@ def torch_layer(model: HandModel, device: str = "cpu") -> Layer:
         model.weights,
         model.joint_template,
         model.joint_shapedirs,
-        np.concatenate([np.asarray(model.faces), np.asarray(model.cap_faces)]).astype(np.int64),
+        np.asarray(model.closed_faces, np.int64),
         np.asarray(model.tip_vertex_ids, np.int64),
         model.bone_frames,
         model.joint_limits,
@@ -187,7 +187,7 @@ def joint_angles(layer: Layer, local: Tensor) -> Tensor:
 Nearest = Callable[[Tensor, Tensor], Tensor]
 
 
-def neighbours(problem: Problem, vertices: Tensor, nearest: Nearest, chunk: int = 16) -> Held:
+def neighbours(problem: Problem, vertices: Tensor, nearest: Nearest, chunk: int = 16) -> Neighbours:
     """For `chunk` grasps at a time, so that the distances of all pairs stay small. Without a gradient."""
     with torch.no_grad():
         faces = problem.layer.faces
@@ -200,7 +200,7 @@ def neighbours(problem: Problem, vertices: Tensor, nearest: Nearest, chunk: int 
         index = torch.cat([nearest(problem.points, part) for part in vertices.split(chunk)])
         of_points = index[..., None].expand(-1, -1, 3)
         near = (problem.points - vertices.gather(1, of_points)).square().sum(2) < FARTHEST_INSIDE**2
-        return Held(index, normals.gather(1, of_points), near)
+        return Neighbours(index, normals.gather(1, of_points), near)
 
 
 def _by_cdist(points: Tensor, vertices: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ def _by_differences(points: Tensor, vertices: Tensor) -> Tensor:
     return (x * x + y * y + z * z).argmin(2)
 
 
-def energies(problem: Problem, state: State, held: Held, weights: dict[str, float]) -> tuple[Tensor, Tensor]:
+def energies(problem: Problem, state: State, known: Neighbours, weights: dict[str, float]) -> tuple[Tensor, Tensor]:
     """Eq. 12 of each grasp (b,), and the hand's vertices."""
     layer, local = problem.layer, rotation_matrix(state.pose)
     root = problem.rotation @ rotation_matrix(state.rotation)
@@ -221,8 +221,8 @@ def energies(problem: Problem, state: State, held: Held, weights: dict[str, floa
 
     distance = object_distance(problem, vertices)
     dis = distance.gather(1, problem.contacts).abs().sum(1)
-    offset = problem.points - vertices.gather(1, held.vertex[..., None].expand(-1, -1, 3))
-    depth = torch.where(held.near, -(offset * held.normal).sum(2), -FARTHEST_INSIDE).relu()
+    offset = problem.points - vertices.gather(1, known.vertex[..., None].expand(-1, -1, 3))
+    depth = torch.where(known.near, -(offset * known.normal).sum(2), -FARTHEST_INSIDE).relu()
     pen = (-distance).relu().sum(1) * (VERTICES / distance.shape[1]) + depth.sum(1) * (POINTS / depth.shape[1])
 
     finger = torch.arange(20, device=distance.device) // 4
@@ -243,8 +243,8 @@ def energies(problem: Problem, state: State, held: Held, weights: dict[str, floa
 class Functions(NamedTuple):
     """The two parts of a step, as they are or, but for the normals, through torch.compile."""
 
-    energy: Callable[[Problem, State, Held], tuple[Tensor, Tensor]]
-    neighbours: Callable[[Problem, Tensor], Held]
+    energy: Callable[[Problem, State, Neighbours], tuple[Tensor, Tensor]]
+    neighbours: Callable[[Problem, Tensor], Neighbours]
 
 
 def functions(config: ContactConfig, form: Form = "cdist", chunk: int = 16, *, compiled: bool = False) -> Functions:
@@ -252,8 +252,8 @@ def functions(config: ContactConfig, form: Form = "cdist", chunk: int = 16, *, c
     if config.w_keypoint or config.w_order:
         raise ValueError("expected w_keypoint and w_order of 0, got others")
 
-    def energy(problem: Problem, state: State, held: Held) -> tuple[Tensor, Tensor]:
-        return energies(problem, state, held, config.term_weights)
+    def energy(problem: Problem, state: State, known: Neighbours) -> tuple[Tensor, Tensor]:
+        return energies(problem, state, known, config.term_weights)
 
     nearest = _by_cdist if form == "cdist" else _by_differences
     if compiled:
@@ -289,11 +289,11 @@ def minimise(
     )
     adam = torch.optim.Adam([angle, metres], fused=True)
     best, least, history = State(*(x.detach().clone() for x in state)), torch.tensor(torch.inf), []
-    held = functions.neighbours(problem, vertices)
+    known = functions.neighbours(problem, vertices)
     for step in range(steps):
         if step and step % refresh == 0:
-            held = functions.neighbours(problem, vertices)
-        energy, vertices = functions.energy(problem, state, held)
+            known = functions.neighbours(problem, vertices)
+        energy, vertices = functions.energy(problem, state, known)
         adam.zero_grad()
         energy.sum().backward()
         with torch.no_grad():

@@ -102,6 +102,7 @@ def scene_from_photo(
         overwrite: Replace OUT if it is a scene.
     """
     from fgs_bridges.estimates import read_estimate
+    from fgs_bridges.from_photo import Known
     from fgs_bridges.from_photo import scene_from_photo as make
     from fgs_bridges.segment import read_mask
     from fgs_bridges.text_to_image import read_picture
@@ -115,8 +116,7 @@ def scene_from_photo(
     names = {"detector": detector, "segmenter": segmenter, "hand": hand, "object": object_from}
     stack = _with(_stack(config, names, set_, trust_pickle), seed=seed, focal=None if camera else focal)
     image = read_picture(photo)
-    made = make(
-        image,
+    known = Known(
         object_name=name,
         object_mesh=object_mesh,
         object_size=object_size or stack.object_size,
@@ -125,14 +125,13 @@ def scene_from_photo(
         object_box=None if object_box is None else np.array(object_box),
         hand_mask=None if hand_mask is None else read_mask(str(hand_mask)),
         object_mask=None if object_mask is None else read_mask(str(object_mask)),
-        hand_mask_from=hand_mask_from or stack.hand_mask,
         estimate=None if hand_estimate is None else read_estimate(hand_estimate, image, side),
         K=None if camera is None else _matrix(camera),
         focal=focal if focal is not None or camera is not None else stack.focal,
-        backends=Backends(stack),
         prompt=prompt,
-        seed=stack.seed,
     )
+    mask_from = hand_mask_from or stack.hand_mask
+    made = make(image, known, backends=Backends(stack), hand_mask_from=mask_from, seed=stack.seed)
     save_scene(made, out, overwrite=overwrite)
     print(f"wrote {out}; look at it: fgs scene show {out} --out {out.name}.png; then: fgs refine {out} --out DIR")
 

@@ -19,7 +19,28 @@ PACKAGES = ("torch", "transformers", "tokenizers", "torchvision", "numpy", "pill
 
 
 @dataclass
-class GroundingDino:
+class _ByName:
+    """A model that finds what it is told the names of."""
+
+    model: str = ""
+    """Id on the hub, or a folder."""
+    revision: str | None = None
+    device: str = "auto"
+    threshold: float = 0.0
+    """Least score of a box."""
+    overlap: float = 0.7
+    """IoU from which two boxes are taken for one thing; the better one stays."""
+    hand_name: str = "hand"
+    _parts: Any = field(init=False, repr=False, default=None)
+
+    BACKEND: ClassVar[str]
+
+    def provenance(self) -> Provenance:
+        return made_by(self, PACKAGES, "Apache-2.0")
+
+
+@dataclass
+class GroundingDino(_ByName):
     """Hands and objects by their names (Liu et al. 2023), through transformers. It does not tell left from right.
 
     A box's score for a name is its greatest probability over the tokens of that name, and a box goes to the name that
@@ -27,15 +48,7 @@ class GroundingDino:
     """
 
     model: str = "IDEA-Research/grounding-dino-tiny"
-    """Id on the hub, or a folder."""
-    revision: str | None = None
-    device: str = "auto"
     threshold: float = 0.3
-    """Least score of a box."""
-    overlap: float = 0.7
-    """IoU from which two boxes are taken for one thing; the better one stays."""
-    hand_name: str = "hand"
-    _parts: Any = field(init=False, repr=False, default=None)
 
     BACKEND: ClassVar[str] = "grounding-dino"
 
@@ -50,27 +63,16 @@ class GroundingDino:
         boxes, scores = from_grounding_dino(*_raw(outputs), phrases, image.shape[:2])
         return _found(self, boxes, scores, names, image)
 
-    def provenance(self) -> Provenance:
-        return made_by(self, PACKAGES, "Apache-2.0")
-
 
 @dataclass
-class Owlv2:
+class Owlv2(_ByName):
     """Hands and objects by their names (Minderer et al. 2023), through transformers. It does not tell left from right.
 
     It sees the picture padded to a square on the right and below, and its boxes are parts of that square.
     """
 
     model: str = "google/owlv2-base-patch16-ensemble"
-    """Id on the hub, or a folder."""
-    revision: str | None = None
-    device: str = "auto"
     threshold: float = 0.1
-    """Least score of a box."""
-    overlap: float = 0.7
-    """IoU from which two boxes are taken for one thing; the better one stays."""
-    hand_name: str = "hand"
-    _parts: Any = field(init=False, repr=False, default=None)
 
     BACKEND: ClassVar[str] = "owlv2"
 
@@ -87,9 +89,6 @@ class Owlv2:
         _, outputs = _run(self, processor, model, image, [texts])
         boxes, scores = from_owlv2(*_raw(outputs), image.shape[:2])
         return _found(self, boxes, scores, names, image)
-
-    def provenance(self) -> Provenance:
-        return made_by(self, PACKAGES, "Apache-2.0")
 
 
 def from_grounding_dino(
@@ -123,7 +122,7 @@ def phrase_tokens(tokens: Sequence[int], full_stop: int) -> list[list[int]]:
     return [list(range(start + 1, stop)) for start, stop in pairwise(stops)]
 
 
-def _found(backend: Any, boxes: ndarray, scores: ndarray, names: tuple[str, str], image: Image) -> Detected:
+def _found(backend: _ByName, boxes: ndarray, scores: ndarray, names: tuple[str, str], image: Image) -> Detected:
     """Detections of boxes with a score for each name, (n, 2)."""
     best = scores.argmax(axis=1)
     both = [
@@ -136,13 +135,13 @@ def _found(backend: Any, boxes: ndarray, scores: ndarray, names: tuple[str, str]
     return ordered(hands, objects, image, where)
 
 
-def _load(backend: Any, model_class: str, processor_class: str) -> tuple[Any, Any]:
+def _load(backend: _ByName, model_class: str, processor_class: str) -> tuple[Any, Any]:
     device = torch_device(backend.device, backend.BACKEND)
     model = load_model(model_class, backend.model, backend.revision, device, backend.BACKEND)
     return load_processor(processor_class, backend.model, backend.revision, backend.BACKEND), model
 
 
-def _run(backend: Any, processor: Any, model: Any, image: Image, text: Any) -> tuple[Any, Any]:
+def _run(backend: _ByName, processor: Any, model: Any, image: Image, text: Any) -> tuple[Any, Any]:
     import torch
 
     with one_line(backend.BACKEND, "the detector failed", "try device: cpu or another picture"), torch.no_grad():

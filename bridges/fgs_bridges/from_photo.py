@@ -1,7 +1,7 @@
 """From a photo to a scene: what is given is used, and what is not is made by the named back end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,66 +35,73 @@ class Masks:
     provenance: dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """What is known of a photo; what is None a back end makes."""
+
+    object_name: str
+    object_mesh: Mesh | Path | None = None
+    object_size: str = "unknown"
+    """ "metric" where the mesh is in metres; "unknown" where it is right up to its scale."""
+    object_image: Image | None = None
+    side: str | None = None
+    """The user's word; without it the detector's or the hand's."""
+    hand_box: Box | None = None
+    object_box: Box | None = None
+    hand_mask: Mask | None = None
+    object_mask: Mask | None = None
+    estimate: HandEstimate | None = None
+    K: Float[ndarray, "3 3"] | None = None
+    """Pixels, corner convention."""
+    focal: float | None = None
+    """Pixels, in place of K, with the principal point in the picture's middle."""
+    prompt: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Of what is given, by "image", "boxes", "hand", "masks", "object"."""
+
+
 def scene_from_photo(
     image: Image,
+    known: Known,
     *,
-    object_name: str,
-    object_mesh: Mesh | Path | None = None,
-    object_size: str = "unknown",
-    object_image: Image | None = None,
-    side: str | None = None,
-    hand_box: Box | None = None,
-    object_box: Box | None = None,
-    hand_mask: Mask | None = None,
-    object_mask: Mask | None = None,
-    hand_mask_from: str = "segmenter",
-    estimate: HandEstimate | None = None,
-    K: Float[ndarray, "3 3"] | None = None,
-    focal: float | None = None,
     backends: Mapping[str, Any] | None = None,
-    prompt: str = "",
+    hand_mask_from: str = "segmenter",
     seed: int = 0,
-    provenance: Mapping[str, Any] | None = None,
 ) -> Scene:
     """A scene that `fgs refine` refines.
 
-    What is not given is made by `backends` (by kind: "detector", "segmenter", "hand", "object"): boxes where masks or
-    the hand need them, the hand, masks, and the object's mesh from the photo and its mask. `side` is the user's word;
-    without it the detector's or the hand's. The camera is K (pixels, corner convention) or `focal` in the picture's
-    middle, else the hand's, else an ordinary one; the scene's provenance says which. A mesh has a known size only where
-    `object_size` is "metric". `provenance`: of what is given, by "image", "boxes", "hand", "masks", "object".
+    What is not known is made by `backends` (by kind: "detector", "segmenter", "hand", "object"): boxes where masks or
+    the hand need them, the hand, masks, and the object's mesh from the photo and its mask. The camera is the given one,
+    else the hand's, else an ordinary one; the scene's provenance says which.
 
     Raises BridgeError where a back end fails or nobody tells the side, ConfigError for options that mean nothing,
     SceneError and MeshError for what no grasp can be found from.
     """
-    _check_options(side, K, focal, object_size, hand_mask_from)
-    for name, box in (("hand box", hand_box), ("object box", object_box)):
-        if box is not None:
-            check_box(name, box)
-    for name, mask in (("hand", hand_mask), ("object", object_mask)):
-        if mask is not None:
-            check_mask(name, mask, image)
-    tools, made = backends or {}, dict[str, Any](provenance or {})
+    _check_options(known, hand_mask_from)
+    _check_places(known, image)
+    tools, made, side = backends or {}, dict[str, Any](known.provenance), known.side
     made.setdefault("image", "given")
 
-    hand, thing = _known(hand_box, hand_mask, estimate), _known(object_box, object_mask)
+    hand, thing = _place(known.hand_box, known.hand_mask, known.estimate), _place(known.object_box, known.object_mask)
+    boxes = known.hand_box, known.object_box
     if hand is None or thing is None:
-        found = find_boxes(image, object_name, side, backend_of(tools, "detector", "boxes, or masks"))
+        found = find_boxes(image, known.object_name, side, backend_of(tools, "detector", "boxes, or masks"))
         notes = ["one of two boxes is not its own"] if hand or thing else []
         made["boxes"] = noted(tools["detector"], notes)
         hand, thing = hand or found[0], thing or found[1]
-        hand_box, object_box = hand.box, thing.box
-    elif hand_box is not None or object_box is not None:
+        boxes = hand.box, thing.box
+    elif known.hand_box is not None or known.object_box is not None:
         made.setdefault("boxes", "given")
 
-    if estimate is None:
+    if known.estimate is None:
         estimate, notes = estimate_hand(image, hand, side, backend_of(tools, "hand", "a hand estimate"))
-        notes += ["its box is that of the hand's mask"] if hand_box is None else []
+        notes += ["its box is that of the hand's mask"] if boxes[0] is None else []
         made["hand"] = noted(tools["hand"], notes)
     else:
-        estimate, notes = of_side(estimate, side)
+        estimate, notes = of_side(known.estimate, side)
         made["hand"] = _with_notes(made.get("hand", "given"), notes)
 
+    hand_mask, object_mask = known.hand_mask, known.object_mask
     if hand_mask is None or object_mask is None:
         masks = find_masks(
             image,
@@ -109,17 +116,17 @@ def scene_from_photo(
         hand_mask, object_mask, made["masks"] = masks.hand, masks.object, masks.provenance
     made.setdefault("masks", "given")
 
-    if object_mesh is None:
+    if known.object_mesh is None:
         maker = backend_of(tools, "object", "an object mesh")
-        mesh = _mesh(maker(image, object_mask, seed=seed), object_size, object_name)
+        mesh = _mesh(maker(image, object_mask, seed=seed), known.object_size, known.object_name)
         made["object"] = noted(maker, [])
     else:
-        mesh = _mesh(object_mesh, object_size, object_name)
-        file = isinstance(object_mesh, Path)
-        made.setdefault("object", {"file": object_mesh.name, "sha256": sha256(object_mesh)} if file else "given")
+        mesh = _mesh(known.object_mesh, known.object_size, known.object_name)
+        path = known.object_mesh if isinstance(known.object_mesh, Path) else None
+        made.setdefault("object", {"file": path.name, "sha256": sha256(path)} if path else "given")
 
     made["hand"] = _with_notes(made["hand"], compared(estimate))
-    K, estimate, made["camera"] = _camera(image, K, focal, estimate)
+    K, estimate, made["camera"] = _camera(image, known.K, known.focal, estimate)
     scene = Scene(
         camera=camera_from_matrix(K),
         object_mask=object_mask,
@@ -127,10 +134,10 @@ def scene_from_photo(
         **_hand_fields(estimate),
         object=mesh,
         image=image,
-        object_image=object_image,
-        hand_box=hand_box,
-        object_box=object_box,
-        prompt=prompt,
+        object_image=known.object_image,
+        hand_box=boxes[0],
+        object_box=boxes[1],
+        prompt=known.prompt,
         provenance=made,
     )
     check_scene(scene)
@@ -222,20 +229,29 @@ def check_box(name: str, box: Any) -> None:
         raise BridgeError(f"{name}: expected left top right bottom with left < right, top < bottom, got {came}")
 
 
-def _check_options(side: Any, K: Any, focal: Any, object_size: str, hand_mask_from: str) -> None:
-    if side not in (None, *SIDES):
-        raise ConfigError(f"side: expected right or left, got {side}")
-    if object_size not in ("metric", "unknown"):
-        raise ConfigError(f"object size: expected metric or unknown, got {object_size}")
+def _check_options(known: Known, hand_mask_from: str) -> None:
+    if known.side not in (None, *SIDES):
+        raise ConfigError(f"side: expected right or left, got {known.side}")
+    if known.object_size not in ("metric", "unknown"):
+        raise ConfigError(f"object size: expected metric or unknown, got {known.object_size}")
     if hand_mask_from not in HAND_MASKS:
         raise ConfigError(f"hand mask: expected it from {' or '.join(HAND_MASKS)}, got {hand_mask_from}")
-    if K is not None and focal is not None:
+    if known.K is not None and known.focal is not None:
         raise ConfigError("camera: expected K or a focal length, got both; leave one out")
-    if focal is not None and not (np.isfinite(focal) and focal > 0):
-        raise ConfigError(f"focal: expected a positive number of pixels, got {focal}; correct it")
+    if known.focal is not None and not (np.isfinite(known.focal) and known.focal > 0):
+        raise ConfigError(f"focal: expected a positive number of pixels, got {known.focal}; correct it")
 
 
-def _known(box: Box | None, mask: Mask | None, estimate: HandEstimate | None = None) -> Detection | None:
+def _check_places(known: Known, image: Image) -> None:
+    for name, box in (("hand box", known.hand_box), ("object box", known.object_box)):
+        if box is not None:
+            check_box(name, box)
+    for name, mask in (("hand", known.hand_mask), ("object", known.object_mask)):
+        if mask is not None:
+            check_mask(name, mask, image)
+
+
+def _place(box: Box | None, mask: Mask | None, estimate: HandEstimate | None = None) -> Detection | None:
     """Where a thing is: its given box, else the one about its given mask or, wider by a tenth, about its keypoints."""
     if box is not None:
         return Detection(np.asarray(box, float))

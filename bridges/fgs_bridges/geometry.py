@@ -8,22 +8,17 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
 from fgs_bridges.types import Box, HandEstimate, Mask
 from fgs_jax.errors import BridgeError
+from fgs_jax.mirror import mirrored_faces, mirrored_matrices, mirrored_pixels, mirrored_points
+from fgs_jax.picture import masks
 
 HAMER_FOCAL = 5000.0
 """Pixels, for a crop of `HAMER_CROP` pixels."""
 HAMER_CROP = 256
-
-_MIRROR = np.array([-1.0, 1.0, 1.0])
-"""The diagonal of M, which mirrors space in x."""
-_TURN = np.array([1.0, -1.0, -1.0])
-"""Of a rotation vector where space is mirrored in x."""
-
-
 MOST_NUMBER = 1e9
 """Pixels, metres or radians."""
 
@@ -133,13 +128,6 @@ def rotation_vectors(matrices: Float[ndarray, "*n 3 3"]) -> Float[ndarray, "*n 3
     return quaternions[..., 1:] * np.where(length > 1e-12, angle / np.maximum(length, 1e-12), 2.0)
 
 
-def half_pose(pose: Float[ndarray, "15 3 3"]) -> Float[ndarray, "15 3 3"]:
-    """Half of every joint's rotation, on the way from the flat hand: the paper's start, 0.5 theta."""
-    quaternions = _quaternions(pose)
-    quaternions[..., 0] += 1
-    return _matrices(quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True))
-
-
 def flat_pose(pose: Float[ndarray, "15 3"], pose_mean: Float[ndarray, "15 3"]) -> Float[ndarray, "15 3"]:
     """Rotation vectors whose zero is the flat hand, from those of smplx with `flat_hand_mean=False`, to which it adds
     MANO's mean pose. HaMeR's and WiLoR's own poses need none of it.
@@ -160,36 +148,6 @@ def hand_transform(
 # --- mirrors
 
 
-def mirror_rotations(rotations: Float[ndarray, "*n 3 3"]) -> Float[ndarray, "*n 3 3"]:
-    """M R M."""
-    return rotations * np.outer(_MIRROR, _MIRROR)
-
-
-def mirror_vectors(vectors: Float[ndarray, "*n 3"]) -> Float[ndarray, "*n 3"]:
-    """Rotation vectors in a mirror: (x, -y, -z)."""
-    return vectors * _TURN
-
-
-def mirror_points(points: Float[ndarray, "*n 3"]) -> Float[ndarray, "*n 3"]:
-    """Points and translations in a mirror: (-x, y, z)."""
-    return points * _MIRROR
-
-
-def mirror_faces(faces: Int[ndarray, "f 3"]) -> Int[ndarray, "f 3"]:
-    """Faces wound the other way, so that the mirrored mesh keeps its outside."""
-    return faces[:, ::-1].copy()
-
-
-def mirror_keypoints(keypoints: Float[ndarray, "n 2"], width: int) -> Float[ndarray, "n 2"]:
-    """Places in the flipped picture: W - u."""
-    return np.column_stack([width - keypoints[:, 0], keypoints[:, 1]])
-
-
-def mirror_box(box: Box, width: int) -> Box:
-    """A box in the flipped picture: its left is W minus its right."""
-    return np.array([width - box[2], box[1], width - box[0], box[3]])
-
-
 def mirror_camera(K: Float[ndarray, "3 3"], width: int) -> Float[ndarray, "3 3"]:
     """The camera of the flipped picture: W - cx."""
     mirrored = np.array(K, float)
@@ -201,13 +159,13 @@ def mirror_estimate(estimate: HandEstimate, width: int) -> HandEstimate:
     """The hand of the other side, in the flipped picture. Twice is the same hand."""
     rules = {
         "K": lambda K: mirror_camera(K, width),
-        "keypoints_2d": lambda keypoints: mirror_keypoints(keypoints, width),
-        "world_landmarks": mirror_points,
-        "pose": mirror_rotations,
-        "rotation": mirror_rotations,
-        "translation": mirror_points,
-        "vertices": mirror_points,
-        "faces": mirror_faces,
+        "keypoints_2d": lambda keypoints: mirrored_pixels(keypoints, width),
+        "world_landmarks": mirrored_points,
+        "pose": mirrored_matrices,
+        "rotation": mirrored_matrices,
+        "translation": mirrored_points,
+        "vertices": mirrored_points,
+        "faces": mirrored_faces,
     }
     values = {name: getattr(estimate, name) for name in rules}
     changes: dict[str, Any] = {name: rules[name](value) for name, value in values.items() if value is not None}
@@ -238,9 +196,8 @@ def is_box(box: Any) -> bool:
 
 
 def mask_box(mask: Mask) -> Box:
-    """The box about a mask's pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
+    """`masks.mask_box` as an array of floats."""
+    return np.array(masks.mask_box(mask), float)
 
 
 def box_iou(a: Box, b: Box) -> float:

@@ -26,7 +26,6 @@ from fgs_bridges.geometry import (
     as_floats,
     cam_crop_to_full,
     camera_matrix,
-    mirror_box,
     mirror_estimate,
     project,
 )
@@ -35,6 +34,7 @@ from fgs_bridges.provenance import versions, weight_hashes
 from fgs_bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable
 from fgs_jax.files import expanded
+from fgs_jax.mirror import mirrored_box
 from fgs_jax.shipped import shipped
 
 LICENCE = "HaMeR: MIT; MANO: its own, non-commercial"
@@ -223,7 +223,7 @@ def hamer_estimates(
     for k, is_right in enumerate(arrays["right"] > 0.5):
         centre = arrays["box_center"][k]
         if not is_right:
-            centre = mirror_box(np.concatenate([centre, centre]), width)[:2]
+            centre = mirrored_box(np.concatenate([centre, centre]), width)[:2]
         translation = cam_crop_to_full(
             arrays["pred_cam"][None, k],
             centre[None],

@@ -4,9 +4,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from fgs_bridges.geometry import flat_pose, hand_transform, mirror_vectors, rotation_matrices, rotation_vectors
+from fgs_bridges.geometry import flat_pose, hand_transform, rotation_matrices, rotation_vectors
 from fgs_bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError
+from fgs_jax.mirror import mirrored_vectors
 from fgs_jax.types import HandModel
 
 WORST = 1.0
@@ -54,7 +55,7 @@ def check_hand(estimate: HandEstimate, model: HandModel | None = None) -> float:
     about_origin = hand_transform(rotation, translation, wrist)[1] - translation
     mean = np.asarray(ours.pose_mean, float)
     vectors, turn = rotation_vectors(pose), rotation_vectors(rotation)
-    mirrored = rotation_matrices(mirror_vectors(vectors)), rotation_matrices(mirror_vectors(turn))
+    mirrored = rotation_matrices(mirrored_vectors(vectors)), rotation_matrices(mirrored_vectors(turn))
     other = mirror_hand_model(ours)
     causes = {
         f"the side: it is a {other.side} hand": posed(other, pose, rotation) + translation,

@@ -46,17 +46,6 @@ def read_mesh(path: Path) -> Mesh:
     return clean(path, faces=None, largest=False)[0]
 
 
-def write_mesh(mesh: Mesh, path: Path) -> None:
-    """Writes a mesh in the format of the path's suffix, vertices in the mesh's order."""
-    import trimesh
-
-    made = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
-    if path.suffix.lower() == ".obj":
-        made.export(path, digits=9)
-    else:
-        made.export(path)
-
-
 def _loaded(source: Mesh | Path, name: str) -> ObjectMesh:
     try:
         if isinstance(source, Path):

@@ -50,11 +50,11 @@ def quiet() -> None:
         logging.getLogger(package).setLevel(logging.ERROR)
     for package in ("diffusers", "transformers"):
         try:
-            told: Any = import_module(f"{package}.utils.logging")
+            loggers: Any = import_module(f"{package}.utils.logging")
         except ImportError:
             continue
-        told.set_verbosity_error()
-        told.disable_progress_bar()
+        loggers.set_verbosity_error()
+        loggers.disable_progress_bar()
 
 
 def load_model(class_name: str, model: str, revision: str | None, device: Any, backend: str) -> Any:

@@ -96,19 +96,21 @@ def _scene(run: Run, out: Path, _: Mapping[str, Any]) -> dict[str, Any]:
     made = {{"images": "image"}.get(name, name): provenance_of(run, name) for name in NEEDS["scene"]}
     scene = from_photo.scene_from_photo(
         _interaction(run),
-        object_name=run.object_name,
-        object_mesh=run.stage("object") / "object.obj",
-        object_size=run.config.object_size,
-        object_image=read_picture(run.stage("images") / "object.png"),
-        side=run.side,
-        hand_box=hand.box,
-        object_box=thing.box,
-        hand_mask=read_mask(str(masks / "hand_mask.png")),
-        object_mask=read_mask(str(masks / "object_mask.png")),
-        estimate=_read_hand(run),
-        focal=run.config.focal,
-        prompt=run.text,
-        provenance=made,
+        from_photo.Known(
+            object_name=run.object_name,
+            object_mesh=run.stage("object") / "object.obj",
+            object_size=run.config.object_size,
+            object_image=read_picture(run.stage("images") / "object.png"),
+            side=run.side,
+            hand_box=hand.box,
+            object_box=thing.box,
+            hand_mask=read_mask(str(masks / "hand_mask.png")),
+            object_mask=read_mask(str(masks / "object_mask.png")),
+            estimate=_read_hand(run),
+            focal=run.config.focal,
+            prompt=run.text,
+            provenance=made,
+        ),
     )
     save_scene(scene, out)
     return {}

@@ -16,9 +16,10 @@ from fgs_bridges.process import ended_as, keep_alone
 from fgs_bridges.run_folder import RECORDS, STAGES, Run, write_run
 from fgs_bridges.stage_state import state
 from fgs_bridges.stages import run_stages
-from fgs_jax.config_files import load_config
+from fgs_jax.config_files import check_config, load_config
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import read_input
+from fgs_jax.solve.solvers import check_solvers
 
 LOCK = ".lock"
 
@@ -125,7 +126,9 @@ def check_stack(config: GenerateConfig, stages: Sequence[str] = STAGES) -> None:
             if key in backends:
                 _ = backends[key]
     if "grasp" in stages:
-        load_config(config.refine)
+        refinement = load_config(config.refine)
+        check_config(refinement)
+        check_solvers(refinement)
 
 
 def write_run_folder(folder: Path) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from fgs_bridges.geometry import are_numbers, as_floats, camera_matrix, match_boxes, mirror_faces, rotation_matrices
+from fgs_bridges.geometry import are_numbers, as_floats, camera_matrix, match_boxes, rotation_matrices
 from fgs_bridges.pretrained import check_picture, first_line, one_line, options_of, torch_device
 from fgs_bridges.provenance import versions, weight_hashes
 from fgs_bridges.types import Detection, HandEstimate, Image, Provenance
 from fgs_jax.errors import BridgeError, BridgeUnavailable, ConfigError
 from fgs_jax.files import expanded
+from fgs_jax.mirror import mirrored_faces
 from fgs_jax.shipped import shipped
 
 FILES = ("wilor_final.ckpt", "detector.pt", "MANO_RIGHT.pkl")
@@ -132,7 +133,7 @@ def wilor_estimate(
             translation=translation,
             betas=values["betas"].reshape(-1),
             vertices=values["pred_vertices"].reshape(-1, 3) + translation,
-            faces=faces if faces is None or side == "right" else mirror_faces(faces),
+            faces=faces if faces is None or side == "right" else mirrored_faces(faces),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BridgeError(f"wilor: expected WiLoR-mini's result, got another ({error}): check its version") from error

@@ -290,7 +290,7 @@ def mano_kind(model: HandModel) -> HandKind:
     """A model of MANO's structure as the stages see it: closed at the wrist, six contact regions, five fingers."""
     return HandKind(
         data=model,
-        faces=jnp.concatenate([model.faces, model.cap_faces]),
+        faces=model.closed_faces,
         regions=model.regions,
         finger_of_keypoint=jnp.asarray([-1, *(k // 4 for k in range(20))], jnp.int32),
         finger_of_vertex=on_device(FINGER_OF_JOINT[np.argmax(np.asarray(model.weights), axis=1)], np.int32),

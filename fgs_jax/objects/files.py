@@ -147,17 +147,17 @@ def _read_off(text: str, repairs: list[str]) -> tuple[ndarray, Polygons]:
 def _read_stl(data: bytes, repairs: list[str]) -> tuple[ndarray, Polygons]:
     """Binary, whatever its header begins with, or text of one or several solids."""
     count = int.from_bytes(data[80:84], "little") if len(data) >= 84 else 0
-    room = max(len(data) - 84, 0) // 50
+    whole = max(len(data) - 84, 0) // 50  # triangles that are there
     text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     is_text = text[:5].lower() == b"solid" and b"\0" not in text[:1024] and len(data) != 84 + 50 * count
     if is_text or not data:
         return _read_ascii_stl(text.decode(errors="replace").lower(), repairs)
     if len(data) < 84:
         raise ValueError(f"{len(data)} bytes, fewer than a header has")
-    if count > max(1000, 1000 * room):  # no count
+    if count > max(1000, 1000 * whole):  # no count
         return np.zeros((0, 3)), polygons([])
-    if count > room or (count == 0 < room):
-        raise ValueError(f"{count} triangles declared, there is room for {room}")
+    if count > whole or (count == 0 < whole):
+        raise ValueError(f"{count} triangles declared, there is room for {whole}")
     if more := len(data) - 84 - 50 * count:
         repairs.append(f"left out {more} bytes after the last triangle that the header declares")
     record = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])

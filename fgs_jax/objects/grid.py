@@ -99,15 +99,15 @@ def _fitted(mesh: ObjectMesh, exact: np.ndarray, closest: np.ndarray, origin: np
     points = np.stack(np.unravel_index(corner[:, 0], exact.shape), axis=1) + _SAMPLES[sample]
     shape, exact = exact.shape, exact.ravel()
     distance = distances_to(mesh.vertices, mesh.faces, points * voxel + origin) / voxel
-    # No surface passes between two points whose distances from it add up to more than the way.
-    value, way = exact[corner], np.linalg.norm(_SAMPLES[:, None] - _CORNERS, axis=2)[sample]
-    sure = distance[:, None] + np.abs(value) - way
+    # No surface passes between two points whose distances from it add up to more than their gap.
+    value, gap = exact[corner], np.linalg.norm(_SAMPLES[:, None] - _CORNERS, axis=2)[sample]
+    sure = distance[:, None] + np.abs(value) - gap
     inside = np.take_along_axis(value, sure.argmax(axis=1)[:, None], axis=1)[:, 0] < 0
     asked = sure.max(axis=1) < 1e-3
     inside[asked] = fast_winding_numbers(mesh.vertices, mesh.faces, points[asked] * voxel + origin) > 0.5
     distance = np.where(inside, -distance, distance)
-    # It changes by no more than the way, save where the inside of an open mesh ends: no values could be right there.
-    whole = (np.abs(distance[:, None] - value) < way + 1e-3).all(axis=1)
+    # It changes by no more than the gap, save where the inside of an open mesh ends: no values could be right there.
+    whole = (np.abs(distance[:, None] - value) < gap + 1e-3).all(axis=1)
     corner, sample, distance = corner[whole], sample[whole], distance[whole]
 
     # Projections onto what all samples ask, at once (Kaczmarz): of the moves of a node, the farthest up and down.

@@ -19,6 +19,7 @@ from scipy.spatial import KDTree
 
 from fgs_jax.checks import check_count, check_value, checked
 from fgs_jax.errors import ArgumentError
+from fgs_jax.extensions import called
 from fgs_jax.objects.checks import no_type_check
 from fgs_jax.objects.distance import DistanceGrid, signed_distance_at
 from fgs_jax.objects.neighbours import nearest
@@ -52,7 +53,7 @@ class SignedDistance:
     @checked
     def distance_at(self, coordinates: Float[Array, "3 p"]) -> Float[Array, "p"]:
         """`distance` of points whose coordinates lie apart, which is faster for grids, points and convex parts."""
-        distances = self.function(self.data, coordinates)
+        distances = called("SignedDistance: its function", self.function, self.data, coordinates)
         return check_value("SignedDistance: its distances", distances, Float[Array, f"{coordinates.shape[1]}"])
 
     @classmethod
@@ -162,7 +163,7 @@ class _OfPoints:
 
     def __call__(self, data: tuple[Any, ...], coordinates: Float[Array, "3 p"]) -> Array:
         distances = self.function(*data, coordinates.T)
-        return distances[:, 0] if distances.shape[1:] == (1,) else distances
+        return distances[:, 0] if getattr(distances, "shape", ())[1:] == (1,) else distances
 
 
 class _Cloud(NamedTuple):

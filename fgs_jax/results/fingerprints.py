@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from fgs_jax.config import RefineConfig
 from fgs_jax.config_files import config_values
 from fgs_jax.errors import HandFileError
+from fgs_jax.extensions import imported
 from fgs_jax.files import read_input
 from fgs_jax.hands.files import locate_hand_file
 from fgs_jax.picture.scene import Scene, arrays_of
@@ -34,11 +36,23 @@ def fingerprint(scene: Scene, config: RefineConfig) -> str:
 
 
 def config_mark(config: RefineConfig) -> dict[str, Any]:
-    """A configuration's values, with the content of its hand file in place of that file's name.
+    """A configuration's values, the content of its hand file in place of that file's name, and that of its own code.
 
-    Raises HandFileError where there is no such file.
+    Raises HandFileError where there is no such file, ConfigError for terms and solvers that cannot be imported.
     """
-    return config_values(config) | {"hand_model": hand_mark(config.hand_model)}
+    return config_values(config) | {"hand_model": hand_mark(config.hand_model), "own": _own_marks(config)}
+
+
+def _own_marks(config: RefineConfig) -> dict[str, str]:
+    """Of the files of terms and solvers of one's own, by their modules."""
+    modules = set[str]()
+    for part in (config.opa, config.contact):
+        modules |= {term.function.__module__ for term in part.own_terms().values()}
+        if isinstance(part.solver, str) and ":" in part.solver:
+            imported(part.solver, "solver")
+            modules.add(part.solver.partition(":")[0])
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in sorted(modules)}
+    return {name: hashlib.sha256(Path(file).read_bytes()).hexdigest() for name, file in files.items() if file}
 
 
 def hand_mark(source: str, missing: str | None = None) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from fgs_jax.config_files import config_values
-from fgs_jax.errors import ResultError
+from fgs_jax.errors import MeshError, ResultError
 from fgs_jax.files import output_folder, write_whole
 from fgs_jax.results.metrics.grasp import GRASP_METRICS
 from fgs_jax.results.metrics.picture import PICTURE_METRICS
@@ -200,9 +200,16 @@ def write_grasp(
     """Writes a hand of any kind and an object to a folder of its own: hand and object as obj and ply, and grasp.glb.
 
     For grasps that did not come of `refine`. Vertices in metres, in one frame. `hand_before`: the hand as it was.
-    `texts`: of further files of `GRASP_FILES`, by their names. Raises ResultError as `write_result`.
+    `texts`: of further files of `GRASP_FILES`, by their names. Raises ResultError as
+    `write_result`, MeshError for what is no mesh.
     """
     given = {"hand": hand, "object": object} | ({} if hand_before is None else {"hand_before": hand_before})
+
+    for name, mesh in given.items():
+        if not isinstance(mesh, tuple | list) or len(mesh) != 2:
+            raise MeshError(
+                f"write_grasp: {name}: expected (vertices, faces), got {type(mesh).__name__}: give those of a mesh"
+            )
 
     def write_files(temporary: Path) -> None:
         _write_meshes(temporary, given)

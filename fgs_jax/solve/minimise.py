@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from fgs_jax.checks import check_count, checked
 from fgs_jax.errors import ArgumentError
+from fgs_jax.extensions import called
 
 
 class Solution(NamedTuple):
@@ -100,7 +101,7 @@ def advance(
     """
     if isinstance(solver, optax.GradientTransformation):
         return _advance_by_updates(energy, solver, search, steps, record)
-    found = _like(solver(energy, search.state, steps), search, steps)
+    found = _like(called("solver", solver, energy, search.state, steps), search, steps)
     better = found.energy < search.best[1]
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), tuple(found[:3]), search.best)
     recorded = jax.tree.map(lambda x: jnp.broadcast_to(x, (steps, *jnp.shape(x))), record(found.terms))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from fgs_jax.config import RefineConfig
 from fgs_jax.errors import ArgumentError, ConfigError
 from fgs_jax.extensions import imported
 from fgs_jax.solve.annealing import annealing
@@ -39,28 +40,34 @@ def register(name: str, make: Callable[[Rates], Solver]) -> None:
     SOLVERS[name] = make
 
 
-def solver_of(given: Any, rates: Rates) -> Solver:
+def solver_of(given: Any, rates: Rates, where: str = "solver") -> Solver:
     """The solver that is meant: a name of `SOLVERS`, "module:name", or the solver itself.
 
     A solver by its name takes the stage's rates. An `optax.GradientTransformation` has its own; so has a function
     `(energy, start, steps) -> Solution`.
 
-    Raises ConfigError for anything else.
+    Raises ConfigError, which says `where`, for anything else.
     """
     if isinstance(given, str) and ":" not in given:
         if given not in SOLVERS:
             near = difflib.get_close_matches(given, SOLVERS, 1)
             advice = f"did you mean {near[0]}?" if near and given not in REFUSED else "choose another"
             came = f"{given}, which {REFUSED[given]}" if given in REFUSED else repr(given)
-            raise ConfigError(f"solver: expected {', '.join(sorted(SOLVERS))} or module:name, got {came}: {advice}")
+            raise ConfigError(f"{where}: expected {', '.join(sorted(SOLVERS))} or module:name, got {came}: {advice}")
         return SOLVERS[given](rates)
-    solver: Any = imported(given, "solver") if isinstance(given, str) else given
+    solver: Any = imported(given, where) if isinstance(given, str) else given
     if not isinstance(solver, optax.GradientTransformation) and not callable(solver):
         raise ConfigError(
-            "solver: expected a name, an optax.GradientTransformation or a function (energy, start, steps) -> Solution"
-            f", got {type(solver).__name__}: change it"
+            f"{where}: expected a name, an optax.GradientTransformation or a function (energy, start, steps) -> "
+            f"Solution, got {type(solver).__name__}: change it"
         )
     return cast(Solver, solver)
+
+
+def check_solvers(config: RefineConfig) -> None:
+    """Raises ConfigError for a solver of a stage that there is not, before any work."""
+    for name, given in (("opa", config.opa.solver), ("contact", config.contact.solver)):
+        solver_of(given, lambda step: None, f"{name}: solver")
 
 
 def descent(direction: optax.GradientTransformation, rates: Rates) -> optax.GradientTransformation:

@@ -31,7 +31,7 @@ from fgs_jax.stages.contact_problem import ContactProblem, Picture, SeenAs
 from fgs_jax.stages.states import HandSeen
 from fgs_jax.stages.step_one import Approach, approach
 from fgs_jax.stages.step_two import GraspSearch, begin_grasp, best_grasp, grasp_round
-from fgs_jax.types import Grasp, HandModel, HandParams, on_device
+from fgs_jax.types import Grasp, HandParams, on_device
 
 ROUNDS = 10
 """Of step two between two visits to the host."""
@@ -115,24 +115,19 @@ def optimise_contact(tasks: Sequence[ContactTask], config: RefineConfig) -> list
     begun: list[_Begun | SceneError] = [_tried(_begun, task, config) for task in tasks]
     going = [(task, start) for task, start in zip(tasks, begun, strict=True) if not isinstance(start, SceneError)]
     searches = [start.searching for _, start in going]
-    ways: list[_Way] = [_Way([], []) for _ in going]
+    records = [_Records([], []) for _ in going]
     for done in range(0, config.contact.rounds if going else 0, ROUNDS):
         rounds = min(ROUNDS, config.contact.rounds - done)
         results = _rounds([task for task, _ in going], searches, config.contact, rounds)
         searches = [searching for searching, _, _ in results]
-        for way, (_, history, terms) in zip(ways, results, strict=True):
-            way.histories.append(np.asarray(history))
-            way.terms.append(np.asarray(terms))
+        for record, (_, history, terms) in zip(records, results, strict=True):
+            record.histories.append(np.asarray(history))
+            record.terms.append(np.asarray(terms))
     ended = iter(
-        _tried(_chosen, task, start._replace(searching=searching), way, config)
-        for (task, start), searching, way in zip(going, searches, ways, strict=True)
+        _tried(_chosen, task, start._replace(searching=searching), record, config)
+        for (task, start), searching, record in zip(going, searches, records, strict=True)
     )
     return [start if isinstance(start, SceneError) else next(ended) for start in begun]
-
-
-def closed_faces(model: HandModel) -> Int[ndarray, "f 3"]:
-    """The hand's faces with those that close the wrist."""
-    return np.concatenate([np.asarray(model.faces), np.asarray(model.cap_faces)])
 
 
 def starts_of(poses: ObjectPoses, params: HandParams, count: int) -> Grasp:
@@ -150,8 +145,8 @@ class _Begun(NamedTuple):
     searching: GraspSearch
 
 
-class _Way(NamedTuple):
-    """What step two has left behind, by rounds."""
+class _Records(NamedTuple):
+    """Of step two, by visits to the host."""
 
     histories: list[Float[ndarray, "lanes steps"]]
     terms: list[Float[ndarray, "lanes rounds n"]]
@@ -182,7 +177,7 @@ def _begun(task: ContactTask, config: RefineConfig) -> _Begun:
     return _Begun(np.asarray(first.factor).ravel(), real, searching)
 
 
-def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -> Contact:
+def _chosen(task: ContactTask, ended: _Begun, records: _Records, config: RefineConfig) -> Contact:
     """The candidates in order: by energy, silhouette and order in depth."""
     scene, contact, lanes, searching = task.scene, config.contact, len(ended.real), ended.searching
     searching = jax.tree.map(np.asarray, searching)
@@ -201,7 +196,10 @@ def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -
     score = np.where(usable, score, np.inf)
     order = [int(k) for k in np.argsort(score, kind="stable") if np.isfinite(score[k])]
     if not order:
-        raise SceneError("contact: no candidate ended with a finite energy: check the hand and the object's mesh")
+        at_start = records.terms[0][:, 0].T
+        names = [name for name, x in zip(contact.term_weights, at_start, strict=True) if np.isnan(x).all()]
+        check = f"term {', '.join(names)}, which is nan at the start" if names else "the hand and the object's mesh"
+        raise SceneError(f"contact: no candidate ended with a finite energy: check {check}")
     candidates = [
         Candidate(
             pose=k // 2,
@@ -217,8 +215,8 @@ def _chosen(task: ContactTask, ended: _Begun, way: _Way, config: RefineConfig) -
         for k in order
     ]
     best = order[0]
-    terms = np.concatenate([part[best] for part in way.terms])
-    history = np.concatenate([part[best] for part in way.histories])
+    terms = np.concatenate([part[best] for part in records.terms])
+    history = np.concatenate([part[best] for part in records.histories])
     return Contact(candidates, history, dict(zip(contact.term_weights, terms.T, strict=True)))
 
 

@@ -10,7 +10,7 @@ from fgs_jax.checks import check_value
 from fgs_jax.config import RefineConfig
 from fgs_jax.results.measure import measure_result
 from fgs_jax.results.result import Result, mirrored_result
-from fgs_jax.stages.contact import closed_faces, starts_of
+from fgs_jax.stages.contact import starts_of
 from fgs_jax.stages.hand_in_picture import hand_program, right_handed
 from fgs_jax.stages.states import Touching
 from fgs_jax.types import Grasp
@@ -31,7 +31,7 @@ def finish_grasp(state: Touching, config: RefineConfig, key: Key[Array, ""]) -> 
         before=before,
         after=after,
         hand_vertices=(np.asarray(hands[0].vertices, float), np.asarray(hands[1].vertices, float)),
-        hand_faces=closed_faces(state.model),
+        hand_faces=np.asarray(state.model.closed_faces),
         hand_keypoints=(np.asarray(hands[0].keypoints, float), np.asarray(hands[1].keypoints, float)),
         metrics=({}, {}),
         scale=state.alignment,

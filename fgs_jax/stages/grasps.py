@@ -13,6 +13,7 @@ from fgs_jax.checks import check_count, check_value
 from fgs_jax.config import CONFIGS, ContactConfig
 from fgs_jax.energies.contact import out_of_reach
 from fgs_jax.errors import ArgumentError, SceneError
+from fgs_jax.hands.kind_checks import check_kind
 from fgs_jax.journal import Journal
 from fgs_jax.solve.minimise import nan_where_lost
 from fgs_jax.solve.restarts import count_of, run_blocks, scenes_width
@@ -75,6 +76,7 @@ def refine_grasps(
     check_value("refine_grasps: one of the starts", one, Grasp)
     if isinstance(problems[0].hand.data, HandModel):
         check_value("refine_grasps: the hand of one of the starts", one.hand, HandParams)
+    check_kind(problems[0].hand, one.hand)
     scene = _checked(problems, np.zeros(count, int) if scene is None else np.asarray(scene), count)
     static, numbers = config.split()
     settings = GraspSettings(static, str(jax.random.key_impl(key)))

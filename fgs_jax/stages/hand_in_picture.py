@@ -24,7 +24,6 @@ from fgs_jax.results.metrics.picture import hand_silhouette_iou
 from fgs_jax.rotations import matrix_of, vector_of
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.least_squares import least_squares
-from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.states import HandSeen
 from fgs_jax.types import Camera, HandModel, HandParams, on_device
 
@@ -150,7 +149,7 @@ def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -
         return params, 1.0
     posed = hand_program(model, params)
     vertices, keypoints = np.asarray(posed.vertices, float), np.asarray(posed.keypoints, float)
-    middle, faces = np.average(keypoints, axis=0, weights=confidence), closed_faces(model)
+    middle, faces = np.average(keypoints, axis=0, weights=confidence), np.asarray(model.closed_faces)
 
     def resized(points: Float[ndarray, "n 3"], factor: float) -> Float[ndarray, "n 3"]:
         return middle + factor * (points - middle)
@@ -196,7 +195,7 @@ def with_hand(scene: Scene, model: HandModel, params: HandParams) -> Scene:
     """The scene with its hand posed by parameters of `model`, closed at the wrist."""
     params = axis_angle_params(params)
     vertices = np.asarray(hand_program(model, params).vertices, float)
-    return replace(scene, hand_vertices=vertices, hand_faces=closed_faces(model), hand_params=params)
+    return replace(scene, hand_vertices=vertices, hand_faces=np.asarray(model.closed_faces), hand_params=params)
 
 
 def _carried(scene: Scene, params: HandParams, model: HandModel) -> HandParams:

@@ -125,7 +125,9 @@ def compile_approximate(config: OpaConfig, restarts: int, *, unknown_size: bool)
 def _finite_best(energies: Float[ndarray, "n"], count: int, restarts: int) -> Int[ndarray, "k"]:
     chosen = best_of(energies, count)
     if not len(chosen):
-        raise SceneError(f"no start of {restarts} ended with a finite energy: check the camera and the object's mesh")
+        raise SceneError(
+            f"no start of {restarts} ended with a finite energy: check the camera, the object's mesh and your own terms"
+        )
     return chosen
 
 

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from fgs_jax.config import OpaConfig, Phase
 from fgs_jax.errors import ConfigError
-from fgs_jax.extensions import Term
+from fgs_jax.extensions import within_program
 from fgs_jax.journal import Journal
 from fgs_jax.solve.minimise import Solution, minimise
 from fgs_jax.solve.restarts import block_width, run_blocks
@@ -90,7 +90,7 @@ def run_start(settings: PhaseSettings, inputs: PhaseInputs, start: tuple) -> Sol
     points, targets = inputs.problem.points[: settings.points], inputs.problem.targets[: settings.targets]
     problem = replace(inputs.problem, points=points, targets=targets)
     rotation, state = start
-    own = {name: Term(function, (inputs.data or {}).get(name)) for name, function in settings.terms}
+    own = {name: within_program(name, function, (inputs.data or {}).get(name)) for name, function in settings.terms}
 
     def energy(state: PoseState) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         terms = opa_terms(problem, rotation, state, paper_form=settings.paper_form, own=own)

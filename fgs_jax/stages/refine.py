@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import Array, Key
 
 from fgs_jax.checks import check_value
@@ -17,8 +18,9 @@ from fgs_jax.journal import Journal
 from fgs_jax.picture.scene import Scene
 from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.results.result import Result
+from fgs_jax.solve.solvers import check_solvers
 from fgs_jax.stages.ahead import WorkAhead, work_threads
-from fgs_jax.stages.contact import ContactProblem, ContactTask, contact_problem, optimise_contact
+from fgs_jax.stages.contact import Contact, ContactProblem, ContactTask, contact_problem, optimise_contact
 from fgs_jax.stages.finish import finish_grasp
 from fgs_jax.stages.hand_in_picture import see_hand
 from fgs_jax.stages.opa import approximate
@@ -79,8 +81,15 @@ def grasp_objects(
     outcomes: dict[int, Touching | FgsError] = {}
     for group in alike.values():
         for k, found in zip(group, optimise_contact([tasks[k] for k in group], config), strict=True):
-            outcomes[k] = found if isinstance(found, FgsError) else Touching(**vars(states[k]), **found._asdict())
+            outcomes[k] = found if isinstance(found, FgsError) else _touching(states[k], found)
     return [outcomes[k] for k in range(len(states))]
+
+
+def _touching(state: Posed, found: Contact) -> Touching:
+    lost = int(np.count_nonzero(np.isnan(found.history)))
+    note = f"contact: the energy was nan at {lost} of {len(found.history)} steps: check the gradients of its terms"
+    notes = (*state.notes, note) if lost else state.notes
+    return Touching(**{**vars(state), "notes": notes}, **found._asdict())
 
 
 STAGES: Mapping[str, Stage] = {
@@ -147,9 +156,10 @@ def refine_many(
     The contact stages of scenes whose arrays have equal shapes run as one program: those of one hand model do, unless
     a mesh is very fine. A result then differs from the scene's own by rounding. `progress` gets the scene's index too.
 
-    Raises ConfigError as `check_config` does.
+    Raises ConfigError as `check_config` and `check_solvers` do.
     """
     check_config(config)
+    check_solvers(config)
     key = jax.random.key(config.seed) if key is None else key
     journals = [None] * len(scenes) if journals is None else journals
     compiles = len(scenes) == 1 and pose_object in stages.values() and not (journals[0] and journals[0].recovered)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fgs_bridges.config import Backends, generate_config
 from fgs_bridges.estimates import of_side, read_estimate
-from fgs_bridges.from_photo import estimate_hand, find_masks, scene_from_photo
+from fgs_bridges.from_photo import Known, estimate_hand, find_masks, scene_from_photo
 from fgs_bridges.geometry import camera_matrix, mask_box, mirror_estimate, project, rotation_matrices
 from fgs_bridges.hands import write_hands
 from fgs_bridges.types import Detection, HandEstimate, Mesh
@@ -52,7 +52,8 @@ def given(tumbler):
 
 
 def scene_of(image, **inputs: Any) -> Any:
-    return scene_from_photo(image, **inputs)
+    options = {name: inputs.pop(name) for name in ("backends", "hand_mask_from", "seed") if name in inputs}
+    return scene_from_photo(image, Known(**inputs), **options)
 
 
 def seen(scene) -> HandEstimate:

@@ -13,6 +13,7 @@ from fgs_bridges.types import HandEstimate
 from fgs_jax.errors import BridgeError
 from fgs_jax.hands.files import load_hand_model, mirror_hand_model
 from fgs_jax.hands.mano import hand, pose_from_pca, wrist_at_rest
+from fgs_jax.mirror import mirrored_box, mirrored_matrices, mirrored_pixels, mirrored_vectors
 from fgs_jax.testing import synthetic_mano
 from fgs_jax.testing import write_mano_npz as write_npz
 from fgs_jax.types import HandModel, HandParams
@@ -126,14 +127,6 @@ def test_rotations_there_and_back(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(geometry.rotation_vectors(matrices[3]), vectors[3], atol=1e-7)
 
 
-def test_half_pose_is_half_of_each_axis_angle(rng: np.random.Generator) -> None:
-    vectors = rng.normal(0, 0.8, (15, 3))
-    half = geometry.half_pose(geometry.rotation_matrices(vectors))
-    np.testing.assert_allclose(half, Rotation.from_rotvec(vectors / 2).as_matrix(), atol=1e-12)
-    np.testing.assert_allclose(half @ half, geometry.rotation_matrices(vectors), atol=1e-12)
-    np.testing.assert_array_equal(geometry.half_pose(np.tile(np.eye(3), (15, 1, 1))), np.tile(np.eye(3), (15, 1, 1)))
-
-
 def test_mean_pose_is_added(model: HandModel, rng: np.random.Generator) -> None:
     """smplx's layer has components about the mean; ours, with `add_mean`, the same pose about the flat hand."""
     coefficients = jnp.asarray(rng.normal(size=6), jnp.float32)
@@ -178,9 +171,9 @@ def test_left_hand_end_to_end(model: HandModel, rng: np.random.Generator) -> Non
     assert left.vertices is not None and left.K is not None and right.K is not None and right.vertices is not None
     np.testing.assert_allclose(posed(mirror_hand_model(model), left), left.vertices, atol=2e-6)
     seen, mirrored = geometry.project(right.K, right.vertices), geometry.project(left.K, left.vertices)
-    np.testing.assert_allclose(mirrored, geometry.mirror_keypoints(seen, WIDTH), atol=1e-9)
+    np.testing.assert_allclose(mirrored, mirrored_pixels(seen, WIDTH), atol=1e-9)
     box, flipped = geometry.points_box(seen), geometry.points_box(mirrored)
-    np.testing.assert_allclose(geometry.mirror_box(box, WIDTH), flipped, atol=1e-9)
+    np.testing.assert_allclose(mirrored_box(box, WIDTH), flipped, atol=1e-9)
     corners, others = right.vertices[right.faces], left.vertices[left.faces]
     volumes = [np.einsum("fa,fa->", x[:, 0], np.cross(x[:, 1], x[:, 2])) for x in (corners, others)]
     np.testing.assert_allclose(volumes[0], volumes[1], rtol=1e-9)
@@ -188,8 +181,8 @@ def test_left_hand_end_to_end(model: HandModel, rng: np.random.Generator) -> Non
 
 def test_vectors_and_matrices_are_mirrored_alike(rng: np.random.Generator) -> None:
     vectors = rng.normal(size=(7, 3))
-    mirrored = geometry.mirror_rotations(geometry.rotation_matrices(vectors))
-    np.testing.assert_allclose(geometry.rotation_matrices(geometry.mirror_vectors(vectors)), mirrored, atol=1e-12)
+    mirrored = mirrored_matrices(geometry.rotation_matrices(vectors))
+    np.testing.assert_allclose(geometry.rotation_matrices(mirrored_vectors(vectors)), mirrored, atol=1e-12)
     mirror = np.diag([-1.0, 1, 1])
     np.testing.assert_array_equal(mirrored, mirror @ geometry.rotation_matrices(vectors) @ mirror)
 

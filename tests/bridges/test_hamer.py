@@ -15,12 +15,12 @@ import pytest
 from numpy import ndarray
 
 from fgs_bridges import hamer
-from fgs_bridges.geometry import mirror_points
 from fgs_bridges.hand_check import check_hand
 from fgs_bridges.registry import create
 from fgs_bridges.types import Detection
 from fgs_jax.errors import BridgeError, BridgeUnavailable
 from fgs_jax.hands.files import load_hand_model
+from fgs_jax.mirror import mirrored_points
 from fgs_jax.testing import mirrored_mano as mirrored
 from fgs_jax.testing import synthetic_mano
 from fgs_jax.testing import write_mano_npz as write_npz
@@ -264,7 +264,7 @@ def test_tiny_random_hamer_end_to_end(
     seen = tool(np.ascontiguousarray(picture[:, ::-1]), (flipped,))[0]
     np.testing.assert_allclose(WIDTH - 1 - seen.keypoints_2d[:, 0], left.keypoints_2d[:, 0], atol=0.01)
     np.testing.assert_allclose(
-        mirror_points(seen.vertices - seen.translation), left.vertices - left.translation, atol=1e-5
+        mirrored_points(seen.vertices - seen.translation), left.vertices - left.translation, atol=1e-5
     )
     made = tool.provenance()
     assert set(made.weights) == {"hamer.ckpt", "MANO_RIGHT.pkl"}

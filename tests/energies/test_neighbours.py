@@ -1,14 +1,19 @@
 """The hand as a surface: the distance of points to the planes through their nearest vertices."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import trimesh
 
 from fgs_jax.energies.contact import FARTHEST_INSIDE, E_pen
+from fgs_jax.energies.terms import Context
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.objects.solid import exact_signed_distance
+from fgs_jax.types import Hand
 from tests.energies.surfaces import find_neighbours, finger_mesh, tangent_distance
 from tests.reference import contact as twin
 
@@ -65,6 +70,25 @@ def test_the_distance_to_neighbours_is_that_of_the_capsule(rng):
     )
     np.testing.assert_allclose(value, FARTHEST_INSIDE * len(vertices), rtol=1e-5)
     np.testing.assert_array_equal(gradient, 0.0)
+
+
+def test_any_points_see_a_hand_as_far_as_it_is_large():
+    vertices, faces = finger_mesh()
+    outward = (vertices - np.clip(vertices[:, 2], -0.02, 0.02)[:, None] * [[0, 0, 1]]) / 0.01
+    kind: Any = SimpleNamespace(faces=jnp.asarray(faces), data=None, size=lambda _, params: params)
+
+    @jax.jit
+    def found(points, skin, size):
+        nothing: Any = None
+        posed = Hand(skin, nothing, nothing)
+        context = Context(kind, size, None, posed, posed, nothing, nothing, None, nothing, None)
+        return context.distance_to_hand(points)
+
+    for size in (1.0, 2.0):
+        for depth, seen in ((0.004, 0.004), (0.03, FARTHEST_INSIDE)):
+            points, skin = size * (vertices + depth * outward), size * vertices
+            ours = found(jnp.asarray(points, jnp.float32), jnp.asarray(skin, jnp.float32), size)
+            np.testing.assert_allclose(ours, size * seen, atol=6e-4)
 
 
 def test_points_of_a_thin_rod_see_the_hand_that_its_vertices_do_not_see():

@@ -110,6 +110,7 @@ def test_numbers_come_back_and_configurations_are_static():
         ({"up": "nowhere"}, {"up": 1.0}, "terms: up: expected module:name, got 'nowhere'"),
         ({"up": "no_such_module:up"}, {"up": 1.0}, "terms: up: expected a module that can be imported, got no_such"),
         ({"up": "fgs_jax.types:up"}, {"up": 1.0}, "terms: up: expected a name of fgs_jax.types, got up: check its"),
+        ({"up": "..terms:up"}, {"up": 1.0}, r"terms: up: expected a module that can be imported, got \.\.terms:up"),
     ],
 )
 def test_names_that_do_not_match_are_one_line(terms, weights, message):
@@ -129,6 +130,49 @@ def test_a_term_that_is_no_scalar_is_said_by_its_name():
         ArgumentError, match=r"term all: expected one floating-point number, got float32 of shape \(21,\)"
     ):
         refined(own)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def up(:", r"\(SyntaxError: invalid syntax \(broken_terms.py, line 1\)\): mend it"),
+        ("1 / 0", r"\(ZeroDivisionError: division by zero\): mend it"),
+        ("import os\nos.nothing", r"\(AttributeError: module 'os' has no attribute 'nothing'\): mend it"),
+        ("import no_such", r"\(ModuleNotFoundError: No module named 'no_such'\): install it, or set PYTHONPATH"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line(tmp_path, monkeypatch, text, message):
+    (tmp_path / "broken_terms.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=f"^here: .* got broken_terms:up {message}") as error:
+        imported("broken_terms:up", "here")
+    assert "\n" not in str(error.value)
+
+
+def raises(context):
+    return context.hand.knuckles
+
+
+def branches(context):
+    return 1.0 if context.distance[0] > 0 else 0.0
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (
+            raises,
+            "got AttributeError: 'Hand' object has no attribute 'knuckles' in test_own_terms.py, line [0-9]+: mend",
+        ),
+        (branches, r"got TracerBoolConversionError: Attempted boolean .* in test_own_terms.py, line [0-9]+: mend it"),
+        (to_place, r"got TypeError: to_place\(\) missing 1 required positional argument: 'place': mend it"),
+        (lambda context: None, "got .*Error: .*None.*: mend it"),
+    ],
+)
+def test_what_a_term_raises_is_said_by_its_name_and_line(term, message):
+    with pytest.raises(ArgumentError, match=f"^term own: expected a function that can be traced, {message}") as error:
+        refined(replace(CONFIG, terms={"own": term}, weights={"own": 1.0}))
+    assert "\n" not in str(error.value) and error.value.__cause__ is not None
 
 
 def test_terms_have_names_in_files(tmp_path):

@@ -134,6 +134,14 @@ def test_a_function_must_give_one_distance_for_each_point():
         surface.distance(jnp.ones((7, 3)))
     with pytest.raises(ArgumentError, match=r"distance: points: expected floats of shape \(p, 3\)"):
         surface.distance(jnp.ones((3, 7)))
+    nothing = SignedDistance((), lambda data, coordinates: None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ArgumentError, match=r"its distances: expected floats of shape \(7,\), got None"):
+        nothing.distance(jnp.ones((7, 3)))
+    raising = SignedDistance.from_network(lambda params, points: points @ params["w"], {})
+    with pytest.raises(
+        ArgumentError, match=r"its function: .* got KeyError: 'w' in test_surfaces.py, line [0-9]+: mend"
+    ):
+        raising.distance(jnp.ones((7, 3)))
     column = SignedDistance.from_network(lambda offset, points: points[:, :1] - offset, jnp.ones((1, 1)))
     assert_array_equal(column.distance(jnp.array([[3.0, 0, 0], [1, 1, 1]])), [2, 0])
 

@@ -9,7 +9,7 @@ import pytest
 from fgs_jax.errors import HandFileError
 from fgs_jax.hands.files import locate_hand_file
 from fgs_jax.results import fingerprints
-from fgs_jax.results.fingerprints import fingerprint
+from fgs_jax.results.fingerprints import config_mark, fingerprint
 from fgs_jax.testing import as_scene
 from fgs_jax.types import HandParams
 from tests.small_scene import SMALL, rendered
@@ -55,6 +55,22 @@ def test_a_hand_is_known_by_the_content_of_its_file(tmp_path, monkeypatch):
     assert fingerprint(posed, SMALL) not in (before, fingerprint(scene, SMALL))
     with pytest.raises(HandFileError):
         fingerprint(scene, replace(SMALL, hand_model="two.npz"))
+
+
+def test_the_code_of_own_terms_and_solvers_is_part_of_the_fingerprint(tmp_path, monkeypatch):
+    for name in ("marked_terms", "marked_solvers"):
+        (tmp_path / f"{name}.py").write_text("def own(*given): return 0.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    contact = replace(
+        SMALL.contact, terms={"own": "marked_terms:own"}, weights={"own": 1.0}, solver="marked_solvers:own"
+    )
+    config = replace(SMALL, contact=contact)
+    marks = [config_mark(config)]
+    assert config_mark(SMALL)["own"] == {} and set(marks[0]["own"]) == {"marked_terms", "marked_solvers"}
+    for name in ("marked_terms", "marked_solvers"):
+        (tmp_path / f"{name}.py").write_text("def own(*given): return 1.0\n")
+        marks.append(config_mark(config))
+    assert marks[0] != marks[1] != marks[2]
 
 
 def test_the_code_is_part_of_the_fingerprint(tmp_path, monkeypatch):

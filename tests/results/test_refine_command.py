@@ -3,9 +3,13 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import tyro
 
+from fgs_jax.command_refine import OPTIONS, Refine
+from fgs_jax.config import FAST
 from fgs_jax.config_files import config_values
 from fgs_jax.results.write import comparison
 from fgs_jax.run_lock import RunLock
@@ -98,6 +102,20 @@ def test_a_word_that_is_not_known_names_the_nearest(fgs, out, capsys, words, mes
         (["scene", "--grid", "100000"], "configuration: grid: expected at most 256, got 100000; change it"),
         (["scene", "--restarts", "9" * 400], "configuration: restarts: expected at most 1000000, got 99999"),
         (["scene", "--contact.angle-rate", "0"], "configuration: contact: angle_rate: expected more than 0, got 0.0"),
+        (
+            ["scene", "--contact.weights", "wrist_up", "5"],
+            "contact: terms and weights: expected the same names in both, got terms none and weights wrist_up: give",
+        ),
+        (
+            ["scene", "--contact.terms", "up", "no_such:up", "--contact.weights", "up", "5"],
+            "contact: terms: up: expected a module that can be imported, got no_such:up",
+        ),
+        (
+            ["scene", "--opa.terms", "up", "up", "--opa.weights", "up", "5"],
+            "opa: terms: up: expected module:name, got 'up'",
+        ),
+        (["scene", "--contact.solver", "adamx"], "contact: solver: expected adam, adamw, "),
+        (["scene", "--opa.solver", "no_such:x"], "opa: solver: expected a module that can be imported, got no_such:x"),
         (["scene", "--batch", "100000"], "--batch: expected a number from 1 to 256, got 100000"),
         (["scene", "--out", "/"], "/: expected a folder of its own for the result, came the root of all folders"),
         (["scene", "left", "--out", "/"], "/: expected a folder of its own for the result, came the root of all"),
@@ -121,6 +139,18 @@ def test_a_mistake_is_one_line(fgs, out, capsys, words, message):
     printed = capsys.readouterr()
     assert printed.err.startswith(f"fgs: {message.format(place=place)}") and printed.err.count("\n") == 1
     assert printed.out == "" and not out.exists() and sorted(place.rglob("*")) == before
+
+
+def test_terms_and_weights_are_options(tmp_path):
+    def read(base, *words):
+        words = ["scene", *words]
+        return tyro.cli(Refine, args=words, default=Refine((), base, Path("out")), registry=OPTIONS).config.contact
+
+    contact = read(FAST, "--contact.terms", "up", "mine:up", "to", "mine:to", "--contact.weights", "up", "5", "to", "2")
+    assert contact.terms == {"up": "mine:up", "to": "mine:to"} and contact.weights == {"up": 5.0, "to": 2.0}
+    assert hash(contact) is not None
+    changed = read(replace(FAST, contact=contact), "--contact.weights.up", "7")
+    assert changed == replace(contact, weights={"up": 7.0, "to": 2.0})
 
 
 def test_a_scene_is_not_overwritten_by_its_result(place, fgs, capsys):

@@ -219,6 +219,14 @@ def test_a_function_that_loses_a_start_loses_it_alone():
     np.testing.assert_array_equal(found.value["x"][1], starts["x"][1])
 
 
+def test_what_a_function_raises_is_one_line():
+    def of_two(energy, start):
+        return start
+
+    with pytest.raises(ArgumentError, match=r"solver: expected a function that can be traced, got TypeError: .*: mend"):
+        minimise(crooked, of_two, CROOKED_START, 5)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(
     ("changes", "came"),
     [

@@ -1,7 +1,9 @@
 """The hand in its picture: from each form that it is given in, grown to its mask, and seen by an ordinary camera."""
 
 import re
+import sys
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +19,11 @@ from fgs_jax.stages.hand_in_picture import grow_hand, keypoints_of_grown, pose_h
 from fgs_jax.stages.refine import refine
 from fgs_jax.stages.scale import size_object
 from fgs_jax.testing import as_scene
+from fgs_jax.types import Camera
 from tests.small_scene import SIZE, SMALL, refined, rendered
 from tests.stages.result_parts import arrays, measures
+
+of_hand: Any = sys.modules["fgs_jax.stages.hand_in_picture"]  # whose name is a function's, too
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +157,26 @@ def test_a_hand_on_landmarks_within_the_flesh_grows_to_its_mask(scene, truth, wi
         np.testing.assert_allclose(unchanged[0].translation, params.translation, atol=1e-7)
 
 
+def test_a_hand_is_compared_in_at_most_256_pixels_along_a_side(scene, truth, monkeypatch):
+    """However large its picture is: here one that the hand reaches beyond on all sides."""
+    side, focal, shapes = 513, 20 * np.asarray(scene.camera.focal), []
+    middle = np.asarray(truth.hand_vertices, float).mean(axis=0)
+    camera = Camera(jnp.asarray(focal), jnp.asarray(side / 2 - focal * middle[:2] / middle[2], jnp.float32))
+    nothing = np.zeros((side, side), bool)
+    large = replace(scene, camera=camera, image=None, hand_mask=~nothing, object_mask=nothing)
+    monkeypatch.setattr(of_hand, "hand_silhouette_iou", lambda drawn, *_: shapes.append(drawn.shape) or 1.0)
+    assert grow_hand(large, load_hand_model("open_hand"), truth.hand_params, 0.1)[1] == 1
+    assert len(shapes) > 10 and set(shapes) == {(171, 171)}
+
+
+@pytest.mark.parametrize(("within", "larger"), [(1.09, "larger"), (0.95, "smaller")])
+def test_a_note_says_which_way_a_hand_grew(scene, within, larger):
+    middle = scene.keypoints_2d.mean(axis=0)
+    landmarks = replace(scene, keypoints_2d=middle + (scene.keypoints_2d - middle) / within)
+    [note] = see_hand(landmarks, SMALL, jax.random.key(0)).notes
+    assert re.fullmatch(rf"hand: [4-9] % {larger} than its keypoints alone say, to fill its mask", note)
+
+
 def test_a_hand_that_has_grown_is_said_so_and_keeps_its_size(scene, result):
     middle = scene.keypoints_2d.mean(axis=0)
     found = refine(replace(scene, keypoints_2d=middle + (scene.keypoints_2d - middle) / 1.09), SMALL)
@@ -216,3 +241,8 @@ def test_a_scene_of_an_ordinary_camera_keeps_it(scene, result):
     assert len(notes) == 1 and float(changed.camera.focal[0]) == pytest.approx(96)
     # There is nothing to gain from a camera that is as near already.
     assert reframe(scene, model, params, replace(SMALL, reframe_below=100.0))[2] == []
+    # Nor is there need of one where a centimetre is seen, however far away the camera is.
+    far = as_scene(rendered(hamer_focal=True))
+    there = pose_hand(far, model)
+    assert len(reframe(far, model, there, SMALL)[2]) == 1
+    assert reframe(far, model, there, replace(SMALL, reframe_below=0.01))[2] == []

@@ -16,7 +16,6 @@ from fgs_jax.picture.scene import mirrored
 from fgs_jax.results import metrics
 from fgs_jax.results import write as results
 from fgs_jax.results.result import Result, mirrored_result, object_at
-from fgs_jax.stages.contact import closed_faces
 from fgs_jax.stages.refine import refine
 from fgs_jax.testing import as_scene
 from fgs_jax.types import Camera
@@ -92,7 +91,7 @@ def test_the_parameters_give_the_vertices(result):
         posed = jax.jit(hand)(model, jax.tree.map(jnp.asarray, grasp.hand))
         np.testing.assert_allclose(posed.vertices, result.hand_vertices[when], atol=1e-6)
         np.testing.assert_allclose(posed.keypoints, result.hand_keypoints[when], atol=1e-6)
-    np.testing.assert_array_equal(result.hand_faces, closed_faces(model))
+    np.testing.assert_array_equal(result.hand_faces, model.closed_faces)
 
 
 def test_the_candidates_stand_by_score_and_the_first_has_won(result):
@@ -112,6 +111,8 @@ def test_the_candidates_stand_by_score_and_the_first_has_won(result):
         assert 0 <= candidate.masked_iou <= 1 and 0 <= candidate.occlusion_agreement <= 1
     plain = best.energy + SMALL.w_mask * (1 - best.masked_iou) + SMALL.w_agreement * (1 - best.occlusion_agreement)
     assert best.score == pytest.approx(plain, rel=1e-5)
+    # OPA's view has other pixels than the picture.
+    assert best.occlusion_agreement == pytest.approx(result.metrics[1]["occlusion_agreement"], abs=0.04)
 
 
 def test_the_way_is_recorded(result):

@@ -60,6 +60,7 @@ def test_each_stage_is_usable_alone(result, scene):
     for stage, kind in zip(STAGES.values(), (HandSeen, Sized, Posed, Touching, Result), strict=True):
         state = stage(state, SMALL, key)
         assert type(state) is kind
+        assert len({state, state, replace(state)}) == 2  # equal to itself alone: it holds arrays
     assert isinstance(state, Result)
     for name in ("before", "after", "hand_vertices", "hand_keypoints", "poses", "candidates", "history", "terms"):
         for ours, expected in zip(arrays(getattr(state, name)), arrays(getattr(result, name)), strict=True):

@@ -55,6 +55,10 @@ def test_many_scenes_run_as_one_and_a_bad_one_does_not_disturb_them(result, scen
             assert outcome.metrics[1][key] == pytest.approx(result.metrics[1][key], abs=0.2)
 
 
+def test_no_scenes_have_no_results():
+    assert refine_many([], SMALL) == []
+
+
 def test_a_batch_goes_on_from_journals_of_different_lengths(scene, result, tmp_path):
     journals = [Journal(tmp_path / name) for name in "ab"]
     whole = refine_many([scene, scene], SMALL, journals=journals)

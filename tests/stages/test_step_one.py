@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fgs_jax.config import FAST_CONTACT, PAPER_CONTACT
+from fgs_jax.extensions import Term
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.stages.step_one import approach, scanned
 from tests.reference import contact as twin
@@ -101,6 +102,29 @@ def test_of_equal_sizes_the_least_change_is_taken(model):
     found = run_approach(problem, start, jax.random.key(0), flat, unknown_size=False)
     assert found.factor[0] == 1.0
     np.testing.assert_array_equal(found.grasp.hand.translation[0], start.hand.translation)
+
+
+def test_two_valleys_are_farther_apart_than_a_twenty_fourth_of_the_scan(model):
+    problem, start = ball_scene(model, 1, 0)
+    problem = replace(problem, picture=None)
+
+    def of_two(context, sizes):
+        """Least at the first size, and nearly as low at the second."""
+        first, second = jnp.abs(jnp.log(context.params.scale) - sizes)
+        return jnp.minimum(first, second + 1e-3)
+
+    @partial(jax.jit, static_argnums=0)
+    def run(static, numbers):
+        return approach(problem, start, jax.random.key(0), static.joined(numbers), unknown_size=False)
+
+    base = replace(
+        FAST_CONTACT, w_dis_one=0.0, w_pen_one=0.0, w_size=0.0, weights={"two": 0.0}, weights_one={"two": 1.0}
+    )
+    for count, apart, distinct in ((47, 2, True), (49, 2, False), (49, 3, True)):
+        step = 3 * base.hand_sigma / (count // 2)
+        found = run(*replace(base, scan=count, terms={"two": Term(of_two, step * jnp.array([0.0, apart]))}).split())
+        assert found.distinct == distinct, (count, apart)
+        np.testing.assert_allclose(np.log(found.factor) / step, [0, apart * distinct], atol=1e-3)
 
 
 def test_step_one_leaves_alone_what_is_lost(model):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from fgs_bridges.geometry import half_pose, hand_transform, mirror_estimate
+from fgs_bridges.geometry import hand_transform, mirror_estimate, rotation_matrices, rotation_vectors
 from fgs_bridges.hand_check import check_hand
 from fgs_bridges.types import HandEstimate
 from fgs_jax.hands.mano import wrist_at_rest
@@ -21,7 +21,9 @@ def test_check_names_the_cause(estimates: list[HandEstimate], model: HandModel) 
     assert right.pose is not None
     wrist = np.asarray(wrist_at_rest(model, jnp.asarray(right.betas, jnp.float32)), float)
     pivoted = hand_transform(right.rotation, right.translation, wrist)[1]
-    gentle = replace(right, pose=half_pose(half_pose(right.pose)))  # an angle past pi is another one's vector
+    gentle = replace(
+        right, pose=rotation_matrices(rotation_vectors(right.pose) / 4)
+    )  # an angle past pi is another one's vector
     gentle = replace(gentle, vertices=posed(model, gentle))
     assert gentle.pose is not None
     added = Rotation.from_rotvec(Rotation.from_matrix(gentle.pose).as_rotvec() + np.asarray(model.pose_mean))

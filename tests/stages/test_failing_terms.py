@@ -1,0 +1,47 @@
+"""Terms of one's own that are no number, or whose gradient is none: the run says which."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fgs_jax.errors import SceneError
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.results.result import ObjectPoses
+from fgs_jax.stages import refine as module
+from fgs_jax.stages.contact import Contact
+from fgs_jax.stages.refine import grasp_objects, refine
+from fgs_jax.stages.states import Posed, Touching
+from fgs_jax.testing import as_scene
+from fgs_jax.types import HandParams
+from tests.small_scene import SMALL, rendered
+from tests.stages.contact_scenes import ball_scene
+
+
+def lost(context):
+    return jnp.log(-1.0 - jnp.sum(context.hand.keypoints**2))
+
+
+def test_a_term_that_is_nan_is_named():
+    contact = replace(SMALL.contact, terms={"lost": lost}, weights={"lost": 1.0}, steps=10)
+    opa = replace(SMALL.opa, polish_evaluations=0)
+    few = replace(SMALL, opa=opa, contact=contact, restarts=4, candidates=1)
+    with pytest.raises(SceneError, match="no candidate ended with a finite energy: check term lost, which is nan at"):
+        refine(as_scene(rendered()), few)
+
+
+def test_steps_that_were_nan_are_a_note(monkeypatch):
+    found = Contact([], np.array([1.0, 0.5, np.nan, np.nan]), {})
+    monkeypatch.setattr(module, "optimise_contact", lambda tasks, config: [found])
+    scene = replace(as_scene(rendered()), hand_params=HandParams())
+    poses: Any = ObjectPoses._make([None] * len(ObjectPoses._fields))
+    state = Posed(scene, scene, load_hand_model("open_hand"), ("one",), {}, 1.0, poses)
+    problem, _ = ball_scene(state.model, 1, 0)
+    [touching] = grasp_objects([state], SMALL, jax.random.key(0), problems=[problem])
+    assert isinstance(touching, Touching) and touching.notes == (
+        "one",
+        "contact: the energy was nan at 2 of 4 steps: check the gradients of its terms",
+    )
