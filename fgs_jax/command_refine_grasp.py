@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax.command_metrics import METRES, Unit, mesh_in
-from fgs_jax.command_refine import take_config
+from fgs_jax.command_refine import OPTIONS, take_config
 from fgs_jax.config import GIVEN, ContactConfig, RefineConfig
 from fgs_jax.config_files import check_config, config_values
 from fgs_jax.errors import SceneError

@@ -167,8 +167,6 @@ class ContactConfig:
     """Contact points in each of the six regions: five fingers and the palm."""
     reach: float
     """Metres. Contact points that start farther from the object are left alone."""
-    from_picture: bool
-    """Whether E_h takes the uncertainty that the fit to a picture's keypoints has, in place of those below."""
     places: int
     """Random places of a given hand as a whole that are weighed before its joints bend (`stages.given_place`); 0: it
     starts where it is given."""
@@ -290,7 +288,6 @@ PAPER_CONTACT = ContactConfig(  # Table 2 and App. B
     contacts="random",
     per_region=2,
     reach=0.03,
-    from_picture=False,
     places=0,
     flesh=False,
     random_contacts=4,

@@ -19,8 +19,6 @@ class LeastSquares(NamedTuple):
     """Half the sum of squared residuals at `value`."""
     history: Float[Array, "steps"]
     """The cost after each step; it never rises."""
-    normal: Float[Array, "p p"]
-    """J^T J at `value`: where residuals are in standard deviations its inverse is the covariance (Laplace)."""
 
 
 @checked
@@ -65,4 +63,4 @@ def least_squares(
     nothing = start, jnp.asarray(jnp.inf, start.dtype), unknown, jnp.zeros_like(start)
     begin = start, jnp.asarray(4.0 * damping, start.dtype), nothing
     (_, _, best), history = jax.lax.scan(step, begin, length=steps + 1)
-    return LeastSquares(best[0], best[1], history[1:], best[2])
+    return LeastSquares(best[0], best[1], history[1:])

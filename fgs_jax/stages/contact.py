@@ -76,8 +76,7 @@ def contact_problem(state: HandSeen, config: RefineConfig, key: Key[Array, ""]) 
     )
     grid = distance_grid(scene.object, config.grid)
     points = sample_points(scene.object, config.contact.object_points, key)
-    uncertainty = state.uncertainty if config.contact.from_picture else None
-    return ContactProblem(kind, grid, points, picture, uncertainty)
+    return ContactProblem(kind, grid, points, picture)
 
 
 def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:

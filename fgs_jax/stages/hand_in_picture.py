@@ -12,7 +12,6 @@ from fgs_jax.config import RefineConfig
 from fgs_jax.errors import HandPoseWarning, HandShapeWarning, SceneError
 from fgs_jax.hands.files import hand_is_here, hand_of_side, load_hand_model, same_hand
 from fgs_jax.hands.fit import carry_over, fit_hand, warn_of_side
-from fgs_jax.hands.kind import Uncertainty
 from fgs_jax.hands.mano import hand
 from fgs_jax.notes import heard, warn
 from fgs_jax.picture.camera import project
@@ -46,7 +45,7 @@ def see_hand(scene: Scene, config: RefineConfig, key: Key[Array, ""]) -> HandSee
     notes, given, scene = scene_notes(scene), scene, right_handed(scene)
     model = load_hand_model(config.hand_model)
     with heard(lambda warning: notes.append(str(warning))):
-        params, uncertainty = estimate_hand(scene, model, given.side)
+        params = pose_hand(scene, model, given.side)
     scene, params, reframed = reframe(scene, model, params, config)
     notes += reframed
     growth = 1.0
@@ -58,7 +57,7 @@ def see_hand(scene: Scene, config: RefineConfig, key: Key[Array, ""]) -> HandSee
         notes.append(f"hand: {100 * abs(growth - 1):.0f} % {larger} than its keypoints alone say, to fill its mask")
     keypoints = keypoints_of_grown(scene, growth)
     grown = replace(with_hand(scene, model, params), keypoints_2d=keypoints)
-    return HandSeen(given, grown, model, tuple(notes), growth, uncertainty)
+    return HandSeen(given, grown, model, tuple(notes), growth)
 
 
 def right_handed(scene: Scene) -> Scene:
@@ -67,14 +66,7 @@ def right_handed(scene: Scene) -> Scene:
 
 
 def pose_hand(scene: Scene, model: HandModel, side: str | None = None) -> HandParams:
-    """`estimate_hand` without the uncertainty."""
-    return estimate_hand(scene, model, side)[0]
-
-
-def estimate_hand(scene: Scene, model: HandModel, side: str | None = None) -> tuple[HandParams, Uncertainty | None]:
     """The scene's hand for `model`: its parameters, else a fit to its keypoints, else one to its mesh.
-
-    With it, of a fit to keypoints, how well they tell the hand; else None.
 
     Warns where the keypoints hardly speak for the side; `side` is the user's word for it, where the scene is a mirror
     image. Raises SceneError where the scene has none of the three.
@@ -84,18 +76,18 @@ def estimate_hand(scene: Scene, model: HandModel, side: str | None = None) -> tu
     has_mesh = _has_topology(model, scene)
     if scene.hand_params is not None:
         if hand_is_here(scene.hand_model):
-            return axis_angle_params(_carried(scene, scene.hand_params, model)), None
+            return axis_angle_params(_carried(scene, scene.hand_params, model))
         if scene.keypoints_2d is None and not has_mesh:
-            return axis_angle_params(carry_over(model, scene.hand_params)), None
+            return axis_angle_params(carry_over(model, scene.hand_params))
         given = "its mesh" if scene.keypoints_2d is None else "its keypoints"
         warn(HandShapeWarning(f"hand: parameters of {scene.hand_model}, which is not here: fitted to {given} instead"))
     if scene.keypoints_2d is not None:
-        params, cost, uncertainty = _fitted(scene, model)
+        params, cost = _fitted(scene, model)
         if scene.world_landmarks is not None:
             warn_of_side(model, float(_fitted(mirrored(scene), model)[1]) / float(cost), side=side or scene.side)
-        return params, uncertainty
+        return params
     if has_mesh:
-        return _fit_to_mesh(model, jnp.asarray(scene.hand_vertices, jnp.float32)), None
+        return _fit_to_mesh(model, jnp.asarray(scene.hand_vertices, jnp.float32))
     raise SceneError(
         "hand: expected its parameters, 21 keypoints, or a mesh of the model's own topology, got none of them: "
         "add keypoints_2d to the scene"
@@ -232,8 +224,8 @@ def axis_angle_params(params: HandParams) -> HandParams:
     return HandParams(pose=vector(params.pose, 2), rotation=vector(params.rotation, 1), **values)
 
 
-def _fitted(scene: Scene, model: HandModel) -> tuple[HandParams, Float[Array, ""], Uncertainty]:
-    """Parameters, cost and uncertainty of a fit to the scene's keypoints, whatever its side."""
+def _fitted(scene: Scene, model: HandModel) -> tuple[HandParams, Float[Array, ""]]:
+    """Parameters and cost of a fit to the scene's keypoints, whatever its side."""
     given = (scene.keypoints_2d, confidence_of(scene), scene.world_landmarks)
     return _fit_to_keypoints(model, scene.camera, *(None if x is None else on_device(x) for x in given))
 
@@ -245,10 +237,10 @@ def _fit_to_keypoints(
     keypoints: Float[Array, "21 2"],
     confidence: Float[Array, "21"],
     landmarks: Float[Array, "21 3"] | None,
-) -> tuple[HandParams, Float[Array, ""], Uncertainty]:
+) -> tuple[HandParams, Float[Array, ""]]:
     fit = fit_hand(model, keypoints_2d=keypoints, camera=camera, world_landmarks=landmarks, confidence=confidence)
     missing = model.joint_shapedirs.shape[-1] - fit.params.betas.shape[0]
-    return replace(fit.params, betas=jnp.pad(fit.params.betas, (0, missing))), fit.cost, fit.uncertainty
+    return replace(fit.params, betas=jnp.pad(fit.params.betas, (0, missing))), fit.cost
 
 
 @jit_once

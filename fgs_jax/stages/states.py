@@ -15,7 +15,6 @@ from numpy import ndarray
 
 from fgs_jax.config import RefineConfig
 from fgs_jax.errors import SceneError
-from fgs_jax.hands.kind import Uncertainty
 from fgs_jax.picture.scene import Scene
 from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.types import HandModel, HandParams
@@ -55,8 +54,6 @@ class HandSeen:
     """What a user should know so far."""
     growth: float
     """Factor by which the hand has grown beyond what its keypoints say; part of its size, as step one's factor is."""
-    uncertainty: Uncertainty | None
-    """How well the picture tells the hand; None where it was given otherwise."""
 
     @property
     def params(self) -> HandParams:
