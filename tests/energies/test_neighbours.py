@@ -81,7 +81,7 @@ def test_any_points_see_a_hand_as_far_as_it_is_large():
     def found(points, skin, size):
         nothing: Any = None
         posed = Hand(skin, nothing, nothing)
-        context = Context(kind, size, None, posed, posed, nothing, nothing, None, nothing, None)
+        context = Context(kind, size, None, posed, posed, nothing, nothing, None, nothing, None, nothing)
         return context.distance_to_hand(points)
 
     for size in (1.0, 2.0):
