@@ -62,7 +62,7 @@ FILES: dict[str, tuple[str, ...]] = {
     ),
     "restarts": ("solve/restarts.py",),
     "camera": ("picture/camera.py",),
-    "hand_fit": ("hands/fit.py",),
+    "hand_fit": ("hands/fit.py", "hands/fit_checks.py", "hands/fit_shape.py"),
     "metrics": tuple(
         f"results/metrics/{name}.py" for name in ("contact", "grasp", "penetration", "picture", "surface", "volume")
     ),
@@ -91,7 +91,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "restarts": ("tests/solve/test_restarts.py", CHECKS),
     "camera": ("tests/picture/test_camera.py", CHECKS),
-    "hand_fit": ("tests/hands/test_fit.py",),
+    "hand_fit": ("tests/hands/test_fit.py", "tests/hands/test_fit_shape.py"),
     "metrics": ("tests/results/metrics",),
 }
 """What to give to pytest for each module: its own tests, the most direct ones first."""

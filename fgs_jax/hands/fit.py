@@ -1,21 +1,22 @@
 """From keypoints or a mesh back to `HandParams`: how detections and other tools' hands enter.
 
-Levenberg-Marquardt on turn, place, joint angles and, where sizes are known, shape, from one start (Kabsch on the mean
-pose), against the data and three priors: the spread of poses, the joints' limits and the normal distribution of shapes.
+Levenberg-Marquardt on turn, place, joint angles and, where sizes are known, size and shape, from one start (Kabsch on
+the mean pose), against the data and three priors: the spread of poses, the joints' limits and the spread of shapes.
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float
-from numpy import integer, ndarray
+from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from fgs_jax.errors import HandednessWarning, HandFitError, HandInputError, HandShapeWarning
-from fgs_jax.hands.mano import as_numbers, hand, hand_keypoints, joint_angles, wrist_at_rest
+from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
+from fgs_jax.hands.fit_checks import checked_given, keypoints_in_space
+from fgs_jax.hands.fit_shape import PRIOR, bounded, growth_by_shape, shape_prior, size_of
+from fgs_jax.hands.mano import hand, hand_keypoints, joint_angles, wrist_at_rest
 from fgs_jax.notes import warn
 from fgs_jax.picture.camera import project
 from fgs_jax.rotations import matrix_of, vector_of
@@ -24,6 +25,8 @@ from fgs_jax.types import Camera, HandModel, HandParams, pytree
 
 KEYPOINT_NOISE = 0.002
 """Metres. Standard deviation of given 3D keypoints; exact ones come back to a fifth of a millimetre with it."""
+COMPUTED_NOISE = 0.0005
+"""Metres. Standard deviation of 3D keypoints that a hand model gave."""
 PIXEL_NOISE = 0.018
 """Standard deviation of given 2D keypoints, as a fraction of the longer side of their box."""
 LANDMARK_NOISE = 0.012
@@ -34,8 +37,6 @@ POSE_NOISE = 0.05
 """Radians, added to the spread of each pose component: some hardly vary in a model's poses, yet do in real hands."""
 LIMIT_NOISE = 0.1
 """Radians beyond a joint's limit that count as one standard deviation."""
-PRIOR = 0.35
-"""Weight of the pose and shape priors against the data."""
 
 _PALM = tuple(1.0 if k in (0, 1, 5, 9, 13, 17) else 0.1 for k in range(21))
 """Fingers move against the palm, so the palm counts when the hand is first turned into place."""
@@ -73,6 +74,8 @@ class _Seen(NamedTuple):
     world_landmarks: Float[Array, "21 3"] | None
     vertices: Float[Array, "v 3"] | None
     weight: Float[Array, "21 1"]
+    growth: Float[Array, "2 b"] | None = None
+    """`growth_by_shape` of the model where its size is fitted, by keypoints in space; None leaves the scale at 1."""
 
 
 def fit_hand(
@@ -94,6 +97,8 @@ def fit_hand(
     place and size (MediaPipe's). `vertices`: a posed mesh of the model's own topology, in metres. Keypoints are in
     OpenPose's order; `confidence` (0 to 1) weighs them, 0 leaves one out.
 
+    To `keypoints_3d` without `vertices` the size is fitted (`HandParams.scale`, 1 otherwise), and as much shape as they
+    are evidence for: what no shape of the model explains makes the prior of shapes stronger, and no beta is beyond 3.
     `shape_coefficients` betas are fitted: by default all where sizes are known (`keypoints_3d`, `vertices`) and none
     otherwise, because shape and depth are the same number in a picture and run away together. Without anything in 3D
     the cheapest of 24 starts is taken, and a left hand may fit as well as a right one. Pure, unbatched: `jax.vmap` it
@@ -109,19 +114,21 @@ def fit_hand(
         "vertices": vertices,
         "confidence": jnp.ones(21) if confidence is None else confidence,
     }
-    arrays = _checked(model, given, camera, shape_coefficients, steps)
+    arrays = checked_given(model, given, camera, shape_coefficients, steps)
     keypoints_3d, keypoints_2d, world_landmarks, vertices = (arrays[name] for name in list(given)[:4])
     weight = arrays["confidence"][:, None]
     keypoints_3d, keypoints_2d, world_landmarks = (
         None if x is None else jnp.where(weight > 0, x, 0.0) for x in (keypoints_3d, keypoints_2d, world_landmarks)
     )
-    seen = _Seen(keypoints_3d, keypoints_2d, camera, world_landmarks, vertices, weight)
+    sized = keypoints_3d is not None and vertices is None
+    growth = growth_by_shape(model) if sized else None
+    seen = _Seen(keypoints_3d, keypoints_2d, camera, world_landmarks, vertices, weight, growth)
     if shape_coefficients is None:
         sizes_known = keypoints_3d is not None or vertices is not None
         shape_coefficients = model.joint_shapedirs.shape[-1] if sizes_known else 0
 
     turns, places = _starts(model, seen)
-    rest = jnp.concatenate([model.pose_mean.ravel(), jnp.zeros(shape_coefficients)])
+    rest = jnp.concatenate([model.pose_mean.ravel(), jnp.zeros(shape_coefficients + sized)])
 
     def run(turn: Float[Array, "3 3"], place: Float[Array, "3"]) -> LeastSquares:
         start = jnp.concatenate([jnp.zeros(3), place, rest])
@@ -129,7 +136,7 @@ def fit_hand(
 
     solutions = jax.vmap(run)(turns, places)
     best = jnp.argmin(jnp.where(jnp.isfinite(solutions.cost), solutions.cost, jnp.inf))
-    params = _unpack(solutions.value[best], turns[best])
+    params = _unpack(solutions.value[best], turns[best], seen)
 
     keypoints = hand_keypoints(model, params, center_wrist=True)
     error_3d = error_2d = None
@@ -150,12 +157,13 @@ def carry_over(
 ) -> HandParams:
     """Parameters that were made for another model of MANO's structure, for this one.
 
-    Rotations and scale carry over. Betas mean something else in every model: they are refitted, with the translation,
-    to `keypoints_3d`, the keypoints (metres) of the other model in this pose; without these they are dropped. A
-    HandShapeWarning says which. Unbatched. Raises HandFitError for keypoints of another shape.
+    Rotations carry over. Betas mean something else in every model: they are refitted, with the translation and the
+    scale, to `keypoints_3d`, the keypoints (metres) of the other model in this pose, under the prior of `fit_hand`.
+    Without these betas are dropped, and the scale carries over. A HandShapeWarning says which. Unbatched.
+    Raises HandFitError for keypoints of another shape.
     """
     if keypoints_3d is not None:
-        keypoints_3d = _keypoints_in_space("keypoints_3d", keypoints_3d)
+        keypoints_3d = keypoints_in_space("keypoints_3d", keypoints_3d)
     directions = model.joint_shapedirs.shape[-1]
     if keypoints_3d is None:
         dropped = f"betas of another model mean nothing to {model.name} and are dropped"
@@ -163,14 +171,17 @@ def carry_over(
         return replace(params, betas=jnp.zeros(directions))
     warn(HandShapeWarning(f"betas of another model mean nothing to {model.name}: refitted to the keypoints"))
 
+    growth = growth_by_shape(model)
+
     def moved(x: Float[Array, "p"]) -> HandParams:
-        return replace(params, betas=x[3:], translation=x[:3])
+        return replace(params, betas=bounded(x[3:-1]), translation=x[:3], scale=params.scale * size_of(x[-1]))
 
     def residuals(x: Float[Array, "p"]) -> Float[Array, "r"]:
-        offset = hand_keypoints(model, moved(x), center_wrist=True) - keypoints_3d
-        return jnp.concatenate([offset.ravel() / KEYPOINT_NOISE, PRIOR * x[3:]])
+        found = moved(x)
+        offset = (hand_keypoints(model, found, center_wrist=True) - keypoints_3d) / COMPUTED_NOISE
+        return jnp.concatenate([offset.ravel(), shape_prior(found.betas, x[3:], growth, jnp.mean(offset**2))])
 
-    start = jnp.concatenate([keypoints_3d[0], jnp.zeros(directions)])
+    start = jnp.concatenate([keypoints_3d[0], jnp.zeros(directions + 1)])
     found = moved(least_squares(residuals, start, steps).value)
     return replace(found, translation=found.translation - wrist_at_rest(model, found.betas))
 
@@ -181,7 +192,7 @@ def side_evidence(model: HandModel, landmarks: Float[Array, "21 3"]) -> Float[Ar
     The ratio of what two fits cost, of the mirrored keypoints over the given ones: above 1 they speak for the model's
     side, below 1 against it. Unbatched. Raises HandFitError for another shape.
     """
-    landmarks = _keypoints_in_space("landmarks", landmarks)
+    landmarks = keypoints_in_space("landmarks", landmarks)
 
     def cost(landmarks: Float[Array, "21 3"]) -> Float[Array, ""]:
         seen = _Seen(None, None, None, landmarks, None, jnp.ones((21, 1)))
@@ -227,17 +238,20 @@ def clearer_landmarks(model: HandModel, *landmarks: Float[Array | ndarray, "21 3
     return jnp.asarray(landmarks[evidence.index(max(evidence))], jnp.float32)
 
 
-def _unpack(x: Float[Array, "p"], turn: Float[Array, "3 3"]) -> HandParams:
-    """The unknowns: a turn in the tangent space of the start's, the wrist's place, the pose, the shape."""
+def _unpack(x: Float[Array, "p"], turn: Float[Array, "3 3"], seen: _Seen) -> HandParams:
+    """The unknowns: a turn in the tangent space of the start's, the wrist's place, the pose, the shape, the size."""
     rotation = jnp.matmul(turn, matrix_of(x[:3]), precision="highest")
-    return HandParams(
-        betas=x[51:], pose=x[6:51].reshape(15, 3), rotation=rotation, translation=x[3:6], scale=jnp.ones(())
-    )
+    sized = seen.growth is not None
+    shape = x[51:-1] if sized else x[51:]
+    betas = shape if seen.vertices is not None else bounded(shape)
+    scale = size_of(x[-1]) if sized else jnp.ones(())
+    return HandParams(betas=betas, pose=x[6:51].reshape(15, 3), rotation=rotation, translation=x[3:6], scale=scale)
 
 
 def _residuals(x: Float[Array, "p"], turn: Float[Array, "3 3"], model: HandModel, seen: _Seen) -> Float[Array, "r"]:
     """Data and priors, each in its own standard deviations."""
-    params, parts = _unpack(x, turn), []
+    params, parts = _unpack(x, turn, seen), []
+    misfit = jnp.zeros(())
     in_matrices = replace(params, pose=matrix_of(params.pose))
     if seen.vertices is None:
         keypoints = hand_keypoints(model, in_matrices, center_wrist=True)
@@ -247,6 +261,7 @@ def _residuals(x: Float[Array, "p"], turn: Float[Array, "3 3"], model: HandModel
         parts.append((posed.vertices - seen.vertices) / VERTEX_NOISE)
     if seen.keypoints_3d is not None:
         parts.append(seen.weight * (keypoints - seen.keypoints_3d) / KEYPOINT_NOISE)
+        misfit = jnp.sum(parts[-1] ** 2) / jnp.maximum(3 * jnp.sum(seen.weight**2), 1e-9)
     if seen.keypoints_2d is not None and seen.camera is not None:
         noise = PIXEL_NOISE * jnp.maximum(_box_side(seen.keypoints_2d, seen.weight), 1.0)
         parts.append(seen.weight * (project(seen.camera, keypoints) - seen.keypoints_2d) / noise)
@@ -262,7 +277,10 @@ def _residuals(x: Float[Array, "p"], turn: Float[Array, "3 3"], model: HandModel
     angles = joint_angles(model, in_matrices.pose)
     least, greatest = model.joint_limits[..., 0], model.joint_limits[..., 1]
     parts.append((jax.nn.relu(angles - greatest) + jax.nn.relu(least - angles)) / LIMIT_NOISE)
-    parts.append(PRIOR * params.betas)
+    if seen.growth is None:
+        parts.append(PRIOR * x[51:])
+    else:
+        parts.append(shape_prior(params.betas, x[51:], seen.growth, misfit))
     return jnp.concatenate([part.ravel() for part in parts])
 
 
@@ -336,63 +354,3 @@ def _kabsch(
     rotation = jnp.matmul(vt.T * proper[None], u.T, precision="highest")
     moved = jnp.matmul(rotation, _weighted_mean(source, weight), precision="highest")
     return rotation, _weighted_mean(target, weight) - moved
-
-
-def _keypoints_in_space(name: str, keypoints: Any) -> Float[Array, "21 3"]:
-    array = _numbers(name, keypoints)
-    if array.shape != (21, 3):
-        raise HandFitError(f"{name}: expected shape (21, 3), got {array.shape}: for many frames use jax.vmap")
-    return array
-
-
-def _numbers(name: str, value: Any) -> Array:
-    try:
-        return as_numbers(name, value)
-    except HandInputError as error:
-        raise HandFitError(f"{error}: give 21 keypoints as an array") from error
-
-
-def _checked(model: Any, given: dict[str, Any], camera: Any, shape_coefficients: Any, steps: Any) -> dict[str, Any]:
-    """What is given as floating-point arrays; None stays. Raises HandFitError."""
-    if not isinstance(model, HandModel):
-        raise HandFitError(f"model: expected a HandModel, as load_hand_model gives, got {type(model).__name__}")
-    if all(given[name] is None for name in ("keypoints_3d", "keypoints_2d", "vertices")):
-        raise HandFitError("nothing to fit to: give keypoints_3d, keypoints_2d with a camera, or vertices")
-    if given["keypoints_2d"] is not None and camera is None:
-        raise HandFitError("keypoints_2d: expected the camera they were seen by as well, got none: give camera=")
-    if camera is not None and not isinstance(camera, Camera):
-        raise HandFitError(f"camera: expected a Camera, got {type(camera).__name__}: Camera(focal, principal)")
-    most = model.joint_shapedirs.shape[-1]
-    for name, number, greatest in (("shape_coefficients", shape_coefficients, most), ("steps", steps, 10_000)):
-        least = int(name == "steps")
-        if number is not None and not (isinstance(number, (int, integer)) and least <= number <= greatest):
-            raise HandFitError(f"{name}: expected a whole number from {least} to {greatest}, got {number!r:.40}")
-    shapes = {
-        "confidence": (21,),
-        "keypoints_3d": (21, 3),
-        "keypoints_2d": (21, 2),
-        "world_landmarks": (21, 3),
-        "vertices": model.v_template.shape,
-    }
-    arrays: dict[str, Any] = {name: None if value is None else _numbers(name, value) for name, value in given.items()}
-    for name, shape in shapes.items():
-        if (array := arrays[name]) is None:
-            continue
-        if array.shape != shape:
-            hint = f"{model.name} has {shape[0]} vertices" if name == "vertices" else "for many frames use jax.vmap"
-            hint = "transpose it" if array.shape == shape[::-1] and array.ndim == 2 else hint
-            raise HandFitError(f"{name}: expected shape {shape}, got {array.shape}: {hint}")
-        if not isinstance(array, Tracer) and not isinstance(arrays["confidence"], Tracer):
-            _check_values(name, array, arrays["confidence"])
-    return arrays
-
-
-def _check_values(name: str, array: Array, confidence: Array) -> None:
-    """Outside of jit: finite numbers wherever they count, confidences that leave something."""
-    whole = name in ("confidence", "vertices")
-    counted = array if whole else jnp.where(confidence[:, None] > 0, array, 0.0)
-    if not bool(jnp.isfinite(counted).all()):
-        hint = "" if whole else ": give a keypoint that is missing the confidence 0"
-        raise HandFitError(f"{name}: expected finite numbers, got NaN or infinity{hint}")
-    if name == "confidence" and (bool((array < 0).any()) or not bool((array > 0).any())):
-        raise HandFitError("confidence: expected numbers from 0 up, and some above it, got others: check the detector")

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from fgs_jax.testing.shapes import HELD as HELD
     from fgs_jax.testing.shapes import SHAPES as SHAPES
     from fgs_jax.testing.shapes import Mesh as Mesh
+    from fgs_jax.testing.skeletons import ShapeReport as ShapeReport
+    from fgs_jax.testing.skeletons import natural_hands as natural_hands
+    from fgs_jax.testing.skeletons import other_bones as other_bones
+    from fgs_jax.testing.skeletons import other_fingers as other_fingers
+    from fgs_jax.testing.skeletons import shape_report as shape_report
     from fgs_jax.testing.starts import hands_about as hands_about
     from fgs_jax.testing.truth import TrueGrasp as TrueGrasp
     from fgs_jax.testing.truth import true_grasp as true_grasp

@@ -16,8 +16,11 @@ from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
 from fgs_jax.hands import fit as hand_fit
 from fgs_jax.hands.files import load_hand_model, mirror_hand_model
 from fgs_jax.hands.fit import _box_side, carry_over, check_side, clearer_landmarks, fit_hand, side_evidence
-from fgs_jax.hands.mano import hand, hand_keypoints, joint_angles, pose_from_joint_angles
+from fgs_jax.hands.fit_checks import checked_given
+from fgs_jax.hands.fit_shape import growth_by_shape
+from fgs_jax.hands.mano import hand, hand_keypoints, joint_angles
 from fgs_jax.picture.camera import project
+from fgs_jax.testing import natural_hands
 from fgs_jax.types import Camera, HandParams
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -71,24 +74,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def natural(model):
-    """Random hands in natural poses: drawn from the pose components, then brought within the joints' limits."""
-    rng = np.random.default_rng(3)
-    count = COUNT
-    spread = np.asarray(model.pose_components) * np.asarray(model.pose_component_std)[:, None]
-    poses = np.asarray(model.pose_mean) + (rng.normal(size=(count, 45)) @ spread).reshape(count, 15, 3)
-
-    def natural_pose(pose):
-        limits = model.joint_limits
-        return pose_from_joint_angles(model, jnp.clip(joint_angles(model, pose), limits[..., 0], limits[..., 1]))
-
-    translation = rng.normal(size=(count, 3)) * 0.05 + np.array([0.0, 0.0, 0.7])
-    return HandParams(
-        betas=jnp.asarray(rng.normal(size=(count, 10)), jnp.float32),
-        pose=jax.jit(jax.vmap(natural_pose))(jnp.asarray(poses, jnp.float32)),
-        rotation=jnp.asarray(rng.normal(size=(count, 3)) * 1.5, jnp.float32),
-        translation=jnp.asarray(translation, jnp.float32),
-        scale=jnp.ones(count),
-    )
+    return natural_hands(model, np.random.default_rng(3), COUNT)
 
 
 def test_exact_keypoints_in_space_come_back(model, natural):
@@ -141,9 +127,11 @@ def expected_residuals(model, x, turn, *, keypoints_3d=None, pixels=None, landma
     """Sum of squares of each part, in the standard deviations that `fgs_jax.hands.fit` names."""
     array = partial(np.asarray, dtype=float)
     rotation = array(turn) @ Rotation.from_rotvec(x[:3]).as_matrix()
-    params = HandParams(
-        betas=jnp.asarray(x[51:]), pose=jnp.asarray(x[6:51].reshape(15, 3)), rotation=jnp.asarray(rotation)
-    )
+    sized = keypoints_3d is not None and vertices is None
+    unknowns, larger = (x[51:-1], x[-1]) if sized else (x[51:], 0.0)
+    betas = 3 * np.tanh(unknowns / 3) if vertices is None else unknowns
+    params = HandParams(betas=jnp.asarray(betas), pose=jnp.asarray(x[6:51].reshape(15, 3)))
+    params = replace(params, rotation=jnp.asarray(rotation), scale=jnp.asarray(np.exp(0.2 * larger)))
     params = replace(params, translation=jnp.asarray(x[3:6]))
     posed = jax.jit(partial(hand, center_wrist=True))(model, params)
     keypoints, counted = array(posed.keypoints), weight > 0
@@ -170,14 +158,20 @@ def expected_residuals(model, x, turn, *, keypoints_3d=None, pixels=None, landma
     angles, limits = array(jax.jit(joint_angles)(model, params.pose)), array(model.joint_limits)
     beyond = np.maximum(angles - limits[..., 1], 0) + np.maximum(limits[..., 0] - angles, 0)
     parts["limits"] = ((beyond / 0.1) ** 2).sum()
-    parts["shape"] = (0.35**2 * x[51:] ** 2).sum()
+    parts["shape"] = (0.35**2 * unknowns**2).sum()
+    if sized:
+        doubt = 8 * parts["3d"] / (3 * (weight**2).sum())
+        grown = array(growth_by_shape(model)) @ betas / [0.012, 0.05]
+        parts["shape"] *= 1 + doubt
+        parts |= {"growth": (0.03 + doubt) * (0.35**2 * grown**2).sum(), "size": (0.35 * larger) ** 2}
     return parts
 
 
 @pytest.mark.parametrize("scale", [100.0, 1.3], ids=["a hand", "a speck"])
 def test_what_is_minimised_equals_its_twin(model, natural, rng, scale):
     """Data in its noise and priors in their spread, with a keypoint that counts for half and one for nothing."""
-    x = np.concatenate([[0.1, -0.2, 0.1], [0.02, 0.01, 0.6], rng.normal(size=45) * 0.5, rng.normal(size=10)])
+    x = np.concatenate([[0.1, -0.2, 0.1], [0.02, 0.01, 0.6], rng.normal(size=45) * 0.5, rng.normal(size=11)])
+    x[-1] = 1.3
     turn = Rotation.from_rotvec([0.4, 0.2, -0.3]).as_matrix()
     weight = np.ones(21)
     weight[3], weight[8] = 0.5, 0.0
@@ -191,11 +185,12 @@ def test_what_is_minimised_equals_its_twin(model, natural, rng, scale):
     @jax.jit
     def ours(x, pixels):
         arrays = [jnp.asarray(a, jnp.float32) for a in (keypoints, given["landmarks"], weight[:, None])]
-        seen = hand_fit._Seen(arrays[0], pixels, CAMERA, arrays[1], None, arrays[2])
+        seen = hand_fit._Seen(arrays[0], pixels, CAMERA, arrays[1], None, arrays[2], growth_by_shape(model))
         return hand_fit._residuals(x, jnp.asarray(turn, jnp.float32), model, seen)
 
     found = np.asarray(ours(jnp.asarray(x, jnp.float32), jnp.asarray(pixels, jnp.float32)), float)
     sizes = {"3d": 63, "2d": 42, "landmarks": 63, "pose": len(model.pose_components), "limits": 45, "shape": 10}
+    sizes |= {"growth": 2, "size": 1}
     ends = np.cumsum(list(sizes.values()))
     for name, part in zip(sizes, np.split(found, ends[:-1]), strict=True):
         np.testing.assert_allclose((part**2).sum(), expected[name], rtol=2e-3, err_msg=name)
@@ -279,11 +274,11 @@ def test_the_least_and_the_most_numbers_are_taken(model):
     given = {"confidence": np.ones(21), "keypoints_3d": np.ones((21, 3))}
     given |= dict.fromkeys(("keypoints_2d", "world_landmarks", "vertices"))
     for shape_coefficients, steps in ((0, 1), (10, 10_000), (None, 40)):
-        found = hand_fit._checked(model, given, None, shape_coefficients, steps)
+        found = checked_given(model, given, None, shape_coefficients, steps)
         assert found["keypoints_3d"].shape == (21, 3) and found["vertices"] is None
     for shape_coefficients, steps in ((-1, 1), (11, 1), (0, 0), (0, 10_001), (0.0, 1), (0, True + 0.0)):
         with pytest.raises(HandFitError, match=r"expected a whole number from [01] to 10"):
-            hand_fit._checked(model, given, None, shape_coefficients, steps)
+            checked_given(model, given, None, shape_coefficients, steps)
 
 
 @pytest.mark.filterwarnings("error")
