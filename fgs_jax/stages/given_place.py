@@ -50,13 +50,16 @@ def place_given(
 ) -> GivenPlace:
     """The mean of `config.places` random places of the hand, each weighed by its likelihood. Unbatched.
 
-    The hand turns about its root and moves, both from a normal distribution of a share of the `uncertainty`; see
-    `LEVELS`. Likelihoods are of each region's nearest vertex, and of the deepest of each finger.
+    The hand turns about its root and moves, both by draws from normal distributions of a share of the `uncertainty`
+    (`LEVELS`). A likelihood is of each region's nearest vertex, which touches and faces the surface or is away from it,
+    and of the deepest vertex of each finger. What is left of the uncertainty is what the places say of turn and place,
+    and of the angles the mean share, all times that share once more: a grasp that needs no move is trusted.
     """
     kind, posed = problem.hand, posed_hand(problem, grasp)
     root, placed = posed.joints[0], placed_object(problem, grasp)
     offsets = posed.vertices - root[None]
     normals = vertex_normals(offsets, kind.faces)
+    there = jnp.stack([jnp.any(kind.regions == k) for k in range(kind.region_count)])
     groups = jnp.where(kind.finger_of_vertex < 0, kind.region_count, kind.finger_of_vertex)
 
     def likelihood(turn: Float[Array, "3"], shift: Float[Array, "3"], share: Float[Array, ""]) -> tuple[Any, Any]:
@@ -77,7 +80,7 @@ def place_given(
         free = (1.0 - TOUCHING) / AWAY * within
         either = touches + free + 1e-30
         pierced = jnp.sum(jnp.where(jnp.isfinite(deepest), jax.nn.relu(-deepest - PRESSED) / noise, 0.0) ** 2) / 2.0
-        return jnp.sum(jnp.log(either)) - pierced, touches / either
+        return jnp.sum(jnp.where(there, jnp.log(either), 0.0)) - pierced, jnp.where(there, touches / either, 0.0)
 
     def block(so_far: Any, index: Any) -> tuple[Any, None]:
         most, total, sums = so_far
@@ -98,6 +101,7 @@ def place_given(
     start = (jnp.asarray(-jnp.inf), jnp.zeros(()), zeros)
     (_, total, sums), _ = jax.lax.scan(block, start, jnp.arange(-(-config.places // BLOCK)))
     turn, shift, share, touch, turn_squared, shift_squared = (x / jnp.maximum(total, 1e-30) for x in sums)
+    share = jnp.maximum(share, LEVELS[0])
     spreads = share[0] * uncertainty.angles, _spread(turn_squared, turn), _spread(shift_squared, shift)
     left = jax.tree.map(lambda x: share[0] * x, Uncertainty(*spreads))
     return GivenPlace(replace(grasp, hand=kind.moved(kind.data, grasp.hand, turn, shift)), touch, left)
