@@ -53,7 +53,9 @@ class WorkAhead:
         """Begins with what the contact stage needs of a scene whose object has a size."""
         keys, unknown_size = stage_keys(self._key), state.scene.object.size == "unknown"
         self._sized = state
-        self._problem = self._threads.submit(contact_problem, state, self._config, keys.object_points)
+        self._problem = self._threads.submit(
+            contact_problem, state.scene, state.model, self._config, keys.object_points
+        )
         if self._compiles:
             compiling = partial(compile_contact, self._problem, state.params, keys.contact, self._config)
             self._contact_program = self._threads.submit(partial(compiling, unknown_size=unknown_size))
@@ -70,4 +72,4 @@ class WorkAhead:
         begun = self._sized
         if self._problem is not None and begun and begun.scene is state.scene and begun.model is state.model:
             return self._problem.result()
-        return contact_problem(state, self._config, stage_keys(self._key).object_points)
+        return contact_problem(state.scene, state.model, self._config, stage_keys(self._key).object_points)

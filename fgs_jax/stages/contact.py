@@ -28,10 +28,9 @@ from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.restarts import over_starts, run_scenes
 from fgs_jax.stages.contact_problem import ContactProblem, Picture, SeenAs
-from fgs_jax.stages.states import HandSeen
 from fgs_jax.stages.step_one import Approach, approach
 from fgs_jax.stages.step_two import GraspSearch, begin_grasp, best_grasp, grasp_round
-from fgs_jax.types import Grasp, HandParams, on_device
+from fgs_jax.types import Grasp, HandModel, HandParams, on_device
 
 ROUNDS = 10
 """Of step two between two visits to the host."""
@@ -62,21 +61,20 @@ class Contact(NamedTuple):
     """Its terms, unweighted, each `refresh` steps."""
 
 
-def contact_problem(state: HandSeen, config: RefineConfig, key: Key[Array, ""]) -> ContactProblem:
+def contact_problem(scene: Scene, model: HandModel, config: RefineConfig, key: Key[Array, ""]) -> ContactProblem:
     """What the contact energies need of a scene with a posed hand."""
-    scene, kind = state.scene, mano_kind(state.model)
-    seen, (hand_vertices, _) = scene.keypoints_2d, scene.posed_hand()
+    seen = scene.keypoints_2d
+    hand_vertices, _ = scene.posed_hand()
+    kind = mano_kind(model)
     picture = Picture(
         camera=scene.camera,
         keypoints=on_device(np.zeros((21, 2)) if seen is None else np.nan_to_num(seen)),
         confidence=on_device(np.zeros(21) if seen is None else confidence_of(scene)),
         seen=on_device(vertices_seen(scene, hand_vertices, np.asarray(kind.faces))),
         corners=picture_view(scene).corners,
-        growth=on_device(state.growth),
     )
     grid = distance_grid(scene.object, config.grid)
-    points = sample_points(scene.object, config.contact.object_points, key)
-    return ContactProblem(kind, grid, points, picture)
+    return ContactProblem(kind, grid, sample_points(scene.object, config.contact.object_points, key), picture)
 
 
 def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:

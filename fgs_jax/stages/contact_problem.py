@@ -33,8 +33,6 @@ class Picture:
     object, 0 where it says nothing."""
     corners: Float[Array, "f 3 3"]
     """Of the object's triangles, simplified; object frame."""
-    growth: Float[Array, ""] | float = 1.0
-    """Factor by which the hand has grown already to fill its mask."""
 
 
 @pytree
@@ -141,9 +139,7 @@ def context_of(
         contacts=contacts,
         picture=None
         if picture is None or seen.order is None
-        else SeenHand(
-            picture.camera, picture.keypoints, picture.confidence, box_side(picture.camera, seen.posed), seen.order
-        ),
+        else SeenHand(picture.camera, picture.keypoints, picture.confidence, seen.order),
         uncertainty=problem.uncertainty or uncertainty_of(config),
         margin=margin,
         points_margin=points_margin,
@@ -153,12 +149,6 @@ def context_of(
 def uncertainty_of(config: ContactConfig) -> Uncertainty:
     """Of a given hand of which no more is known, by the configuration."""
     return Uncertainty(*map(jnp.asarray, (config.angle_sigma, config.turn_sigma, config.place_sigma)))
-
-
-def box_side(camera: Camera, posed: Hand) -> Float[Array, ""]:
-    """Longer side of the box about a hand's projected keypoints, pixels."""
-    pixels = project(camera, posed.keypoints)
-    return jnp.max(jnp.max(pixels, axis=0) - jnp.min(pixels, axis=0))
 
 
 @checked

@@ -69,7 +69,7 @@ def grasp_objects(
     """
     keys = stage_keys(key)
     if problems is None:
-        problems = [contact_problem(each, config, keys.object_points) for each in states]
+        problems = [contact_problem(each.scene, each.model, config, keys.object_points) for each in states]
     tasks = [
         ContactTask(each.scene, problem, each.params, each.poses, keys.contact, journal)
         for each, problem, journal in zip(states, problems, journals or [None] * len(states), strict=True)

@@ -52,8 +52,6 @@ class HandSeen:
     model: HandModel
     notes: tuple[str, ...]
     """What a user should know so far."""
-    growth: float
-    """Factor by which the hand has grown beyond what its keypoints say; part of its size, as step one's factor is."""
 
     @property
     def params(self) -> HandParams:

@@ -78,12 +78,10 @@ def approach(
     spread = jnp.where(sigma > 0, sigma, 1.0)  # where no size is to be tried but the one that is
     seen, middle = seen_as(problem, grasp), config.scan // 2
     count = 2 * middle + 1
-    # The hand's size is one number, that of its growth and of the scan together.
-    grown = 0.0 if unknown_size or problem.picture is None else jnp.log(problem.picture.growth)
 
     def energy(log: Float[Array, ""]) -> Float[Array, ""]:
         similar = _similar_energy(problem, grasp, seen, jnp.exp(log), config, unknown_size=unknown_size)
-        return similar + config.w_size * ((log + grown) / spread) ** 2
+        return similar + config.w_size * (log / spread) ** 2
 
     def add(index: Int[Array, ""], energies: Float[Array, "s"]) -> Float[Array, "s"]:
         value = energy(sigma * scanned(index, count))

@@ -32,16 +32,13 @@ def E_h(pose, given_pose, translation, given_translation):
     return ((pose - given_pose) ** 2).sum(), ((translation - given_translation) ** 2).sum()
 
 
-def E_keypoint(pixels, seen, confidence, size=None):
+def E_keypoint(pixels, seen, confidence):
     used = [k for k in range(len(seen)) if confidence[k] > 0]
     if not used:
         return 0.0
-    side = max((seen[used].max(axis=0) - seen[used].min(axis=0)).max() if size is None else size, 1.0)
-    total, bend = 0.0, 3 * 0.018
-    for k in used:
-        share = np.linalg.norm(pixels[k] - seen[k]) / side
-        total += confidence[k] * (share**2 if share <= bend else bend * (2 * share - bend))
-    return total / len(seen)
+    side = max((seen[used].max(axis=0) - seen[used].min(axis=0)).max(), 1.0)
+    squares = [confidence[k] * ((pixels[k] - seen[k]) ** 2).sum() for k in used]
+    return sum(squares) / sum(confidence[k] for k in used) / side**2
 
 
 def E_order(depth, front, back):

@@ -38,7 +38,7 @@ def test_steps_that_were_nan_are_a_note(monkeypatch):
     monkeypatch.setattr(module, "optimise_contact", lambda tasks, config: [found])
     scene = replace(as_scene(rendered()), hand_params=HandParams())
     poses: Any = ObjectPoses._make([None] * len(ObjectPoses._fields))
-    state = Posed(scene, scene, load_hand_model("open_hand"), ("one",), 1.0, {}, 1.0, poses)
+    state = Posed(scene, scene, load_hand_model("open_hand"), ("one",), {}, 1.0, poses)
     problem, _ = ball_scene(state.model, 1, 0)
     [touching] = grasp_objects([state], SMALL, jax.random.key(0), problems=[problem])
     assert isinstance(touching, Touching) and touching.notes == (

@@ -112,7 +112,7 @@ def test_what_was_not_found_may_be_nan_and_a_doubt_names_the_side_that_was_said(
     ]
     assert all(np.isfinite(part).all() for part in arrays(state.params))
     sized = size_object(state, SMALL, jax.random.key(0))
-    problem = contact_problem(sized, SMALL, jax.random.key(0))
+    problem = contact_problem(sized.scene, sized.model, SMALL, jax.random.key(0))
     assert problem.picture is not None and np.isfinite(problem.picture.keypoints).all()
 
 
