@@ -61,11 +61,6 @@ def E_pen(points: Float[Array, "n 3"], surface: Surface, counted_as: int | None 
     return depths if counted_as is None else depths * (counted_as / len(points))
 
 
-def flesh_distance(distance: Float[Array, "n"], margin: Float[Array, "n"] | None) -> Float[Array, "n"]:
-    """Signed distances with all that lies within the flesh's margin at 0: skin that is pressed so far just touches."""
-    return distance if margin is None else jax.nn.relu(distance) - jax.nn.relu(-distance - margin)
-
-
 def flesh_depth(distance: Float[Array, "n"], margin: Float[Array, "n"] | None) -> Float[Array, "n"]:
     """Signed distances whose depth counts little within the flesh's margin, and in full beyond it.
 

@@ -111,7 +111,7 @@ class Context:
 
 
 def dis(context: Context) -> Float[Array, ""]:
-    """E_dis of the contact points, metres; flesh that is pressed within its margin touches."""
+    """E_dis of the contact points, metres."""
     vertices = context.hand.vertices
     # By the distances of all vertices, which pen needs too.
     return E_dis(vertices, context.distance, weight_of_vertices(context.contacts, len(vertices)))

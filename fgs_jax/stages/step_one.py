@@ -16,7 +16,6 @@ from fgs_jax.energies.contact import (
     E_dis,
     E_pen,
     flesh_depth,
-    flesh_distance,
     nearest_contacts,
     random_contacts,
 )
@@ -128,8 +127,7 @@ def _similar_energy(
     contacts = nearest_contacts(distance, kind.regions, config.per_region, jnp.inf, kind.region_count)
     size = kind.size(kind.data, grasp.hand) * (1.0 if unknown_size else factor)
     margin = kind.margin_of_vertices(size) if config.flesh else None
-    apart = flesh_distance(distance, margin)[contacts.vertex]
-    energy = config.w_dis_one * E_dis(vertices[contacts.vertex], apart, contacts.weight)
+    energy = config.w_dis_one * E_dis(vertices[contacts.vertex], distance[contacts.vertex], contacts.weight)
     energy += config.w_pen_one * E_pen(vertices, flesh_depth(distance, margin), VERTICES)
     if similar.order is not None:
         energy += config.w_order_one * E_order(vertices[:, 2], similar.order, VERTICES)

@@ -10,7 +10,7 @@ import pytest
 import trimesh
 
 from fgs_jax.config import GIVEN_CONTACT
-from fgs_jax.energies.contact import flesh_depth, flesh_distance, vertex_normals
+from fgs_jax.energies.contact import flesh_depth, vertex_normals
 from fgs_jax.hands.kind import HandKind, PosePrior, Uncertainty, moved_params
 from fgs_jax.objects.surfaces import SignedDistance
 from fgs_jax.rotations import matrix_of
@@ -118,10 +118,8 @@ def test_a_hand_turns_about_its_root_and_moves():
 
 def test_flesh_gives_by_its_margin():
     distance, margin = jnp.array([0.004, 0.0, -0.001, -0.002, -0.005]), jnp.full(5, 0.002)
-    np.testing.assert_allclose(flesh_distance(distance, margin), [0.004, 0.0, 0.0, 0.0, -0.003], atol=1e-9)
     np.testing.assert_allclose(flesh_depth(distance, margin), [0.004, 0.0, -0.00025, -0.001, -0.004], atol=1e-9)
-    for function in (flesh_distance, flesh_depth):
-        assert function(distance, None) is distance
+    assert flesh_depth(distance, None) is distance
     np.testing.assert_allclose(flesh_depth(distance, jnp.zeros(5)), distance, atol=1e-9)
     slopes = jax.vmap(jax.grad(lambda d: flesh_depth(d[None], margin[:1])[0]))(jnp.array([-0.001, -0.0019, -0.003]))
     np.testing.assert_allclose(slopes, [0.5, 0.95, 1.0], atol=1e-4)
