@@ -31,6 +31,7 @@ from benchmarks.truth_scenes import (
     similarity,
     truth_of,
 )
+from fgs_jax.config import GIVEN as GIVEN_CONFIG
 from fgs_jax.config import RefineConfig
 from fgs_jax.config_files import config_values, load_config
 from fgs_jax.errors import FgsError
@@ -51,7 +52,7 @@ from fgs_jax.types import Grasp
 Half = Literal["choose", "report"]
 Values = dict[str, Any]
 SHORT_CASES, SHORT_SCENES, SCENES = ("exact keypoints", "3 px", "6 px", "hands of other sizes"), 16, 64
-SHORT_GRASPS, GRASPS = 2, 4
+GRASPS = 4
 """On each object, without a picture."""
 SHALLOW = 0.5
 """Millimetres: a penetration that is less before and after counts as fallen, since one of nothing cannot fall."""
@@ -209,18 +210,18 @@ def main(
     short: bool = False,
     half: Half = "choose",
     config: str = "fast",
-    given: str | None = None,
+    given: str = "given",
     cases: tuple[str, ...] | None = None,
     commit: bool = False,
     markdown: Path | None = None,
 ) -> None:
     """Prints the tables, and writes them into their section of a file.
 
-    `short`: few cases and scenes. `given`: the configuration without a picture, that with one unless given. `cases`:
+    `short`: few cases and scenes. `given`: the configuration without a picture. `cases`:
     some of `CASES`, and "given". `commit`: what was made of truths and befores goes into the committed file.
     """
     start_up()
-    with_picture, without = load_config(config), load_config(given or config)
+    with_picture, without = load_config(config), load_config(given, GIVEN_CONFIG)
     chosen = cases or (*(SHORT_CASES if short else CASES), "given")
     header = f"| {' | '.join(('', 'scenes', *COLUMNS, 's'))} |\n|---|{'--:|' * (len(COLUMNS) + 2)}"
     rows, fallen, folders = [], [], (folder_of(with_picture), folder_of(without))
@@ -233,7 +234,7 @@ def main(
         rows.append(row(case, results))
         print(rows[-1], flush=True)
     if "given" in chosen:
-        first, count = 0 if half == "choose" else SEEDS, SHORT_GRASPS if short else GRASPS
+        first, count = 0 if half == "choose" else SEEDS, GRASPS
         found = []
         for name in objects():
             key, seeds = f"given {name} {count} {half}", range(first, first + count)
@@ -243,7 +244,8 @@ def main(
             results = [each for values in found for each in values[kind]]
             rows.append(row(f"no picture, {kind}", results))
             fallen.append(falls(kind, results))
-    text = f"""## How true hands are, half to {half}, {"short, " if short else ""}configuration {config}
+    how = f"{'short, ' if short else ''}configuration {config}, {given} without a picture"
+    text = f"""## How true hands are, half to {half}, {how}
 
 {header}
 {chr(10).join(rows)}

@@ -28,9 +28,6 @@ from fgs_jax.types import Camera, HandModel, HandParams, on_device
 
 GROWTHS, GROWTH_VIEW = 21, 256
 """Sizes of the hand that are tried, and pixels along a side of the picture that they are compared in, at most."""
-GROWTH_NOISE, SILHOUETTE_NOISE = 3.0, 0.01
-"""Standard deviations: of the logarithm of the growth, over the error that the hand's keypoints have after the fit, a
-share of their box; and of the silhouette's IoU. Keypoints that fit exactly are not overruled by a silhouette."""
 
 hand_program = jit_once(hand)
 """The hand layer as a program of its own, for a hand of a scene."""
@@ -131,12 +128,11 @@ def reframe(
 def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -> tuple[HandParams, float]:
     """The hand larger or smaller about the middle of its keypoints, by up to a share `most`, and by what factor.
 
-    The factor is that of the best silhouette, as far as the keypoints let it be: they know the size the better, the
-    better the hand fits them. Detectors put knuckles and tips within the flesh, where no hand fits them exactly, so
-    that a hand on its keypoints alone covers too little of the picture.
+    The factor is that of the best silhouette, the one nearest to 1 where several are. Detectors put knuckles and tips
+    within the flesh, so that a hand on its keypoints alone covers too little of the picture.
     """
     confidence = confidence_of(scene)
-    if not (most and confidence.any()) or scene.keypoints_2d is None:
+    if not (most and confidence.any()):
         return params, 1.0
     posed = hand_program(model, params)
     vertices, keypoints = np.asarray(posed.vertices, float), np.asarray(posed.keypoints, float)
@@ -163,11 +159,7 @@ def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -
 
     steps = sorted(np.linspace(-1.0, 1.0, GROWTHS), key=abs)
     factors = [float((1 + most) ** step) for step in steps]
-    error = np.square(pixels_of(scene.camera, keypoints) - np.nan_to_num(scene.keypoints_2d)).sum(axis=1)
-    side = np.ptp(pixels_of(scene.camera, keypoints), axis=0).max()
-    spread = GROWTH_NOISE * max(np.sqrt(np.average(error, weights=confidence)) / side, 1e-4)
-    cost = [SILHOUETTE_NOISE * (np.log(factor) / spread) ** 2 / 2 for factor in factors]
-    factor = factors[int(np.argmax([silhouette_iou(factor) - c for factor, c in zip(factors, cost, strict=True)]))]
+    factor = factors[int(np.argmax([silhouette_iou(factor) for factor in factors]))]
     shift = (factor - 1) * (np.asarray(posed.joints, float)[0] - middle)
     scale, translation = factor * np.asarray(params.scale), np.asarray(params.translation) + shift
     return replace(params, scale=on_device(scale), translation=on_device(translation)), factor
