@@ -124,6 +124,7 @@ def bar_kind() -> HandKind:
     return skinned_kind(model, faces, regions, np.array([-1, 0, 0, 0, 0, 0, 1, 1, 1, 0, 1]))
 
 
+@pytest.mark.long
 def test_a_mesh_of_another_number_of_joints_goes_through_step_two():
     ball = load_object(trimesh.creation.icosphere(3, 0.04), name="ball")
     problem = ContactProblem(bar_kind(), distance_grid(ball, 32), sample_points(ball, 300, jax.random.key(0)))

@@ -1,7 +1,4 @@
-"""The main job on real pictures: object pose against the pseudo truth, and the grasp that comes of it.
-
-On two of the shipped frames in every run, on all pictures there are in one that takes `long`.
-"""
+"""The main job on real pictures: object pose against the pseudo truth, and the grasp that comes of it."""
 
 import json
 from dataclasses import replace
@@ -18,10 +15,12 @@ from tools.photos import DATA, SCENES, TUMBLERS, exact_scenes, photo_scene, phot
 needs_photos = pytest.mark.skipif(not photos(exact=True), reason="needs ../shared/data/photos, which is not shipped")
 
 
-@pytest.fixture(scope="module", params=["two", pytest.param("all", marks=pytest.mark.long)])
-def results(request):
-    scenes = exact_scenes() if request.param == "all" else {name: load_scene(SCENES / name) for name in TUMBLERS[1:]}
-    return {name: refine(scene) for name, scene in scenes.items()}
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def results():
+    return {name: refine(scene) for name, scene in exact_scenes().items()}
 
 
 def test_tumbler_pose(results):
@@ -30,7 +29,6 @@ def test_tumbler_pose(results):
 
 
 @needs_photos
-@pytest.mark.parametrize("results", [pytest.param("all", marks=pytest.mark.long)], indirect=True)
 def test_poses_are_as_good_as_the_pseudo_truth(results):
     meta = json.loads((DATA / "photos" / "meta.json").read_text())
     for name in photos(exact=True):
@@ -58,7 +56,6 @@ def test_grasps_touch_without_entering_and_stay_on_the_photo(results):
 
 
 @needs_photos
-@pytest.mark.long
 def test_similar_meshes():
     """Of another object of the kind, whose size is not this one's."""
     ious = []
@@ -70,11 +67,10 @@ def test_similar_meshes():
     assert np.mean(ious) >= 0.85
 
 
-@pytest.mark.parametrize("names", [TUMBLERS[:1], pytest.param(TUMBLERS, marks=pytest.mark.long)], ids=["one", "all"])
-def test_sizes_are_found(names):
+def test_sizes_are_found():
     """Of meshes scaled by factors between 0.01 and 100."""
     off, touching = [], []
-    for seed, name in enumerate(names):
+    for seed, name in enumerate(TUMBLERS):
         scaled, factor = unknown_size(load_scene(SCENES / name), seed)
         result = refine(scaled)
         off.append(abs(float(result.after.scale) * factor - 1))
