@@ -207,7 +207,7 @@ def test_a_picture_of_12_megapixels_is_not_drawn_at_full_size(monkeypatch):
 @pytest.mark.xfail(strict=True, raises=AssertionError, reason="photo: issue 21")
 def test_a_hand_from_a_crop_is_turned_with_the_ray(monkeypatch, tmp_path):
     if not (FAULTS / "crop-hand-off-axis").is_dir():
-        pytest.skip("its input is not part of this repository")
+        pytest.skip("the inputs of crop-hand-off-axis are not part of this repository")
     text = script_of("crop-hand-off-axis").split("    found = refine(scene)")[0].replace("in (0, 25)", "in (25,)")
     # What is known of a photo is one object since the case was written.
     text = text.replace("import scene_from_photo", "import Known, scene_from_photo")
