@@ -22,6 +22,8 @@ FINGER_OF_JOINT = np.array(
 )
 """The finger that a joint is of; -1 for the wrist."""
 REGION_NAMES = (*FINGERS, "palm")
+BONES = np.array([(0 if k % 4 == 1 else k - 1, k) for k in range(1, 21)])
+"""Keypoints at the ends of each bone, in OpenPose's order."""
 
 _DEGREES = {  # (twist, spread, bend), least and greatest
     "index": (

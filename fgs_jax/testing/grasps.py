@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from numpy import ndarray
 from scipy.spatial import KDTree
 
-from fgs_jax.hands.anatomy import FINGER_JOINTS, REGION_NAMES, unit
+from fgs_jax.hands.anatomy import BONES, FINGER_JOINTS, REGION_NAMES, unit
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand, joint_angles, pose_from_joint_angles
 from fgs_jax.types import Hand, HandModel, HandParams
@@ -37,8 +37,6 @@ TOUCH, BONE_DEPTH = 0.001, 0.003
 """Metres between skin and object at which a finger stops; between bone and object, below which it is pierced."""
 ONE_SIDED, PIERCED = 4.0, 0.5
 """Fingers that a grasp from one side alone costs, and a pierced point of a bone, eight of which lie along each."""
-BONES = np.array([(0 if k % 4 == 1 else k - 1, k) for k in range(1, 21)])
-"""Keypoints at the ends of each bone."""
 
 
 class SampledSurface(NamedTuple):

@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from fgs_jax.hands.anatomy import FINGER_OF_JOINT, REGION_NAMES
+from fgs_jax.hands.anatomy import BONES, FINGER_OF_JOINT, REGION_NAMES
 from fgs_jax.hands.mano import hand
 from fgs_jax.results.metrics.surface import Surface, sample_surface, signed_distances
-from fgs_jax.results.metrics.truth import BONES, TRUE_CONTACT
+from fgs_jax.results.metrics.truth import TRUE_CONTACT
 from fgs_jax.rotations import vector_of
 from fgs_jax.testing.grasps import (
     SampledSurface,

@@ -100,7 +100,7 @@ def replace_vertices(posed, shift):
     return Hand(posed.vertices + shift, posed.joints, posed.keypoints)
 
 
-def test_what_is_nan_is_lost_alone_and_no_place_is_no_move():
+def test_a_hand_that_is_nan_stays_so_and_the_least_share_is_left():
     lost = place(given([jnp.nan, 0.0, 0.0]), key=jax.random.key(0))
     assert np.isnan(lost.grasp.hand.translation[0])
     assert float(lost.uncertainty.angles) == pytest.approx(0.1 * LEVELS[0] ** 2)

@@ -12,6 +12,7 @@ from numpy import ndarray
 from scipy.spatial import KDTree
 
 from fgs_jax.errors import MeshError
+from fgs_jax.hands.anatomy import BONES
 from fgs_jax.objects.checks import no_type_check
 from fgs_jax.results.metrics.contact import fingers_in_contact
 from fgs_jax.results.metrics.penetration import depth_of
@@ -19,8 +20,6 @@ from fgs_jax.results.metrics.surface import Surface, signed_distances
 
 TRUE_CONTACT = 0.004
 """Metres from the object within which skin touches it, for the truth and for what is compared with it."""
-BONES = np.array([(0 if k % 4 == 1 else k - 1, k) for k in range(1, 21)])
-"""Keypoints at the ends of each bone, in OpenPose's order."""
 
 TRUTH_METRICS = {
     "camera_mm": "mean distance of the keypoints to the true ones in the camera's frame",
