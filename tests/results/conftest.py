@@ -17,7 +17,7 @@ from fgs_jax.config_files import config_values
 from fgs_jax.picture.scene import mirrored
 from fgs_jax.picture.scene_files import save_scene
 from fgs_jax.testing import as_scene
-from tests.results.runs import CACHE
+from tests.programs import PROGRAMS
 from tests.small_scene import SMALL, refined, rendered
 
 
@@ -42,7 +42,8 @@ def fgs(place):
 
     def fgs(*words) -> int:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("JAX_COMPILATION_CACHE_DIR", CACHE)
+            for name, value in PROGRAMS.items():
+                patch.setenv(name, value)
             patch.chdir(place)
             return main(["refine", "--config", "small.yaml", *map(str, words)])
 

@@ -1,9 +1,7 @@
-"""What tests of written results share: the names of files, what is in a folder, where programs are kept."""
+"""What tests of written results share: the names of files, what is in a folder."""
 
 import json
 from pathlib import Path
-
-import jax
 
 from fgs_jax.results.write import RUN
 
@@ -11,7 +9,6 @@ FILES = sorted(
     [f"{name}.{kind}" for name in ("hand", "hand_before", "object", "object_before") for kind in ("obj", "ply")]
     + ["grasp.glb", "picture.jpg", "report.html", "result.json", "result.npz"]
 )
-CACHE = str(getattr(jax.config, "jax_compilation_cache_dir"))  # noqa: B009
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

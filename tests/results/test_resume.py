@@ -13,7 +13,8 @@ import pytest
 
 from fgs_jax import command_refine
 from fgs_jax.journal import Journal
-from tests.results.runs import CACHE, FILES, without_run
+from tests.programs import PROGRAMS
+from tests.results.runs import FILES, without_run
 from tests.small_scene import refined
 
 KILLED = """
@@ -71,10 +72,7 @@ def test_what_was_found_is_kept_where_the_result_has_no_room(fgs, out, capsys, m
 )
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(fgs, out, capsys, written, moment):
     records = out.with_name(".out.journal")
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": CACHE,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-    }
+    environment = os.environ | PROGRAMS
     command = [sys.executable, "-c", KILLED, "refine", "scene", "--config", "small.yaml", "--out", "out"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=out.parent) as run:
         assert run.stdout
@@ -100,7 +98,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(fgs, out, capsys, writte
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal, as a terminal does")
 def test_ctrl_c_is_one_line_and_the_run_goes_on_to_the_same_bits(fgs, out, capsys, written):
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": CACHE}
+    environment = os.environ | PROGRAMS
     command = [sys.executable, "-c", KILLED, "refine", "scene", "--config", "small.yaml", "--out", "out"]
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True, env=environment, cwd=out.parent) as run:
@@ -118,7 +116,7 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on_to_the_same_bits(fgs, out, capsy
 
 def test_a_reader_that_goes_away_does_not_lose_the_result(out, written):
     """As `fgs refine ... | head -1`."""
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": CACHE}
+    environment = os.environ | PROGRAMS
     command = [sys.executable, "-m", "fgs_jax", "refine", "scene", "--config", "small.yaml", "--out", "out"]
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True, env=environment, cwd=out.parent) as run:

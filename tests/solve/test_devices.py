@@ -25,6 +25,7 @@ from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.stages.opa_phases import PhaseInputs, PhaseSettings, run_start
 from fgs_jax.stages.opa_problem import PoseProblem, PoseState
 from fgs_jax.types import Camera, Grasp, HandParams
+from tests.programs import PROGRAMS
 
 COUNTS = (1, 7, 32, 50)
 WIDTH = 4
@@ -126,11 +127,7 @@ def flat(found: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def started(*arguments: Any, flags: str = "") -> subprocess.Popen:
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    environment |= {
-        "JAX_COMPILATION_CACHE_DIR": str(getattr(jax.config, "jax_compilation_cache_dir")),  # noqa: B009
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.0",
-    }
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | PROGRAMS
     command = [sys.executable, "-m", "tests.solve.test_devices", *map(str, arguments)]
     return subprocess.Popen(
         command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

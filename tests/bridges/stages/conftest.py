@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,11 +12,13 @@ from fgs_bridges.hands import write_hands
 from fgs_bridges.types import HandEstimate
 from fgs_jax.picture.scene_files import load_scene
 from tests.bridges.stages.runs import TUMBLER
+from tests.programs import PROGRAMS
 
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(getattr(jax.config, "jax_compilation_cache_dir")))  # noqa: B009
+    for name, value in PROGRAMS.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session")
