@@ -1,6 +1,6 @@
 """How true refined hands are: scenes whose truth is known, with a picture and without.
 
-python -m benchmarks.truth [--short] [--half choose|report] [--config NAME or YAML] [--given NAME or YAML]
+python -m benchmarks.truth [--short] [--half choose|report] [--config NAME, ROW or YAML] [--given NAME or YAML]
 
 The scenes are in two halves by their seeds, one to choose settings on, one to report. What has been refined is kept in
 out/truth, for the sources and the configuration as they are: a run goes on where one was stopped.
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from benchmarks.contact import ROWS
 from benchmarks.timing import machine, write_section
 from benchmarks.truth_scenes import (
     CASES,
@@ -217,11 +218,13 @@ def main(
 ) -> None:
     """Prints the tables, and writes them into their section of a file.
 
-    `short`: few cases and scenes. `given`: the configuration without a picture. `cases`:
-    some of `CASES`, and "given". `commit`: what was made of truths and befores goes into the committed file.
+    `short`: few cases and scenes. `config`: also a row of `benchmarks.contact.ROWS`. `given`: the configuration without
+    a picture. `cases`: some of `CASES`, and "given". `commit`: what was made of truths and befores goes into the
+    committed file.
     """
     start_up()
-    with_picture, without = load_config(config), load_config(given, GIVEN_CONFIG)
+    with_picture = ROWS[config] if config in ROWS else load_config(config)
+    without = load_config(given, GIVEN_CONFIG)
     chosen = cases or (*(SHORT_CASES if short else CASES), "given")
     header = f"| {' | '.join(('', 'scenes', *COLUMNS, 's'))} |\n|---|{'--:|' * (len(COLUMNS) + 2)}"
     rows, fallen, folders = [], [], (folder_of(with_picture), folder_of(without))

@@ -5,13 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax.errors import MeshError
+from fgs_jax.hands.mano import mano_kind
 from fgs_jax.objects.mesh import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
-from fgs_jax.results.metrics.contact import fingers_of_hand_mesh
+from fgs_jax.results.metrics.contact import fingers_of_vertices, model_of_hand_mesh
 from fgs_jax.results.metrics.grasp import GRASP_METRICS, grasp_metrics
 from fgs_jax.results.metrics.surface import Surface
 from fgs_jax.results.metrics.volume import solid_intersection_volume
@@ -45,8 +47,11 @@ def compare_meshes(
     units: dict[str, Unit] = {"hand": hand_unit or unit, "object": object_unit or unit}
     meshes = [mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
     surfaces = [Surface(mesh.vertices, mesh.faces) for mesh in meshes]
-    fingers = fingers_of_hand_mesh(surfaces[0])
-    values = grasp_metrics(surfaces[0], surfaces[1], fingers)
+    model = model_of_hand_mesh(surfaces[0])
+    fingers = None if model is None else fingers_of_vertices(model.weights)
+    # Of a hand of scale 1: a mesh does not say which it is of.
+    margin = None if model is None else mano_kind(model).margin_of_vertices(jnp.ones(()))
+    values = grasp_metrics(surfaces[0], surfaces[1], fingers, margin=margin)
     if json_:
         print(json.dumps(values, indent=2))
         return
@@ -58,8 +63,9 @@ def compare_meshes(
             print(f"{path}: {repair}")
     if values["siv_cm3"] is None:
         print(f"siv_cm3 is left out: {solid_intersection_volume(surfaces[0], surfaces[1]).obstacle}")
-    if fingers is None:
-        print("fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full")
+    if model is None:
+        for name in ("fingers_in_contact", "mpd_beyond_margin_mm"):
+            print(f"{name} is left out: the hand's mesh is not one of open_hand or open_hand_full")
 
 
 def mesh_in(path: Path, unit: Unit, name: str) -> ObjectMesh:

@@ -97,11 +97,13 @@ def refine_given(arguments: RefineGrasp) -> int:
         given = read_given_hand(arguments.hand, config.hand_model, side=arguments.side, metres=metres)
     notes += [*(f"{arguments.object}: {repair}" for repair in mesh.repairs), *given.notes]
     inner = _mirrored(mesh) if given.side == "left" else mesh
-    faces, fingers = np.asarray(mano_kind(given.model).faces), fingers_of_vertices(given.model.weights)
+    kind, fingers = mano_kind(given.model), fingers_of_vertices(given.model.weights)
+    faces = np.asarray(kind.faces)
 
     def measured(hand: _Hand) -> dict[str, float | None]:
         vertices = np.asarray(hand.posed.vertices, float)
-        return grasp_metrics(Surface(vertices, faces), Surface(inner.vertices, inner.faces), fingers)
+        surfaces = Surface(vertices, faces), Surface(inner.vertices, inner.faces)
+        return grasp_metrics(*surfaces, fingers, margin=kind.margin_of_vertices(hand.params.scale))
 
     start = _Hand(given.params, given.posed)
     before = measured(start)

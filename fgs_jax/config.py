@@ -167,6 +167,14 @@ class ContactConfig:
     """Contact points in each of the six regions: five fingers and the palm."""
     reach: float
     """Metres. Contact points that start farther from the object are left alone."""
+    across_sigma: float
+    """Metres. Uncertainty of where the hand's skin is against the object, across the line of sight, once step one has
+    brought both to one depth: how likely a region touches, which its contact points weigh. 0: all do."""
+    along_sigma: float
+    """Along it."""
+    label_border: float
+    """Share of the hand's size in the picture. Vertices nearer than this to a mask's border say nothing of the order in
+    depth."""
     places: int
     """Random places of a given hand as a whole that are weighed before its joints bend (`stages.given_place`); 0: it
     starts where it is given."""
@@ -197,7 +205,7 @@ class ContactConfig:
     place_sigma: float
     """Metres. Of its place, along each axis."""
     w_keypoint: float
-    """Weight of the mean squared keypoint error over their box; not in the paper."""
+    """Weight of the mean squared keypoint error over the hand's size in the picture; not in the paper."""
     w_order: float
     """On hand vertices on the wrong side of the object; not in the paper."""
     pose_start: float
@@ -288,6 +296,9 @@ PAPER_CONTACT = ContactConfig(  # Table 2 and App. B
     contacts="random",
     per_region=2,
     reach=0.03,
+    across_sigma=0.0,
+    along_sigma=0.0,
+    label_border=0.0,
     places=0,
     flesh=False,
     random_contacts=4,
@@ -316,10 +327,15 @@ FAST_CONTACT = replace(
     PAPER_CONTACT,
     step_one="scan",
     contacts="nearest",
+    w_dis_one=10.0,
+    w_order_one=5.0,
+    across_sigma=0.004,
+    along_sigma=0.008,
+    label_border=0.02,
+    flesh=True,
     both_directions=True,
     w_pen=1000.0,
-    w_keypoint=3000.0,
-    w_order_one=5.0,
+    w_keypoint=10000.0,
     w_order=3.0,
     pose_start=1.0,
     steps=600,
@@ -333,7 +349,6 @@ GIVEN_CONTACT = replace(
     FAST_CONTACT,
     places=2048,
     reach=0.06,
-    flesh=True,
     w_dis=30.0,
     w_pen=200.0,
     w_t=0.5,

@@ -30,6 +30,8 @@ _BOUNDS = {
     "seed": Bounds(0, 2**32 - 1),
     "distinct_angle": Bounds(0, 180),
     "depth_noise": Bounds(0, 10),
+    **dict.fromkeys(("across_sigma", "along_sigma"), Bounds(0, 10)),
+    "label_border": _SHARE,
     "places": Bounds(0, 1_000_000),
     "reach": Bounds(0, 10, open=True),
     "pose_start": Bounds(0, 10),  # 0: the flat hand

@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 from fgs_jax.checks import checked
 from fgs_jax.picture.camera import Z_NEAR
 
+KEYPOINT_NOISE = 0.03
+"""Standard deviation of 2D keypoints, as a share of the hand's size in the picture."""
+
 
 @checked
 def L_dist(points_off_mask: Float[Array, "2 n"], targets_off_points: Float[Array, "2 m"]) -> Float[Array, ""]:
@@ -41,26 +44,35 @@ class Order(NamedTuple):
     front: Float[Array, "v"]
     """Depth of the object's front where a vertex is seen before the object, metres; 0 elsewhere."""
     back: Float[Array, "v"]
-    """Depth of the object's back where a vertex is hidden by the object; 0 elsewhere."""
+    """Depth where what hides a vertex ends, if the object does; 0 elsewhere."""
 
 
 @checked
 def E_keypoint(
-    pixels: Float[Array, "k 2"], seen: Float[Array, "k 2"], confidence: Float[Array, "k"] | None = None
+    pixels: Float[Array, "k 2"],
+    seen: Float[Array, "k 2"],
+    confidence: Float[Array, "k"] | None = None,
+    size: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
-    """Mean squared distance of projected keypoints to those seen, over the squared longer side of their box.
+    """Mean squared distance of projected keypoints to those seen, over the hand's squared `size` in pixels.
 
-    Keypoints without confidence count neither in the mean nor in the box; without any the term is zero.
+    The mean is over all keypoints, each times its confidence, so that few or weak ones say little. Beyond 3
+    `KEYPOINT_NOISE` a distance counts in its first power (Huber), so that one keypoint elsewhere does not draw the
+    hand. `size`: the longer side of the box of the keypoints that are seen unless given.
     """
     weight = jnp.ones(pixels.shape[0]) if confidence is None else confidence
     used = weight[:, None] > 0
-    low, high = (
-        jnp.min(jnp.where(used, seen, jnp.inf), axis=0),
-        jnp.max(jnp.where(used, seen, -jnp.inf), axis=0),
-    )
-    side = jnp.where(jnp.any(used), jnp.max(high - low), 1.0)
-    squared = jnp.sum(jnp.where(used, pixels - seen, 0.0) ** 2, axis=1)
-    return jnp.sum(weight * squared) / jnp.maximum(jnp.sum(weight), 1e-6) / jnp.maximum(side, 1.0) ** 2
+    if size is None:
+        low, high = (
+            jnp.min(jnp.where(used, seen, jnp.inf), axis=0),
+            jnp.max(jnp.where(used, seen, -jnp.inf), axis=0),
+        )
+        size = jnp.where(jnp.any(used), jnp.max(high - low), 1.0)
+    offset = jnp.where(used, pixels - seen, 0.0) / jnp.maximum(size, 1.0)
+    squared, bend = jnp.sum(offset**2, axis=1), 3.0 * KEYPOINT_NOISE
+    far = squared > bend**2
+    robust = jnp.where(far, bend * (2.0 * jnp.sqrt(jnp.where(far, squared, 1.0)) - bend), squared)
+    return jnp.sum(weight * robust) / pixels.shape[0]
 
 
 @checked

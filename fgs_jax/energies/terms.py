@@ -68,6 +68,8 @@ class SeenHand:
     """Where they are seen, pixels, in the order of the hand's own."""
     confidence: Float[Array, "k"]
     """Zero where a keypoint was not seen."""
+    size: Float[Array, ""]
+    """Longer side of the box of all keypoints of the hand as it was given, pixels."""
     order: Order
 
 
@@ -159,7 +161,8 @@ def keypoint(context: Context) -> Float[Array, ""]:
     picture = context.picture
     if picture is None:
         return jnp.zeros(())
-    return E_keypoint(project(picture.camera, context.hand.keypoints), picture.keypoints, picture.confidence)
+    pixels = project(picture.camera, context.hand.keypoints)
+    return E_keypoint(pixels, picture.keypoints, picture.confidence, picture.size)
 
 
 def order(context: Context) -> Float[Array, ""]:

@@ -49,17 +49,23 @@ def inverse_depth(
 def inverse_depths(
     camera: Camera, vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"], pixels: Float[Array, "p 2"]
 ) -> Float[Array, "2 p"]:
-    """1 / z of the nearest and of the farthest surface at each pixel; 0 where there is none. See `inverse_depth`."""
+    """1 / z of the nearest surface at each pixel, and of where the solid behind it ends; 0 where there is none.
+
+    That is the nearest surface that faces away: the inner side of a cup's wall, the back of a box. Where none does, as
+    in a mesh that is open, it is the farthest one. See `inverse_depth`.
+    """
 
     def drawn(triangle: Float[Array, "9 *#s"], x: Float[Array, "*#s"], y: Float[Array, "*#s"]) -> Float[Array, "*k"]:
         at, inside = _at(triangle[6:], x, y), _inside(triangle, x, y) >= 0.0
-        # The farthest with its sign turned, so that both are greatest values.
-        return jnp.where(inside[None], jnp.stack([at, -at]), -jnp.inf)
+        # Wound outward, and y counts down: its corners follow each other the other way round where it faces this way.
+        away = triangle[0] * triangle[4] > triangle[1] * triangle[3]
+        # The farthest with its sign turned, so that all are greatest values.
+        return jnp.where(inside[None], jnp.stack([at, jnp.where(away, at, -jnp.inf), -at]), -jnp.inf)
 
-    nothing = jnp.full((2, len(pixels)), -jnp.inf, pixels.dtype)
+    nothing = jnp.full((3, len(pixels)), -jnp.inf, pixels.dtype)
     triangles = _project_triangles(camera, vertices, faces)
-    near, far = _greatest(drawn, nothing, triangles, faces.shape[0], pixels)
-    return jnp.where(jnp.isfinite(near)[None], jnp.stack([near, -far]), 0.0)
+    near, away, far = _greatest(drawn, nothing, triangles, faces.shape[0], pixels)
+    return jnp.where(jnp.isfinite(near)[None], jnp.stack([near, jnp.where(jnp.isfinite(away), away, -far)]), 0.0)
 
 
 @checked

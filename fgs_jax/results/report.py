@@ -40,6 +40,7 @@ PICTURE, CANDIDATE = 480, 240
 WHEN = ("before", "after")
 BETTER = {
     "mpd_mm": -1,
+    "mpd_beyond_margin_mm": -1,
     "mpd_to_vertex_mm": -1,
     "object_depth_mm": -1,
     "siv_cm3": -1,

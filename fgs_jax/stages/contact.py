@@ -27,11 +27,14 @@ from fgs_jax.results.metrics.picture import masked_iou, occlusion_agreement
 from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.restarts import over_starts, run_scenes
-from fgs_jax.stages.contact_problem import ContactProblem, Picture, SeenAs
+from fgs_jax.stages.contact_problem import ContactProblem, Picture, SeenAs, placed_object
 from fgs_jax.stages.step_one import Approach, approach
 from fgs_jax.stages.step_two import GraspSearch, begin_grasp, best_grasp, grasp_round
+from fgs_jax.stages.touch import touch_probabilities
 from fgs_jax.types import Grasp, HandModel, HandParams, on_device
 
+AROUND = 8
+"""Pixels about a vertex that have to show what it does."""
 ROUNDS = 10
 """Of step two between two visits to the host."""
 
@@ -70,18 +73,29 @@ def contact_problem(scene: Scene, model: HandModel, config: RefineConfig, key: K
         camera=scene.camera,
         keypoints=on_device(np.zeros((21, 2)) if seen is None else np.nan_to_num(seen)),
         confidence=on_device(np.zeros(21) if seen is None else confidence_of(scene)),
-        seen=on_device(vertices_seen(scene, hand_vertices, np.asarray(kind.faces))),
+        seen=on_device(vertices_seen(scene, hand_vertices, np.asarray(kind.faces), config.contact.label_border)),
         corners=picture_view(scene).corners,
     )
     grid = distance_grid(scene.object, config.grid)
     return ContactProblem(kind, grid, sample_points(scene.object, config.contact.object_points, key), picture)
 
 
-def vertices_seen(scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"]) -> Float[ndarray, "v"]:
-    """1 for hand vertices that the picture shows, -1 for those where it shows the object, 0 where it tells nothing."""
+def vertices_seen(
+    scene: Scene, vertices: Float[ndarray, "v 3"], faces: Int[ndarray, "f 3"], border: float = 0.0
+) -> Float[ndarray, "v"]:
+    """1 for hand vertices that the picture shows, -1 for those where it shows the object, 0 where it tells nothing.
+
+    `border`: so near to a mask's border, as a share of the hand's size in the picture, it tells nothing either, since
+    the hand is not quite where it is seen.
+    """
     pixels = pixels_of(scene.camera, vertices)
     foremost = vertices[:, 2] <= depths_at(scene.camera, pixels, vertices, faces) + 0.003
-    of_hand, of_object = (mask_at(mask, pixels) for mask in (scene.hand_mask, scene.object_mask))
+    angles = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
+    around = border * np.ptp(pixels, axis=0).max() * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    of_hand, of_object = (
+        np.all([mask_at(mask, pixels + offset) for offset in (np.zeros(2), *around)], axis=0)
+        for mask in (scene.hand_mask, scene.object_mask)
+    )
     return 1.0 * (of_hand & foremost) - of_object
 
 
@@ -252,7 +266,8 @@ def _begin_pose(
     closed = jnp.stack([jnp.ones(()), jnp.where(first.distinct, 1.0, 0.5)])
 
     def begin(lane: Grasp, closed: Float[Array, ""], seen: SeenAs, drawn: Contacts | None) -> GraspSearch:
-        return begin_grasp(problem, lane, key, config, closed=closed, seen=seen, drawn=drawn)
+        touch = touch_probabilities(problem.hand, seen.posed.vertices, placed_object(problem, lane), config)
+        return begin_grasp(problem, lane, key, config, closed=closed, seen=seen, drawn=drawn, touch=touch)
 
     return first, jax.vmap(begin)(first.grasp, closed, first.seen, first.contacts)
 

@@ -85,9 +85,9 @@ def order_of(problem: ContactProblem, grasp: Grasp, posed: Hand) -> Order | None
     corners = grasp.scale * picture.corners.reshape(-1, 3)
     placed = jnp.matmul(corners, grasp.rotation.T, precision="highest") + grasp.translation[None]
     drawn = placed, jnp.arange(len(placed)).reshape(-1, 3), project(picture.camera, posed.vertices)
-    near, far = inverse_depths(picture.camera, *drawn)
+    near, back = inverse_depths(picture.camera, *drawn)
     front = jnp.where((picture.seen > 0) & (near > 0), 1.0 / jnp.maximum(near, 1e-6), 0.0)
-    return Order(front, jnp.where((picture.seen < 0) & (far > 0), 1.0 / jnp.maximum(far, 1e-6), 0.0))
+    return Order(front, jnp.where((picture.seen < 0) & (back > 0), 1.0 / jnp.maximum(back, 1e-6), 0.0))
 
 
 @checked
@@ -139,7 +139,9 @@ def context_of(
         contacts=contacts,
         picture=None
         if picture is None or seen.order is None
-        else SeenHand(picture.camera, picture.keypoints, picture.confidence, seen.order),
+        else SeenHand(
+            picture.camera, picture.keypoints, picture.confidence, box_side(picture.camera, seen.posed), seen.order
+        ),
         uncertainty=problem.uncertainty or uncertainty_of(config),
         margin=margin,
         points_margin=points_margin,
@@ -149,6 +151,12 @@ def context_of(
 def uncertainty_of(config: ContactConfig) -> Uncertainty:
     """Of a given hand of which no more is known, by the configuration."""
     return Uncertainty(*map(jnp.asarray, (config.angle_sigma, config.turn_sigma, config.place_sigma)))
+
+
+def box_side(camera: Camera, posed: Hand) -> Float[Array, ""]:
+    """Longer side of the box about a hand's projected keypoints, pixels."""
+    pixels = project(camera, posed.keypoints)
+    return jnp.max(jnp.max(pixels, axis=0) - jnp.min(pixels, axis=0))
 
 
 @checked

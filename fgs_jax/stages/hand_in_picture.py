@@ -53,7 +53,8 @@ def see_hand(scene: Scene, config: RefineConfig, key: Key[Array, ""]) -> HandSee
         larger = "larger" if growth > 1 else "smaller"
         notes.append(f"hand: {100 * abs(growth - 1):.0f} % {larger} than its keypoints alone say, to fill its mask")
     keypoints = keypoints_of_grown(scene, growth)
-    return HandSeen(given, replace(with_hand(scene, model, params), keypoints_2d=keypoints), model, tuple(notes))
+    grown = replace(with_hand(scene, model, params), keypoints_2d=keypoints)
+    return HandSeen(given, grown, model, tuple(notes), growth)
 
 
 def right_handed(scene: Scene) -> Scene:

@@ -14,6 +14,7 @@ from fgs_jax.checks import check_value
 from fgs_jax.config import FAST, RefineConfig
 from fgs_jax.config_files import check_config
 from fgs_jax.errors import ArgumentError, FgsError
+from fgs_jax.hands.mano import mano_kind
 from fgs_jax.journal import Journal
 from fgs_jax.picture.scene import Scene
 from fgs_jax.picture.scene_checks import check_scene
@@ -26,6 +27,8 @@ from fgs_jax.stages.hand_in_picture import see_hand
 from fgs_jax.stages.opa import approximate
 from fgs_jax.stages.scale import size_object
 from fgs_jax.stages.states import Posed, Sized, Stage, Touching, stage_keys
+from fgs_jax.stages.step_one import at_the_end
+from fgs_jax.types import HandParams, on_device
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and its seconds when it has ended."""
@@ -71,7 +74,7 @@ def grasp_objects(
     if problems is None:
         problems = [contact_problem(each.scene, each.model, config, keys.object_points) for each in states]
     tasks = [
-        ContactTask(each.scene, problem, each.params, each.poses, keys.contact, journal)
+        ContactTask(each.scene, problem, _of_own_size(each), each.poses, keys.contact, journal)
         for each, problem, journal in zip(states, problems, journals or [None] * len(states), strict=True)
     ]
     alike: dict[Any, list[int]] = {}
@@ -81,15 +84,34 @@ def grasp_objects(
     outcomes: dict[int, Touching | FgsError] = {}
     for group in alike.values():
         for k, found in zip(group, optimise_contact([tasks[k] for k in group], config), strict=True):
-            outcomes[k] = found if isinstance(found, FgsError) else _touching(states[k], found)
+            outcomes[k] = found if isinstance(found, FgsError) else _touching(states[k], found, config)
     return [outcomes[k] for k in range(len(states))]
 
 
-def _touching(state: Posed, found: Contact) -> Touching:
-    lost = int(np.count_nonzero(np.isnan(found.history)))
-    note = f"contact: the energy was nan at {lost} of {len(found.history)} steps: check the gradients of its terms"
-    notes = (*state.notes, note) if lost else state.notes
-    return Touching(**{**vars(state), "notes": notes}, **found._asdict())
+def _of_own_size(state: Posed) -> HandParams:
+    """The hand as large in the picture as it is seen, and as it was before it grew, so that it is nearer.
+
+    Beside an object of unknown size it stays, since that is as large as the hand.
+    """
+    if state.growth == 1 or state.scene.object.size == "unknown":
+        return state.params
+    kind = mano_kind(state.model)
+    return kind.similarity(kind.data, state.params, on_device(1 / state.growth))
+
+
+def _touching(state: Posed, found: Contact, config: RefineConfig) -> Touching:
+    notes = list(state.notes)
+    unknown_size, factor = state.scene.object.size == "unknown", found.candidates[0].factor
+    what, sigma = ("object", "object_sigma") if unknown_size else ("hand", "hand_sigma")
+    if at_the_end(factor, config.contact, getattr(config.contact, sigma)):
+        notes.append(
+            f"contact: the {what}'s size, times {factor:.2f}, is at the end of those that were tried: check the size "
+            f"of the mesh and K, or try more by contact.{sigma}"
+        )
+    if lost := int(np.count_nonzero(np.isnan(found.history))):
+        of = f"{lost} of {len(found.history)} steps"
+        notes.append(f"contact: the energy was nan at {of}: check the gradients of its terms")
+    return Touching(**{**vars(state), "notes": tuple(notes)}, **found._asdict())
 
 
 STAGES: Mapping[str, Stage] = {

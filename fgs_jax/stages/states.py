@@ -52,6 +52,9 @@ class HandSeen:
     model: HandModel
     notes: tuple[str, ...]
     """What a user should know so far."""
+    growth: float
+    """By which factor the hand has grown to fill its mask; 1 for a hand of another making. That is how large it is in
+    the picture: how large it is, contact finds, from the size that it had before."""
 
     @property
     def params(self) -> HandParams:

@@ -1,5 +1,6 @@
 """Step one of contact optimisation (App. B): hand and object brought to the same depth."""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -59,6 +60,12 @@ def scanned(index: Int[Array, "*k"], count: int | Int[Array, ""]) -> Float[Array
     """
     half = count // 2
     return 3.0 * (index - half) / jnp.maximum(half, 1)
+
+
+def at_the_end(factor: float, config: ContactConfig, sigma: float) -> bool:
+    """Whether a factor is the least or the greatest of those that step one scans, where there are others."""
+    half = config.scan // 2
+    return config.step_one == "scan" and half > 0 and abs(math.log(factor)) > 3.0 * sigma * (half - 0.5) / half > 0
 
 
 @checked

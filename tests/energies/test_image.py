@@ -37,6 +37,18 @@ def test_the_keypoint_term_equals_its_twin(rng):
     assert np.isfinite(gradient).all() and (np.asarray(gradient)[some == 0] == 0).all()
 
 
+def test_one_keypoint_says_as_much_as_one_of_21_and_one_elsewhere_does_not_draw_the_hand():
+    seen = jnp.zeros((21, 2))
+    one = jnp.where(jnp.arange(21) == 8, 1.0, 0.0)
+    off = seen.at[8, 0].set(10.0)
+    # Ten pixels of a hand of two hundred, whether the others were seen right or not at all.
+    for confidence in (one, jnp.ones(21)):
+        value = keypoint_term(off, seen, confidence, jnp.asarray(200.0))
+        np.testing.assert_allclose(value, (10 / 200) ** 2 / 21, rtol=1e-5)
+    pull = jax.jit(jax.grad(lambda x: E_keypoint(seen.at[8, 0].set(x), seen, one, jnp.asarray(200.0))))
+    np.testing.assert_allclose([pull(18.0), pull(1000.0)], 2 * 0.09 / 200 / 21, rtol=1e-4)
+
+
 def test_the_keypoint_term_does_not_depend_on_the_picture_s_size(rng):
     seen, pixels = rng.uniform(50, 300, size=(21, 2)), rng.uniform(50, 300, size=(21, 2))
     small, large = (

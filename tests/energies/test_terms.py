@@ -173,7 +173,9 @@ def expected_terms(problem, start, given, *, contacts, order, held):
         "spen": twin.E_spen(posed.keypoints, FINGER),
         "theta": theta,
         "t": t,
-        "keypoint": twin.E_keypoint(pixels, array(problem.picture.keypoints), array(problem.picture.confidence)),
+        "keypoint": twin.E_keypoint(
+            pixels, array(problem.picture.keypoints), array(problem.picture.confidence), np.ptp(pixels, axis=0).max()
+        ),
         "order": share * twin.E_order(posed.vertices[:, 2], array(order.front), array(order.back)),
     }
 

@@ -128,7 +128,7 @@ def test_other_devices_draw_the_same_without_a_loop(monkeypatch, function):
 both = jax.jit(inverse_depths)
 
 
-def farthest(*arguments):
+def ends(*arguments):
     return both(*arguments)[1]
 
 
@@ -138,7 +138,7 @@ def box_seen_from_the_front():
     return jnp.asarray(mesh.vertices + [0, 0, 1.0], jnp.float32), jnp.asarray(mesh.faces, jnp.int32)
 
 
-def test_the_farthest_surface_of_a_box_is_its_back():
+def test_a_box_ends_at_its_back():
     vertices, faces = box_seen_from_the_front()
     pixels = jnp.asarray(CENTRES, jnp.float32)
     front, back = np.asarray(both(PICTURE, vertices, faces, pixels))
@@ -155,31 +155,44 @@ def test_the_farthest_surface_of_a_box_is_its_back():
     assert through.sum() > 1000 and side.sum() > 1000 and (ray > 0.151 / 0.8).sum() > 500
 
 
-def test_farthest_and_nearest_equal_rays_against_each_triangle(rng):
+def test_a_vertex_within_a_cup_is_behind_its_wall_and_not_behind_all_of_it():
+    """Two plates a centimetre thick: what hides a vertex between them ends at .41 m. Open ones end at the last."""
+    plate = trimesh.creation.box((0.3, 0.3, 0.01))
+    vertices = np.concatenate([plate.vertices + [0, 0, 0.405], plate.vertices + [0, 0, 0.605]])
+    faces = np.concatenate([plate.faces, len(plate.vertices) + plate.faces])
+    pixel = jnp.asarray([[float(PICTURE.principal[0]) + 0.3, float(PICTURE.principal[1]) + 0.2]], jnp.float32)
+    seen = partial(both, PICTURE, jnp.asarray(vertices, jnp.float32))
+    np.testing.assert_allclose(1 / seen(jnp.asarray(faces), pixel)[:, 0], [0.4, 0.41], rtol=1e-5)
+    facing_us = faces[np.abs(vertices[faces][..., 2] - [0.4]).max(axis=1) < 1e-9]
+    and_farther = np.concatenate([facing_us, len(plate.vertices) + facing_us])
+    np.testing.assert_allclose(1 / seen(jnp.asarray(and_farther), pixel)[:, 0], [0.4, 0.6], rtol=1e-5)
+
+
+def test_where_a_solid_begins_and_ends_equals_rays_against_each_triangle(rng):
     vertices, faces = posed_hand()
     points = np.asarray(vertices, float)[rng.choice(len(vertices), 40)] + rng.normal(size=(40, 3)) * 0.003
     camera = {"f": np.asarray(PICTURE.focal, float), "c": np.asarray(PICTURE.principal, float)}
-    least, greatest = twin.depths_along_rays(camera, np.asarray(vertices, float)[np.asarray(faces)], points)
+    least, last = twin.depths_along_rays(camera, np.asarray(vertices, float)[np.asarray(faces)], points)
     pixels = project(PICTURE, jnp.asarray(points, jnp.float32))
     front, back = np.asarray(both(PICTURE, vertices, faces, pixels))
     np.testing.assert_allclose(front, jax.jit(inverse_depth)(PICTURE, vertices, faces, pixels), rtol=1e-6)
-    np.testing.assert_array_equal(back > 0, greatest > 0)
-    hit = greatest > 0
-    np.testing.assert_allclose(1 / back[hit], greatest[hit], rtol=1e-4)
+    np.testing.assert_array_equal(back > 0, last > 0)
+    hit = last > 0
+    np.testing.assert_allclose(1 / back[hit], last[hit], rtol=1e-4)
     np.testing.assert_allclose(1 / front[hit], least[hit], rtol=1e-4)
-    assert hit.sum() > 20 and (greatest - least)[hit].max() > 0.01
+    assert hit.sum() > 20 and (last - least)[hit].max() > 0.01
 
 
-def test_the_farthest_surface_leaves_out_what_is_too_near_flat_or_not_finite():
+def test_where_a_solid_ends_leaves_out_what_is_too_near_flat_or_not_finite():
     vertices, faces = box_seen_from_the_front()
     pixels = jnp.asarray(CENTRES, jnp.float32)
-    whole = farthest(PICTURE, vertices, faces, pixels)
+    whole = ends(PICTURE, vertices, faces, pixels)
     # A wall behind the camera, one through it, one without an area, and one of NaN, each farther or nearer than all.
     bad = [[[-9, -9, -2], [9, -9, -2], [0, 9, -2]], [[-9, -9, 5], [9, -9, 5], [0, 9, -5]], 3 * [[0, 0, 5]]]
     extra = jnp.asarray([*np.reshape(bad, (9, 3)), *np.full((3, 3), np.nan)], jnp.float32)
     more = jnp.concatenate([faces, len(vertices) + jnp.arange(12).reshape(4, 3)])
-    found = farthest(PICTURE, jnp.concatenate([vertices, extra]), more, pixels)
+    found = ends(PICTURE, jnp.concatenate([vertices, extra]), more, pixels)
     np.testing.assert_array_equal(found, whole)
-    np.testing.assert_array_equal(farthest(PICTURE, -vertices, faces, pixels), 0.0)
-    gradient = jax.grad(lambda v: farthest(PICTURE, v, faces, pixels).sum())(vertices)
+    np.testing.assert_array_equal(ends(PICTURE, -vertices, faces, pixels), 0.0)
+    gradient = jax.grad(lambda v: ends(PICTURE, v, faces, pixels).sum())(vertices)
     np.testing.assert_array_equal(gradient, 0.0)

@@ -28,17 +28,29 @@ def E_spen(keypoints, finger, least=0.018):
     return total
 
 
+def flesh_depths(distance, regions, size):
+    """Depths within the object, which rise as squares within the flesh: 2.5 mm (fingers) or 2 mm (palm) of size 1."""
+    depths = []
+    for d, region in zip(distance, regions, strict=True):
+        margin, depth = size * (0.0 if region < 0 else 0.002 if region == 5 else 0.0025), max(-float(d), 0.0)
+        depths.append(depth**2 / (2 * margin) if depth < margin else depth - margin / 2)
+    return np.array(depths)
+
+
 def E_h(pose, given_pose, translation, given_translation):
     return ((pose - given_pose) ** 2).sum(), ((translation - given_translation) ** 2).sum()
 
 
-def E_keypoint(pixels, seen, confidence):
+def E_keypoint(pixels, seen, confidence, size=None):
     used = [k for k in range(len(seen)) if confidence[k] > 0]
     if not used:
         return 0.0
-    side = max((seen[used].max(axis=0) - seen[used].min(axis=0)).max(), 1.0)
-    squares = [confidence[k] * ((pixels[k] - seen[k]) ** 2).sum() for k in used]
-    return sum(squares) / sum(confidence[k] for k in used) / side**2
+    side = max((seen[used].max(axis=0) - seen[used].min(axis=0)).max() if size is None else size, 1.0)
+    total, bend = 0.0, 3 * 0.03
+    for k in used:
+        share = np.linalg.norm(pixels[k] - seen[k]) / side
+        total += confidence[k] * (share**2 if share <= bend else bend * (2 * share - bend))
+    return total / len(seen)
 
 
 def E_order(depth, front, back):
@@ -85,8 +97,11 @@ def nearest_contacts(distance, regions, per_region, reach):
 
 
 def depths_along_rays(camera, corners, points):
-    """Least and greatest depth at which the ray through each point, from the camera, meets a triangle; 0 for none."""
-    least, greatest = np.zeros(len(points)), np.zeros(len(points))
+    """Depth at which the ray through each point, from the camera, first meets a triangle, and where that solid ends.
+
+    It ends at the first triangle that faces away, or at the last of all where none does. 0 where there is none.
+    """
+    least, back = np.zeros(len(points)), np.zeros(len(points))
     pixels = camera["f"] * points[:, :2] / np.maximum(points[:, 2:], 0.01) + camera["c"]
     a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     for k, pixel in enumerate(pixels):
@@ -95,13 +110,15 @@ def depths_along_rays(camera, corners, points):
         systems = np.stack([np.broadcast_to(ray, a.shape), -ab, -ac], axis=2)
         drawn = (corners[..., 2].min(axis=1) >= 0.01) & (np.abs(np.linalg.det(systems)) > 1e-15)
         depth, beta, gamma = np.linalg.solve(systems[drawn], a[drawn][:, :, None])[..., 0].T
-        depths = depth[(beta >= 0) & (gamma >= 0) & (beta + gamma <= 1)]
+        met = (beta >= 0) & (gamma >= 0) & (beta + gamma <= 1)
+        away = np.cross(ab, ac)[drawn][met] @ ray > 0
+        depths = depth[met]
         if len(depths):
-            least[k], greatest[k] = depths.min(), depths.max()
-    return least, greatest
+            least[k], back[k] = depths.min(), depths[away].min() if away.any() else depths.max()
+    return least, back
 
 
 def order_of(camera, corners, points, seen):
     """Front for points that are seen before the triangles, back for those hidden by them; 0 elsewhere."""
-    least, greatest = depths_along_rays(camera, corners, points)
-    return np.where(seen > 0, least, 0.0), np.where(seen < 0, greatest, 0.0)
+    least, ends = depths_along_rays(camera, corners, points)
+    return np.where(seen > 0, least, 0.0), np.where(seen < 0, ends, 0.0)

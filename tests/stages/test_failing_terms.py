@@ -10,7 +10,7 @@ import pytest
 
 from fgs_jax.errors import SceneError
 from fgs_jax.hands.files import load_hand_model
-from fgs_jax.results.result import ObjectPoses
+from fgs_jax.results.result import Candidate, ObjectPoses
 from fgs_jax.stages import refine as module
 from fgs_jax.stages.contact import Contact
 from fgs_jax.stages.refine import grasp_objects, refine
@@ -33,15 +33,21 @@ def test_a_term_that_is_nan_is_named():
         refine(as_scene(rendered()), few)
 
 
-def test_steps_that_were_nan_are_a_note(monkeypatch):
-    found = Contact([], np.array([1.0, 0.5, np.nan, np.nan]), {})
+END = "contact: the hand's size, times 1.20, is at the end of those that were tried: check the size of the mesh and K, "
+
+
+@pytest.mark.parametrize(("factor", "more"), [(1.19, ()), (1.1972, (f"{END}or try more by contact.hand_sigma",))])
+def test_steps_that_were_nan_and_a_size_at_the_end_are_notes(monkeypatch, factor, more):
+    best = Candidate._make([None] * len(Candidate._fields))._replace(factor=factor)
+    found = Contact([best], np.array([1.0, 0.5, np.nan, np.nan]), {})
     monkeypatch.setattr(module, "optimise_contact", lambda tasks, config: [found])
     scene = replace(as_scene(rendered()), hand_params=HandParams())
     poses: Any = ObjectPoses._make([None] * len(ObjectPoses._fields))
-    state = Posed(scene, scene, load_hand_model("open_hand"), ("one",), {}, 1.0, poses)
+    state = Posed(scene, scene, load_hand_model("open_hand"), ("one",), 1.0, {}, 1.0, poses)
     problem, _ = ball_scene(state.model, 1, 0)
     [touching] = grasp_objects([state], SMALL, jax.random.key(0), problems=[problem])
     assert isinstance(touching, Touching) and touching.notes == (
         "one",
+        *more,
         "contact: the energy was nan at 2 of 4 steps: check the gradients of its terms",
     )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fgs_jax.config import FAST
 from fgs_jax.errors import SceneError
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
@@ -203,7 +204,7 @@ def test_parameters_of_another_model_are_carried_over_and_said_so(scene, truth):
 
 def test_a_scene_of_hamers_focal_length_gets_an_ordinary_camera():
     far = as_scene(rendered(hamer_focal=True))
-    found = refine(far, SMALL)
+    found = refine(far, replace(SMALL, opa=FAST.opa, restarts=FAST.restarts))
     assert len(found.notes) == 2
     note = r"a centimetre of depth moves the outline by 0\.\d\d px: focal length 3125 px replaced by 192 px, depth \d"
     assert re.match(note, found.notes[0])

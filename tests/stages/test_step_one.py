@@ -40,7 +40,8 @@ def energy_of_step_one(problem, placed, factor, unknown_size):
     order = (np.asarray(x, float) for x in find_order(problem, placed, posed))
     wrong = twin.E_order(np.asarray(posed.vertices[:, 2], float), *order)
     energy = FAST_CONTACT.w_dis_one * sum(abs(distance[v]) for group in chosen.values() for v in group)
-    energy += FAST_CONTACT.w_pen_one * np.maximum(-distance, 0).sum() * 778 / len(distance)
+    depths = twin.flesh_depths(distance, np.asarray(model.regions), float(placed.hand.scale))
+    energy += FAST_CONTACT.w_pen_one * depths.sum() * 778 / len(distance)
     energy += FAST_CONTACT.w_order_one * wrong * 778 / len(distance)
     return energy + FAST_CONTACT.w_size * (np.log(factor) / sigma) ** 2
 
@@ -53,7 +54,7 @@ def test_step_one_finds_both_valleys_and_puts_the_better_first(model, unknown_si
         assert found.distinct and found.energy[0] < found.energy[1]
         # The better one has the palm on the ball; in the other the ball is at the back of the hand.
         first, second = (palm * behind_the_ball(problem, found, k) for k in (0, 1))
-        assert -0.05 < first < -0.03 and 0.03 < second < 0.06
+        assert -0.05 < first < -0.027 and 0.03 < second < 0.06  # the ball's radius is .03, and flesh gives by 2 mm
         for k in range(2):
             placed = jax.tree.map(lambda x: x[k], found.grasp)  # noqa: B023
             again = resize(problem, start, found.factor[k], unknown_size=unknown_size)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from fgs_jax.results.metrics.contact import contact_ratio_hand_over_object as contact_ratio_hand_over_object
     from fgs_jax.results.metrics.contact import contact_ratio_of_vertices as contact_ratio_of_vertices
     from fgs_jax.results.metrics.contact import fingers_in_contact as fingers_in_contact
-    from fgs_jax.results.metrics.contact import fingers_of_hand_mesh as fingers_of_hand_mesh
     from fgs_jax.results.metrics.contact import fingers_of_vertices as fingers_of_vertices
+    from fgs_jax.results.metrics.contact import model_of_hand_mesh as model_of_hand_mesh
     from fgs_jax.results.metrics.grasp import GRASP_METRICS as GRASP_METRICS
     from fgs_jax.results.metrics.grasp import grasp_metrics as grasp_metrics
     from fgs_jax.results.metrics.penetration import maximal_penetration_depth as maximal_penetration_depth

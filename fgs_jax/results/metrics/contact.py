@@ -6,9 +6,10 @@ from numpy import ndarray
 
 from fgs_jax.errors import MeshError
 from fgs_jax.hands.anatomy import FINGER_OF_JOINT, FINGERS
-from fgs_jax.hands.files import locate_hand_file, read_hand_file
+from fgs_jax.hands.files import load_hand_model, locate_hand_file, read_hand_file
 from fgs_jax.objects.checks import no_type_check
 from fgs_jax.results.metrics.surface import Surface, check_surface, check_surfaces, sample_surface, signed_distances
+from fgs_jax.types import HandModel
 
 CONTACT = 0.01
 """Metres from the other surface within which the paper counts a vertex as in contact."""
@@ -52,8 +53,8 @@ def fingers_of_vertices(weights: Float[Array | ndarray, "v 16"]) -> Int[ndarray,
 
 
 @no_type_check
-def fingers_of_hand_mesh(hand: Surface) -> Int[ndarray, "v"] | None:
-    """`fingers_of_vertices` of a mesh that was made with an open hand model; None for any other mesh.
+def model_of_hand_mesh(hand: Surface) -> HandModel | None:
+    """The open hand model that a mesh was made with; None for any other mesh.
 
     Known by its faces: some file formats keep the number of vertices and not their order.
     """
@@ -63,7 +64,7 @@ def fingers_of_hand_mesh(hand: Surface) -> Int[ndarray, "v"] | None:
         if len(hand.vertices) == len(arrays["v_template"]):
             model, mesh = ({tuple(face) for face in np.sort(faces, axis=1)} for faces in (arrays["f"], hand.faces))
             if model <= mesh:
-                return fingers_of_vertices(arrays["weights"])
+                return load_hand_model(name)
     return None
 
 

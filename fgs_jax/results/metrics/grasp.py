@@ -1,7 +1,7 @@
 """All measures of a grasp in one table."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Float, Int
 from numpy import ndarray
 
 from fgs_jax.objects.checks import no_type_check
@@ -17,6 +17,7 @@ from fgs_jax.results.metrics.volume import (
 
 GRASP_METRICS = {
     "mpd_mm": "maximal penetration depth: deepest hand vertex inside the object (the paper, GraspTTA)",
+    "mpd_beyond_margin_mm": "the same beyond what the skin's flesh gives: 2.5 mm at the pads, 2 mm in the palm",
     "mpd_to_vertex_mm": "the same, to the object's nearest vertex (CPF, OakInk)",
     "object_depth_mm": "deepest point of the object's surface inside the hand",
     "siv_cm3": "solid intersection volume, exact; counts twice where the hand overlaps itself",
@@ -34,12 +35,18 @@ GRASP_METRICS = {
 
 @no_type_check
 def grasp_metrics(
-    hand: Surface, object: Surface, fingers: Int[ndarray, "v"] | None = None, pitch: float = VOXEL
+    hand: Surface,
+    object: Surface,
+    fingers: Int[ndarray, "v"] | None = None,
+    pitch: float = VOXEL,
+    *,
+    margin: Float[Array | ndarray, "v"] | None = None,
 ) -> dict[str, float | None]:
     """All of `GRASP_METRICS`, in the units of their names; shares are from 0 to 1.
 
-    `fingers`: of each hand vertex, see `fingers_of_vertices`. `fingers_in_contact` is None without, and `siv_cm3` is
-    None where `solid_intersection_volume` gives a reason.
+    `fingers`: of each hand vertex, see `fingers_of_vertices`; `margin`: how far the flesh gives there, metres, as
+    `HandKind.margin_of_vertices` has it. `fingers_in_contact` and `mpd_beyond_margin_mm` are None without, and
+    `siv_cm3` is None where `solid_intersection_volume` gives a reason.
 
     Raises MeshError for a mesh without a face, with a vertex that is not finite, or closed and wound inside out.
     """
@@ -53,6 +60,7 @@ def grasp_metrics(
     touching = None if fingers is None else fingers_in_contact(of_hand, fingers)
     return {
         "mpd_mm": 1e3 * depth_of(of_hand),
+        "mpd_beyond_margin_mm": None if margin is None else 1e3 * depth_of(of_hand + np.asarray(margin)),
         "mpd_to_vertex_mm": 1e3 * depth_to_vertex(object, np.asarray(hand.vertices)[of_hand < 0]),
         "object_depth_mm": 1e3 * depth_of(of_surface),
         "siv_cm3": None if volume is None else 1e6 * volume,

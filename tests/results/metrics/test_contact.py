@@ -16,9 +16,9 @@ from fgs_jax.results.metrics import (
     contact_ratio_hand_over_object,
     contact_ratio_of_vertices,
     fingers_in_contact,
-    fingers_of_hand_mesh,
     fingers_of_vertices,
     grasp_metrics,
+    model_of_hand_mesh,
     sample_surface,
     signed_distances,
 )
@@ -117,11 +117,11 @@ def test_fingers_in_contact_are_those_at_the_object():
 def test_the_mesh_of_an_open_hand_is_known_by_its_faces():
     for name in ("open_hand", "open_hand_full"):
         model, _, closed = open_hand(name=name)
-        expected = fingers_of_vertices(model.weights)
-        assert_array_equal(fingers_of_hand_mesh(closed), expected)
-        assert_array_equal(fingers_of_hand_mesh(Surface(closed.vertices, model.faces)), expected)
         mirrored = Surface(closed.vertices * np.array([-1, 1, 1]), np.asarray(closed.faces)[::-1, ::-1])
-        assert_array_equal(fingers_of_hand_mesh(mirrored), expected)
-        order = np.roll(np.arange(len(expected)), 1)
-        assert fingers_of_hand_mesh(Surface(closed.vertices, order[np.asarray(closed.faces)])) is None
-    assert fingers_of_hand_mesh(ball(0.05)) is None
+        for mesh in (closed, Surface(closed.vertices, model.faces), mirrored):
+            found = model_of_hand_mesh(mesh)
+            assert found is not None and found.name == model.name
+            assert_array_equal(fingers_of_vertices(found.weights), fingers_of_vertices(model.weights))
+        order = np.roll(np.arange(len(closed.vertices)), 1)
+        assert model_of_hand_mesh(Surface(closed.vertices, order[np.asarray(closed.faces)])) is None
+    assert model_of_hand_mesh(ball(0.05)) is None

@@ -10,6 +10,7 @@ import trimesh
 
 from fgs_jax.cli import main
 from fgs_jax.errors import MeshError
+from fgs_jax.hands.mano import SKIN_MARGIN
 from fgs_jax.objects import winding
 from fgs_jax.results import metrics
 from fgs_jax.results.metrics import (
@@ -105,14 +106,15 @@ def test_what_cannot_be_measured_is_said_in_a_line(call, message):
 def test_grasp_metrics_are_the_single_ones_in_units_for_people():
     model, _, closed = open_hand()
     thing = ball(0.03, IN_THE_PALM)
-    fingers = fingers_of_vertices(model.weights)
-    found = grasp_metrics(closed, thing, fingers)
+    fingers, margin = fingers_of_vertices(model.weights), np.where(np.arange(len(closed.vertices)) % 2, 0.0005, 0.0)
+    found = grasp_metrics(closed, thing, fingers, margin=margin)
     assert tuple(found) == tuple(GRASP_METRICS)
     exact = volume_of(closed, thing)
     assert exact > 1e-7
     distances = signed_distances(thing, closed.vertices)
     expected = {
         "mpd_mm": 1e3 * maximal_penetration_depth(closed, thing),
+        "mpd_beyond_margin_mm": max(-1e3 * (d + m) for d, m in zip(distances, margin, strict=True)),
         "mpd_to_vertex_mm": 1e3 * penetration_depth_to_vertex(closed, thing),
         "object_depth_mm": 1e3 * object_depth_in_hand(closed, thing),
         "siv_cm3": 1e6 * exact,
@@ -131,16 +133,17 @@ def test_grasp_metrics_are_the_single_ones_in_units_for_people():
     # float32 arrays of JAX, and arrays by columns, say the same, but for voxels at the surface.
     for convert in (jnp.asarray, np.asfortranarray):
         meshes = [Surface(convert(mesh.vertices), convert(mesh.faces)) for mesh in (closed, thing)]
-        assert grasp_metrics(*meshes, fingers=fingers) == pytest.approx(found, rel=0.02)
+        assert grasp_metrics(*meshes, fingers=fingers, margin=margin) == pytest.approx(found, rel=0.02)
 
 
 def test_a_hand_far_away_has_zeros():
     _, _, closed = open_hand()
     thing = ball(0.03, np.asarray(closed.vertices).max(axis=0) + 10)
     found = grasp_metrics(closed, thing)
-    distance, fingers = found.pop("distance_mm"), found.pop("fingers_in_contact")
+    distance = found.pop("distance_mm")
+    assert found.pop("fingers_in_contact") is None and found.pop("mpd_beyond_margin_mm") is None
     assert found == dict.fromkeys(found, 0.0)
-    assert fingers is None
+    assert grasp_metrics(closed, thing, margin=np.full(len(closed.vertices), 1e-3))["mpd_beyond_margin_mm"] == 0
     corner = np.linalg.norm(np.asarray(closed.vertices) - thing.vertices.mean(axis=0), axis=1).min()
     assert distance == pytest.approx(1e3 * (corner - 0.03), abs=0.5)
 
@@ -172,7 +175,8 @@ def test_fgs_metrics_prints_the_table(tmp_path, capsys, suffix):
         trimesh.Trimesh(*mesh, process=False).export(path)
     assert main(["metrics", *map(str, paths)]) == 0
     printed = capsys.readouterr().out
-    expected = grasp_metrics(closed, thing, fingers_of_vertices(model.weights))
+    margin = np.append(SKIN_MARGIN, 0.0)[np.asarray(model.regions)]
+    expected = grasp_metrics(closed, thing, fingers_of_vertices(model.weights), margin=margin)
     table = lines_of(printed)
     assert tuple(table) == tuple(GRASP_METRICS)
     assert {key: float(value) for key, value in table.items()} == pytest.approx(expected, abs=0.002, rel=0.02)
@@ -191,9 +195,10 @@ def test_fgs_metrics_says_what_it_leaves_out(tmp_path, capsys):
     assert main(["metrics", *paths]) == 0
     printed = capsys.readouterr().out
     table = lines_of(printed)
-    assert table["siv_cm3"] == table["fingers_in_contact"] == "-"
+    assert table["siv_cm3"] == table["fingers_in_contact"] == table["mpd_beyond_margin_mm"] == "-"
     assert "siv_cm3 is left out: the hand's mesh is open, so it has no exact boolean" in printed
-    assert "fingers_in_contact is left out: the hand's mesh is not one of open_hand or open_hand_full" in printed
+    for name in ("fingers_in_contact", "mpd_beyond_margin_mm"):
+        assert f"{name} is left out: the hand's mesh is not one of open_hand or open_hand_full" in printed
     assert f"{paths[0]}: merged " in printed
 
 
