@@ -335,6 +335,7 @@ FAST_CONTACT = replace(
     flesh=True,
     both_directions=True,
     w_pen=1000.0,
+    angle_sigma=0.3,
     w_keypoint=10000.0,
     w_order=3.0,
     pose_start=1.0,
