@@ -52,7 +52,7 @@ ROWS: dict[str, RefineConfig] = {
     "every region within reach touches": changed(across_sigma=0.0, along_sigma=0.0),
     "the order in depth up to the masks' borders": changed(label_border=0.0),
     "flesh does not give": changed(flesh=False),
-    "E_h as printed": changed(angle_sigma=1.0),
+    "angles known to .3 radians": changed(angle_sigma=0.3),
     "no order term": replace(changed(w_order=0.0, w_order_one=0.0), w_agreement=0.0),
     "half the pose to start from": changed(pose_start=0.5),
     "w_pen 200": changed(w_pen=200.0),

@@ -335,7 +335,6 @@ FAST_CONTACT = replace(
     flesh=True,
     both_directions=True,
     w_pen=1000.0,
-    angle_sigma=0.3,
     w_keypoint=10000.0,
     w_order=3.0,
     pose_start=1.0,
@@ -375,8 +374,8 @@ class RefineConfig:
     hand_model: str = "open_hand"
     """A name or a file, as `fgs hand info` takes it."""
     growth: float = 0.1
-    """A hand fitted to keypoints may grow or shrink by so much about its middle, to fill its mask: landmarks lie within
-    the flesh."""
+    """A hand fitted to keypoints may grow or shrink by so much in the picture, to fill its mask: landmarks lie within
+    the flesh. How large it is, contact finds."""
     grid: int = 64
     """Nodes along a side of the object's distance grid."""
     reframe_below: float = 0.3

@@ -81,7 +81,7 @@ def silhouette(
     """Whether each pixel sees the mesh: `inverse_depth` > 0, a third cheaper.
 
     `count`: draw the first so many faces. `closed`: the mesh is closed and wound one way, so that the half of its faces
-    that look this way cover all of it, and the others are left out. Both may change without compiling again.
+    that look away cover all of it, and the others are left out. Both may change without compiling again.
     """
     a, b, c = (project(camera, vertices)[faces[:, k]] for k in range(3))
     ab, ac = b - a, c - a

@@ -92,9 +92,11 @@ def vertices_seen(
     foremost = vertices[:, 2] <= depths_at(scene.camera, pixels, vertices, faces) + 0.003
     angles = np.linspace(0, 2 * np.pi, AROUND, endpoint=False)
     around = border * np.ptp(pixels, axis=0).max() * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    height, width = scene.object_mask.shape
+    # A mask does not end where the picture does.
+    looked_at = [pixels, *(np.clip(pixels + offset, 0.5, [width - 0.5, height - 0.5]) for offset in around)]
     of_hand, of_object = (
-        np.all([mask_at(mask, pixels + offset) for offset in (np.zeros(2), *around)], axis=0)
-        for mask in (scene.hand_mask, scene.object_mask)
+        np.all([mask_at(mask, each) for each in looked_at], axis=0) for mask in (scene.hand_mask, scene.object_mask)
     )
     return 1.0 * (of_hand & foremost) - of_object
 

@@ -12,7 +12,7 @@ from fgs_jax.config import RefineConfig
 from fgs_jax.errors import HandPoseWarning, HandShapeWarning, SceneError
 from fgs_jax.hands.files import hand_is_here, hand_of_side, load_hand_model, same_hand
 from fgs_jax.hands.fit import carry_over, fit_hand, warn_of_side
-from fgs_jax.hands.mano import hand
+from fgs_jax.hands.mano import hand, mano_kind
 from fgs_jax.notes import heard, warn
 from fgs_jax.picture.camera import project
 from fgs_jax.picture.masks import mask_box
@@ -164,6 +164,17 @@ def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -
     shift = (factor - 1) * (np.asarray(posed.joints, float)[0] - middle)
     scale, translation = factor * np.asarray(params.scale), np.asarray(params.translation) + shift
     return replace(params, scale=on_device(scale), translation=on_device(translation)), factor
+
+
+def hand_of_own_size(state: HandSeen) -> HandParams:
+    """The hand as large in the picture as it is seen, and as it was before it grew, so that it is nearer.
+
+    How large it is, contact has to find. Beside an object of unknown size it stays, since that is as large as the hand.
+    """
+    if state.growth == 1 or state.scene.object.size == "unknown":
+        return state.params
+    kind = mano_kind(state.model)
+    return kind.similarity(kind.data, state.params, on_device(1 / state.growth))
 
 
 def keypoints_of_grown(scene: Scene, growth: float) -> Float[ndarray, "21 2"] | None:

@@ -14,7 +14,6 @@ from fgs_jax.checks import check_value
 from fgs_jax.config import FAST, RefineConfig
 from fgs_jax.config_files import check_config
 from fgs_jax.errors import ArgumentError, FgsError
-from fgs_jax.hands.mano import mano_kind
 from fgs_jax.journal import Journal
 from fgs_jax.picture.scene import Scene
 from fgs_jax.picture.scene_checks import check_scene
@@ -23,12 +22,11 @@ from fgs_jax.solve.solvers import check_solvers
 from fgs_jax.stages.ahead import WorkAhead, work_threads
 from fgs_jax.stages.contact import Contact, ContactProblem, ContactTask, contact_problem, optimise_contact
 from fgs_jax.stages.finish import finish_grasp
-from fgs_jax.stages.hand_in_picture import see_hand
+from fgs_jax.stages.hand_in_picture import hand_of_own_size, see_hand
 from fgs_jax.stages.opa import approximate
 from fgs_jax.stages.scale import size_object
 from fgs_jax.stages.states import Posed, Sized, Stage, Touching, stage_keys
 from fgs_jax.stages.step_one import at_the_end
-from fgs_jax.types import HandParams, on_device
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and its seconds when it has ended."""
@@ -74,7 +72,7 @@ def grasp_objects(
     if problems is None:
         problems = [contact_problem(each.scene, each.model, config, keys.object_points) for each in states]
     tasks = [
-        ContactTask(each.scene, problem, _of_own_size(each), each.poses, keys.contact, journal)
+        ContactTask(each.scene, problem, hand_of_own_size(each), each.poses, keys.contact, journal)
         for each, problem, journal in zip(states, problems, journals or [None] * len(states), strict=True)
     ]
     alike: dict[Any, list[int]] = {}
@@ -86,17 +84,6 @@ def grasp_objects(
         for k, found in zip(group, optimise_contact([tasks[k] for k in group], config), strict=True):
             outcomes[k] = found if isinstance(found, FgsError) else _touching(states[k], found, config)
     return [outcomes[k] for k in range(len(states))]
-
-
-def _of_own_size(state: Posed) -> HandParams:
-    """The hand as large in the picture as it is seen, and as it was before it grew, so that it is nearer.
-
-    Beside an object of unknown size it stays, since that is as large as the hand.
-    """
-    if state.growth == 1 or state.scene.object.size == "unknown":
-        return state.params
-    kind = mano_kind(state.model)
-    return kind.similarity(kind.data, state.params, on_device(1 / state.growth))
 
 
 def _touching(state: Posed, found: Contact, config: RefineConfig) -> Touching:

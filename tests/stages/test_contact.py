@@ -12,6 +12,7 @@ from fgs_jax.hands.files import load_hand_model
 from fgs_jax.picture.camera import project
 from fgs_jax.stages.contact import ContactSettings, begin_poses, vertices_seen
 from fgs_jax.testing import as_scene
+from fgs_jax.types import Camera
 from tests.small_scene import rendered
 from tests.stages.contact_scenes import ball_scene
 
@@ -81,3 +82,18 @@ def test_the_picture_says_which_vertices_it_shows(scene, truth):
     assert np.mean(np.abs(behind[shown]) < 0.007) > 0.9
     hidden = scene.hand_mask[row, column] & (seen == 0)
     assert np.mean(behind[hidden] > 0.007) > 0.9 and hidden.sum() > 300
+
+
+def test_vertices_near_a_mask_s_border_say_nothing(scene):
+    """A picture whose left half shows the hand and whose right half the object: they meet at 100, nothing ends at 0."""
+    column, row = (axis.ravel() + 0.25 for axis in np.meshgrid(np.arange(1, 200, 3), np.arange(1, 200, 3)))
+    vertices = np.stack([(column - 100) / 100, (row - 100) / 100, np.ones(len(row))], axis=1)
+    left = np.broadcast_to(np.arange(200) < 100, (200, 200))
+    camera = Camera(jnp.full(2, 100.0), jnp.full(2, 100.0))
+    halves = replace(scene, camera=camera, hand_mask=left, object_mask=~left, image=None)
+    border = 0.05 * np.ptp(column)
+    assert 9 < border < 10.1
+    for share, width in ((0.0, 0.0), (0.05, border)):
+        seen = vertices_seen(halves, vertices, np.array([[0, 1, 2]]), share)
+        expected = np.where(column + width < 100, 1, np.where(column - width >= 100, -1, 0))
+        np.testing.assert_array_equal(seen, expected)

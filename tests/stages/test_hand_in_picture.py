@@ -16,7 +16,14 @@ from fgs_jax.hands.files import load_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.picture.camera import project
 from fgs_jax.stages.contact import contact_problem
-from fgs_jax.stages.hand_in_picture import grow_hand, keypoints_of_grown, pose_hand, reframe, see_hand
+from fgs_jax.stages.hand_in_picture import (
+    grow_hand,
+    hand_of_own_size,
+    keypoints_of_grown,
+    pose_hand,
+    reframe,
+    see_hand,
+)
 from fgs_jax.stages.refine import refine
 from fgs_jax.stages.scale import size_object
 from fgs_jax.testing import as_scene
@@ -176,6 +183,22 @@ def test_a_note_says_which_way_a_hand_grew(scene, within, larger):
     landmarks = replace(scene, keypoints_2d=middle + (scene.keypoints_2d - middle) / within)
     [note] = see_hand(landmarks, SMALL, jax.random.key(0)).notes
     assert re.fullmatch(rf"hand: [4-9] % {larger} than its keypoints alone say, to fill its mask", note)
+
+
+def test_contact_gets_a_hand_that_has_grown_in_its_own_size_and_nearer(scene, truth):
+    middle = scene.keypoints_2d.mean(axis=0)
+    landmarks = replace(scene, keypoints_2d=middle + (scene.keypoints_2d - middle) / 1.09)
+    state = see_hand(landmarks, SMALL, jax.random.key(0))
+    own = hand_of_own_size(state)
+    assert state.growth > 1.05
+    np.testing.assert_allclose(own.scale * state.growth, state.params.scale, rtol=1e-6)
+    grown, nearer = (jax.jit(hand)(state.model, params) for params in (state.params, own))
+    np.testing.assert_allclose(nearer.vertices * state.growth, grown.vertices, atol=1e-6)
+    # Beside an object of unknown size the grown hand is the measure; and a given hand is as large as it is.
+    unknown = see_hand(replace(landmarks, object=replace(scene.object, size="unknown")), SMALL, jax.random.key(0))
+    given = see_hand(replace(scene, hand_params=truth.hand_params), SMALL, jax.random.key(0))
+    assert unknown.growth == state.growth and hand_of_own_size(unknown) is unknown.params
+    assert given.growth == 1 and hand_of_own_size(given) is given.params
 
 
 def test_a_hand_that_has_grown_is_said_so_and_keeps_its_size(scene, result):

@@ -97,10 +97,9 @@ def test_a_shaken_grasp_comes_to_hold_the_object(scene, model, can, closed_faces
     np.testing.assert_allclose(solution.terms["theta"], theta, rtol=1e-4)
     np.testing.assert_allclose(solution.terms["spen"], twin.E_spen(np.asarray(posed.keypoints), FINGER), atol=1e-5)
     size = np.ptp(pixels_of(posed_hand(model, given).keypoints), axis=0).max()
-    keypoint = twin.E_keypoint(
-        *(np.asarray(x) for x in (pixels_of(posed.keypoints), problem.picture.keypoints, problem.picture.confidence)),
-        size,
-    )
+    picture = problem.picture
+    seen, confidence = np.asarray(picture.keypoints), np.asarray(picture.confidence)
+    keypoint = twin.E_keypoint(np.asarray(pixels_of(posed.keypoints)), seen, confidence, size)
     np.testing.assert_allclose(solution.terms["keypoint"], keypoint, rtol=1e-3)
     for name in ("rotation", "translation", "scale"):
         np.testing.assert_array_equal(getattr(after, name), getattr(start, name))
