@@ -5,13 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
 from fgs_jax.errors import MeshError
-from fgs_jax.hands.mano import mano_kind
+from fgs_jax.hands.mano import skin_margins
 from fgs_jax.objects.mesh import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
 from fgs_jax.results.metrics.contact import fingers_of_vertices, model_of_hand_mesh
 from fgs_jax.results.metrics.grasp import GRASP_METRICS, grasp_metrics
@@ -50,7 +49,7 @@ def compare_meshes(
     model = model_of_hand_mesh(surfaces[0])
     fingers = None if model is None else fingers_of_vertices(model.weights)
     # Of a hand of scale 1: a mesh does not say which it is of.
-    margin = None if model is None else mano_kind(model).margin_of_vertices(jnp.ones(()))
+    margin = None if model is None else skin_margins(model)
     values = grasp_metrics(surfaces[0], surfaces[1], fingers, margin=margin)
     if json_:
         print(json.dumps(values, indent=2))

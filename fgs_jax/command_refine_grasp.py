@@ -17,7 +17,7 @@ from fgs_jax.config import GIVEN, ContactConfig, RefineConfig
 from fgs_jax.config_files import check_config, config_values
 from fgs_jax.errors import SceneError
 from fgs_jax.hands.kind import Uncertainty
-from fgs_jax.hands.mano import mano_kind
+from fgs_jax.hands.mano import mano_kind, skin_margins
 from fgs_jax.mirror import mirrored_faces, mirrored_params, mirrored_points
 from fgs_jax.notes import heard
 from fgs_jax.objects.grid import distance_grid
@@ -97,13 +97,12 @@ def refine_given(arguments: RefineGrasp) -> int:
         given = read_given_hand(arguments.hand, config.hand_model, side=arguments.side, metres=metres)
     notes += [*(f"{arguments.object}: {repair}" for repair in mesh.repairs), *given.notes]
     inner = _mirrored(mesh) if given.side == "left" else mesh
-    kind, fingers = mano_kind(given.model), fingers_of_vertices(given.model.weights)
-    faces = np.asarray(kind.faces)
+    faces, fingers = np.asarray(mano_kind(given.model).faces), fingers_of_vertices(given.model.weights)
 
     def measured(hand: _Hand) -> dict[str, float | None]:
         vertices = np.asarray(hand.posed.vertices, float)
         surfaces = Surface(vertices, faces), Surface(inner.vertices, inner.faces)
-        return grasp_metrics(*surfaces, fingers, margin=kind.margin_of_vertices(hand.params.scale))
+        return grasp_metrics(*surfaces, fingers, margin=skin_margins(given.model, float(hand.params.scale)))
 
     start = _Hand(given.params, given.posed)
     before = measured(start)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from numpy import ndarray
 
 from fgs_jax.errors import HandInputError
 from fgs_jax.hands.anatomy import FINGER_JOINTS, FINGER_OF_JOINT, REGION_NAMES
@@ -284,6 +285,11 @@ def _keypoints(joints: Float[Array, "16 3"], tips: Float[Array, "5 3"]) -> Float
 
 SKIN_MARGIN = (*5 * (0.0025,), 0.002)
 """Metres by which flesh gives: of the pads of the five fingers, and of the palm."""
+
+
+def skin_margins(model: HandModel, size: float = 1.0) -> Float[ndarray, "v"]:
+    """How far the flesh gives at each vertex of a hand of this size, metres; without a program of JAX."""
+    return size * np.append(SKIN_MARGIN, 0.0)[np.asarray(model.regions)]
 
 
 def mano_kind(model: HandModel) -> HandKind:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fgs_jax.hands.mano import mano_kind
+from fgs_jax.hands.mano import skin_margins
 from fgs_jax.picture.scene import confidence_of
 from fgs_jax.results.metrics.contact import fingers_of_vertices
 from fgs_jax.results.metrics.grasp import grasp_metrics
@@ -20,8 +20,7 @@ def measure_result(result: Result, model: HandModel, when: int) -> dict[str, flo
     detected = scene.keypoints_2d
     if detected is not None:
         detected = np.where(confidence_of(scene)[:, None] > 0, detected, np.nan)
-    scale = (result.before, result.after)[when].hand.scale
-    margin = mano_kind(model).margin_of_vertices(scale)
+    margin = skin_margins(model, float((result.before, result.after)[when].hand.scale))
     fingers = fingers_of_vertices(model.weights)
     return grasp_metrics(hand_surface, object_surface, fingers, margin=margin) | picture_metrics(
         result.camera,

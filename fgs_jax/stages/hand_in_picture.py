@@ -173,8 +173,7 @@ def hand_of_own_size(state: HandSeen) -> HandParams:
     """
     if state.growth == 1 or state.scene.object.size == "unknown":
         return state.params
-    kind = mano_kind(state.model)
-    return kind.similarity(kind.data, state.params, on_device(1 / state.growth))
+    return _similar(state.model, state.params, on_device(1 / state.growth))
 
 
 def keypoints_of_grown(scene: Scene, growth: float) -> Float[ndarray, "21 2"] | None:
@@ -244,6 +243,12 @@ def _fit_to_keypoints(
     fit = fit_hand(model, keypoints_2d=keypoints, camera=camera, world_landmarks=landmarks, confidence=confidence)
     missing = model.joint_shapedirs.shape[-1] - fit.params.betas.shape[0]
     return replace(fit.params, betas=jnp.pad(fit.params.betas, (0, missing))), fit.cost
+
+
+@jit_once
+def _similar(model: HandModel, params: HandParams, factor: Float[Array, ""]) -> HandParams:
+    kind = mano_kind(model)
+    return kind.similarity(kind.data, params, factor)
 
 
 @jit_once

@@ -10,7 +10,7 @@ import trimesh
 
 from fgs_jax.cli import main
 from fgs_jax.errors import MeshError
-from fgs_jax.hands.mano import SKIN_MARGIN
+from fgs_jax.hands.mano import mano_kind, skin_margins
 from fgs_jax.objects import winding
 from fgs_jax.results import metrics
 from fgs_jax.results.metrics import (
@@ -175,7 +175,8 @@ def test_fgs_metrics_prints_the_table(tmp_path, capsys, suffix):
         trimesh.Trimesh(*mesh, process=False).export(path)
     assert main(["metrics", *map(str, paths)]) == 0
     printed = capsys.readouterr().out
-    margin = np.append(SKIN_MARGIN, 0.0)[np.asarray(model.regions)]
+    margin = skin_margins(model)
+    np.testing.assert_allclose(1.2 * margin, mano_kind(model).margin_of_vertices(jnp.asarray(1.2)), rtol=1e-6)
     expected = grasp_metrics(closed, thing, fingers_of_vertices(model.weights), margin=margin)
     table = lines_of(printed)
     assert tuple(table) == tuple(GRASP_METRICS)
