@@ -12,6 +12,7 @@ from fgs_jax.config import RefineConfig
 from fgs_jax.errors import HandPoseWarning, HandShapeWarning, SceneError
 from fgs_jax.hands.files import hand_is_here, hand_of_side, load_hand_model, same_hand
 from fgs_jax.hands.fit import carry_over, fit_hand, warn_of_side
+from fgs_jax.hands.kind import HandKind
 from fgs_jax.hands.mano import hand, mano_kind
 from fgs_jax.notes import heard, warn
 from fgs_jax.picture.camera import project
@@ -173,7 +174,7 @@ def hand_of_own_size(state: HandSeen) -> HandParams:
     """
     if state.growth == 1 or state.scene.object.size == "unknown":
         return state.params
-    return _similar(state.model, state.params, on_device(1 / state.growth))
+    return _similar(mano_kind(state.model), state.params, on_device(1 / state.growth))
 
 
 def keypoints_of_grown(scene: Scene, growth: float) -> Float[ndarray, "21 2"] | None:
@@ -246,8 +247,7 @@ def _fit_to_keypoints(
 
 
 @jit_once
-def _similar(model: HandModel, params: HandParams, factor: Float[Array, ""]) -> HandParams:
-    kind = mano_kind(model)
+def _similar(kind: HandKind, params: HandParams, factor: Float[Array, ""]) -> HandParams:
     return kind.similarity(kind.data, params, factor)
 
 
