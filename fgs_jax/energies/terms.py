@@ -7,6 +7,7 @@ those that a configuration brings (`ContactConfig.terms`).
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -57,6 +58,11 @@ class PlacedObject:
         surface = self.surface
         is_grid = isinstance(surface, DistanceGrid)
         return self.scale * (signed_distance_at(surface, local) if is_grid else surface.distance_at(local))
+
+    def distance_and_normal(self, points: Float[Array, "p 3"]) -> tuple[Float[Array, "p"], Float[Array, "p 3"]]:
+        """`distance` of few points, and the direction in which each grows, of length one."""
+        away, outward = jax.vmap(jax.value_and_grad(lambda point: self.distance(point[None])[0]))(points)
+        return away, outward / jnp.maximum(jnp.linalg.norm(outward, axis=1, keepdims=True), 1e-9)
 
 
 @pytree

@@ -70,8 +70,7 @@ def place_given(
             [jnp.argmin(jnp.where(kind.regions == k, distance, jnp.inf)) for k in range(kind.region_count)]
         )
         deepest = jax.ops.segment_min(distance, groups, kind.region_count + 1)
-        away, outward = jax.vmap(jax.value_and_grad(lambda point: placed.distance(point[None])[0]))(vertices[nearest])
-        outward = outward / jnp.maximum(jnp.linalg.norm(outward, axis=1, keepdims=True), 1e-9)
+        away, outward = placed.distance_and_normal(vertices[nearest])
         facing = -jnp.sum(outward * jnp.matmul(normals[nearest], rotation.T, precision="highest"), axis=1)
         noise = jnp.sqrt(SKIN_NOISE**2 + (JOINT_NOISE * share) ** 2)
         at_surface = jnp.exp(-(((away + PRESSED) / noise) ** 2) / 2.0) / (noise * jnp.sqrt(2.0 * jnp.pi))

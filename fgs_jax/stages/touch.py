@@ -8,9 +8,7 @@ from fgs_jax.checks import checked
 from fgs_jax.config import ContactConfig
 from fgs_jax.energies.terms import PlacedObject
 from fgs_jax.hands.kind import HandKind
-
-TOUCHING = 0.004
-"""Metres. Skin that is nearer to the object than this touches it."""
+from fgs_jax.results.metrics.truth import TRUE_CONTACT
 
 
 @checked
@@ -26,13 +24,11 @@ def touch_probabilities(
     distance = placed.distance(vertices)
     regions = (jnp.arange(kind.region_count)[:, None] == kind.regions[None]) & jnp.isfinite(distance)[None]
     nearest = vertices[jnp.argmin(jnp.where(regions, distance[None], jnp.inf), axis=1)]
-    away, outward = jax.vmap(jax.value_and_grad(lambda point: placed.distance(point[None])[0]))(nearest)
-    cosine = jnp.sum(outward * nearest, axis=1) / jnp.maximum(
-        jnp.linalg.norm(outward, axis=1) * jnp.linalg.norm(nearest, axis=1), 1e-9
-    )
+    away, outward = placed.distance_and_normal(nearest)
+    cosine = jnp.sum(outward * nearest, axis=1) / jnp.maximum(jnp.linalg.norm(nearest, axis=1), 1e-9)
     along = jnp.minimum(cosine**2, 1.0)
     sigma = jnp.sqrt((1.0 - along) * config.across_sigma**2 + along * config.along_sigma**2)
     # Where a surface of one's own has no gradient, nothing is known against a touch.
     known = jnp.isfinite(sigma) & (sigma > 0)
-    likely = jax.scipy.stats.norm.cdf((TOUCHING - away) / jnp.where(known, sigma, 1.0))
+    likely = jax.scipy.stats.norm.cdf((TRUE_CONTACT - away) / jnp.where(known, sigma, 1.0))
     return jnp.where(regions.any(axis=1), jnp.where(known, likely, 1.0), 0.0)
