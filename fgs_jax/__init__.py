@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from fgs_jax.errors import MeshError as MeshError
     from fgs_jax.errors import ResultError as ResultError
     from fgs_jax.errors import SceneError as SceneError
+    from fgs_jax.hands.carry import carry_over as carry_over
     from fgs_jax.hands.files import load_hand_model as load_hand_model
     from fgs_jax.hands.files import mirror_hand_model as mirror_hand_model
     from fgs_jax.hands.files import read_hand_file as read_hand_file
     from fgs_jax.hands.files import write_hand_file as write_hand_file
     from fgs_jax.hands.fit import HandFit as HandFit
-    from fgs_jax.hands.fit import carry_over as carry_over
     from fgs_jax.hands.fit import check_side as check_side
     from fgs_jax.hands.fit import fit_hand as fit_hand
     from fgs_jax.hands.fit import side_evidence as side_evidence

@@ -388,6 +388,8 @@ class RefineConfig:
     """Candidates whose masked IoU is this much below the best one's are chosen only if there is no other."""
     w_agreement: float = 20.0
     """In the choice of a candidate: on the share of pixels where hand and object hide each other the wrong way."""
+    rival_margin: float = 1.0
+    """Another answer whose score is behind by no more is a rival, and the result ambiguous."""
 
 
 FAST = RefineConfig(FAST_OPA, FAST_CONTACT)

@@ -25,7 +25,7 @@ ORDER = [
     objects
     picture
     energies
-    results.result results.metrics results.measure
+    results.result results.metrics results.measure results.rivals
     stages
     results
     testing

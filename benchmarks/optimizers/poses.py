@@ -19,7 +19,7 @@ from fgs_jax.energies.image import L_cam, L_dep
 from fgs_jax.hands.files import load_hand_model
 from fgs_jax.picture.scene import Scene, mirrored
 from fgs_jax.picture.scene_files import load_scene
-from fgs_jax.picture.view import Similarity, masked_iou
+from fgs_jax.picture.view import Similarity, masked_iou_of_pose
 from fgs_jax.solve.restarts import random_rotations
 from fgs_jax.stages.hand_in_picture import pose_hand, with_hand
 from fgs_jax.stages.opa_problem import PoseProblem, PoseState, pose_problem, start_translation
@@ -120,7 +120,7 @@ def photo_problem(name: str, scene: Scene) -> Problem:
 
     def judge(T: Float[ndarray, "4 4"], scale: float) -> Verdict:
         pose = Similarity(T[:3, :3], T[:3, 3], np.log(scale))
-        return Verdict(np.nan, masked_iou(scene, pose))
+        return Verdict(np.nan, masked_iou_of_pose(scene, pose))
 
     return pose_problem_of(name, "photos", scene, judge)
 

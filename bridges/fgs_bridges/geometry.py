@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
+from scipy.spatial.transform import Rotation
 
 from fgs_bridges.types import Box, HandEstimate, Mask
 from fgs_jax.errors import BridgeError
@@ -114,18 +115,13 @@ def reframe_camera(estimate: HandEstimate, focal: float) -> Reframed:
 def rotation_matrices(vectors: Float[ndarray, "*n 3"]) -> Float[ndarray, "*n 3 3"]:
     """Rotation vectors (radians) as matrices."""
     vectors = np.asarray(vectors, float)
-    angle = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    # np.sinc(x) is sin(pi x) / (pi x).
-    return _matrices(np.concatenate([np.cos(angle / 2), vectors / 2 * np.sinc(angle / (2 * np.pi))], axis=-1))
+    return Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(*vectors.shape, 3)
 
 
 def rotation_vectors(matrices: Float[ndarray, "*n 3 3"]) -> Float[ndarray, "*n 3"]:
     """Rotation matrices as vectors (radians), no longer than pi."""
-    quaternions = _quaternions(matrices)
-    length = np.linalg.norm(quaternions[..., 1:], axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(length, quaternions[..., :1])
-    # Near zero the angle is twice the vector's length.
-    return quaternions[..., 1:] * np.where(length > 1e-12, angle / np.maximum(length, 1e-12), 2.0)
+    matrices = np.asarray(matrices, float)
+    return Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec().reshape(matrices.shape[:-1])
 
 
 def flat_pose(pose: Float[ndarray, "15 3"], pose_mean: Float[ndarray, "15 3"]) -> Float[ndarray, "15 3"]:
@@ -222,33 +218,3 @@ def _shared(a: Box, b: Box) -> float:
 
 def _area(box: Box) -> float:
     return float(np.prod(box[2:] - box[:2]))
-
-
-def _matrices(quaternions: Float[ndarray, "*n 4"]) -> Float[ndarray, "*n 3 3"]:
-    """Of unit quaternions (w, x, y, z)."""
-    w, x, y, z = np.moveaxis(quaternions, -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def _quaternions(matrices: Float[ndarray, "*n 3 3"]) -> Float[ndarray, "*n 4"]:
-    """(w, x, y, z) with w >= 0: the longest row of 4 q q^T, which a rotation matrix gives without a root."""
-    m = np.moveaxis(np.asarray(matrices, float), (-2, -1), (0, 1))
-    trace = m[0, 0] + m[1, 1] + m[2, 2]
-    products = np.array(
-        [
-            [1 + trace, m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
-            [m[2, 1] - m[1, 2], 1 + 2 * m[0, 0] - trace, m[0, 1] + m[1, 0], m[0, 2] + m[2, 0]],
-            [m[0, 2] - m[2, 0], m[0, 1] + m[1, 0], 1 + 2 * m[1, 1] - trace, m[1, 2] + m[2, 1]],
-            [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], 1 + 2 * m[2, 2] - trace],
-        ]
-    )
-    products = np.moveaxis(products, (0, 1), (-2, -1))
-    longest = np.argmax(np.diagonal(products, axis1=-2, axis2=-1), axis=-1)
-    row = np.take_along_axis(products, longest[..., None, None], axis=-2)[..., 0, :]
-    unit = row / np.linalg.norm(row, axis=-1, keepdims=True)
-    return unit * np.where(unit[..., :1] < 0, -1.0, 1.0)

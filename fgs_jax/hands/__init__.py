@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from fgs_jax.hands.anatomy import JOINT_NAMES as JOINT_NAMES
     from fgs_jax.hands.anatomy import PARENTS as PARENTS
     from fgs_jax.hands.anatomy import REGION_NAMES as REGION_NAMES
+    from fgs_jax.hands.carry import carry_over as carry_over
     from fgs_jax.hands.files import HAND_NAMES as HAND_NAMES
     from fgs_jax.hands.files import load_hand_model as load_hand_model
     from fgs_jax.hands.files import mirror_hand_model as mirror_hand_model
     from fgs_jax.hands.files import read_hand_file as read_hand_file
     from fgs_jax.hands.files import write_hand_file as write_hand_file
     from fgs_jax.hands.fit import HandFit as HandFit
-    from fgs_jax.hands.fit import carry_over as carry_over
     from fgs_jax.hands.fit import check_side as check_side
     from fgs_jax.hands.fit import clearer_landmarks as clearer_landmarks
     from fgs_jax.hands.fit import fit_hand as fit_hand

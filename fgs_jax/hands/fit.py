@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 
-from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
+from fgs_jax.errors import HandednessWarning, HandFitError
 from fgs_jax.hands.fit_checks import checked_given, keypoints_in_space
 from fgs_jax.hands.fit_shape import PRIOR, bounded, growth_by_shape, shape_prior, size_of
 from fgs_jax.hands.mano import hand, hand_keypoints, joint_angles, wrist_at_rest
@@ -150,40 +150,6 @@ def fit_hand(
     translation = params.translation - wrist_at_rest(model, params.betas)
     params = replace(params, rotation=vector_of(params.rotation), translation=translation)
     return HandFit(params, keypoints, solutions.cost[best], error_3d, error_2d)
-
-
-def carry_over(
-    model: HandModel, params: HandParams, keypoints_3d: Float[Array, "21 3"] | None = None, steps: int = 20
-) -> HandParams:
-    """Parameters that were made for another model of MANO's structure, for this one.
-
-    Rotations carry over. Betas mean something else in every model: they are refitted, with the translation and the
-    scale, to `keypoints_3d`, the keypoints (metres) of the other model in this pose, under the prior of `fit_hand`.
-    Without these betas are dropped, and the scale carries over. A HandShapeWarning says which. Unbatched.
-    Raises HandFitError for keypoints of another shape.
-    """
-    if keypoints_3d is not None:
-        keypoints_3d = keypoints_in_space("keypoints_3d", keypoints_3d)
-    directions = model.joint_shapedirs.shape[-1]
-    if keypoints_3d is None:
-        dropped = f"betas of another model mean nothing to {model.name} and are dropped"
-        warn(HandShapeWarning(f"{dropped}: give its keypoints to refit them"))
-        return replace(params, betas=jnp.zeros(directions))
-    warn(HandShapeWarning(f"betas of another model mean nothing to {model.name}: refitted to the keypoints"))
-
-    growth = growth_by_shape(model)
-
-    def moved(x: Float[Array, "p"]) -> HandParams:
-        return replace(params, betas=bounded(x[3:-1]), translation=x[:3], scale=params.scale * size_of(x[-1]))
-
-    def residuals(x: Float[Array, "p"]) -> Float[Array, "r"]:
-        found = moved(x)
-        offset = (hand_keypoints(model, found, center_wrist=True) - keypoints_3d) / COMPUTED_NOISE
-        return jnp.concatenate([offset.ravel(), shape_prior(found.betas, x[3:], growth, jnp.mean(offset**2))])
-
-    start = jnp.concatenate([keypoints_3d[0], jnp.zeros(directions + 1)])
-    found = moved(least_squares(residuals, start, steps).value)
-    return replace(found, translation=found.translation - wrist_at_rest(model, found.betas))
 
 
 def side_evidence(model: HandModel, landmarks: Float[Array, "21 3"]) -> Float[Array, ""]:

@@ -124,7 +124,7 @@ def masked_ious(view: PictureView, poses: Similarity) -> Float[ndarray, "k"]:
     return np.array(of_each(lambda pose: iou(silhouette_in(view, pose), in_mask), poses))
 
 
-def masked_iou(scene: Scene, pose: Similarity) -> float:
+def masked_iou_of_pose(scene: Scene, pose: Similarity) -> float:
     """Intersection over union of the rendered object and its mask, outside the hand's pixels, at full resolution."""
     vertices = np.exp(pose.log_scale) * scene.object.vertices @ np.asarray(pose.rotation).T + pose.translation
     height, width = scene.object_mask.shape

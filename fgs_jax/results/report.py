@@ -135,6 +135,8 @@ def _candidates(result: Result) -> str:
         )
     else:
         text += "There was no other."
+    if result.ambiguous:
+        text += f" Energy and picture cannot tell it from its rivals, within {config.rival_margin:g} of its score."
     frame = frame_of(result, pair_box(result, mesh), CANDIDATE)
     pairs = [
         Pair(Surface(c.hand_vertices, result.hand_faces), Surface(object_at(c.grasp, mesh.vertices), mesh.faces))
@@ -142,8 +144,9 @@ def _candidates(result: Result) -> str:
     ]
     figures, pictures = [], at_once(overlay, [(frame, pair, 1) for pair in pairs])
     for place, (candidate, picture) in enumerate(zip(result.candidates, pictures, strict=True)):
+        rival = "rival, " if place in result.rivals else ""
         caption = (
-            f"{place + 1}. pose {candidate.pose}, valley {candidate.valley}, size × {candidate.factor:.3f}; "
+            f"{place + 1}. {rival}pose {candidate.pose}, valley {candidate.valley}, size × {candidate.factor:.3f}; "
             f"energy {candidate.energy:.2f}, masked IoU {candidate.masked_iou:.3f}, "
             f"occlusion agreement {candidate.occlusion_agreement:.3f}; score {candidate.score:.2f}"
         )

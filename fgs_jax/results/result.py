@@ -90,6 +90,8 @@ class Result:
     """OPA's, of `scene.object` as it was given."""
     candidates: list[Candidate]
     """The best first."""
+    rivals: tuple[int, ...]
+    """Candidates, by number, that are another answer and cannot be told from the best by energy and picture."""
     history: Float[ndarray, "steps"]
     """Energy of the chosen candidate at each step of step two."""
     terms: dict[str, Float[ndarray, "rounds"]]
@@ -98,6 +100,11 @@ class Result:
     """What a user should know: mended meshes, a doubtful hand, another camera."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Per stage."""
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether there are rivals: the answer may be one of them."""
+        return bool(self.rivals)
 
     def object_vertices(self, when: int = 1) -> Float[ndarray, "w 3"]:
         """Of the object's mesh in the camera's frame, metres: 0 before, 1 after."""

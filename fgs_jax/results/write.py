@@ -136,6 +136,8 @@ def summary(result: Result, source: str = "") -> dict[str, Any]:
             "pose": best.pose,
             "valley": best.valley,
             "ahead_of_the_next_by": rest[0].score - best.score if rest else None,
+            "ambiguous": result.ambiguous,
+            "rivals": list(result.rivals),
         },
         "candidates": [
             {name: value for name, value in candidate._asdict().items() if name not in ("grasp", "hand_vertices")}

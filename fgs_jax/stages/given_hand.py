@@ -24,13 +24,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy import ndarray
-from scipy.spatial.transform import Rotation
 
 from fgs_jax.errors import HandFileError, HandInputError, SceneError
 from fgs_jax.files import expanded, read_input, read_npz
+from fgs_jax.hands.carry import axis_angle_params, carry_over, params_for
 from fgs_jax.hands.checks import GREATEST_LENGTH, LEAST_LENGTH
-from fgs_jax.hands.files import hand_is_here, hand_of_side, load_hand_model, located_hand, same_hand
-from fgs_jax.hands.fit import carry_over, fit_hand
+from fgs_jax.hands.files import hand_is_here, load_hand_model, located_hand
+from fgs_jax.hands.fit import fit_hand
 from fgs_jax.hands.mano import hand
 from fgs_jax.hands.pose_words import read_pose
 from fgs_jax.hands.safe_pickle import first_line
@@ -178,7 +178,7 @@ def _of_values(values: Mapping[str, Any], folder: Path, wanted: _Wanted, side: s
         return _of_keypoints(arrays, wanted.model, side, sigma)
     betas, scale = arrays.get("betas", np.zeros(0)), arrays.get("scale", np.ones(()))
     params = HandParams(betas, arrays["pose"], arrays["rotation"], arrays["translation"], scale)  # pyright: ignore
-    params = _axis_angle(mirrored_params(params) if side == "left" else params)
+    params = mirrored_params(params) if side == "left" else params
     params = _for_model(wanted, params, source)
     posed = posed_hand(wanted.model, params)
     _check_extent(np.asarray(posed.keypoints))
@@ -256,28 +256,10 @@ def _check_extent(points: Float[ndarray, "n 3"]) -> None:
         )
 
 
-def _axis_angle(params: HandParams) -> HandParams:
-    """Rotations as vectors, all in float32."""
-
-    def vectors(rotation: Any, axes: int) -> ndarray:
-        rotation = np.asarray(rotation, float)
-        return Rotation.from_matrix(rotation).as_rotvec() if rotation.ndim > axes else rotation
-
-    params = replace(params, pose=vectors(params.pose, 2), rotation=vectors(params.rotation, 1))
-    return HandParams(**{name: on_device(value) for name, value in vars(params).items()})
-
-
 def _for_model(wanted: _Wanted, params: HandParams, source: str) -> HandParams:
-    """Parameters of another hand model for the wanted one; as they are where both are one hand."""
+    """Axis-angle parameters for the wanted hand model, with all of its betas."""
     model = wanted.model
-    other = model if source == wanted.source else hand_of_side(source) if hand_is_here(source) else None
-    count, most = len(params.betas), (model if other is None else other).joint_shapedirs.shape[-1]
-    if other is not None and count > most:
-        raise HandInputError(f"betas: expected at most {most}, as {other.name} has, came {count}: leave the rest out")
-    if other is None:
-        params = carry_over(model, params)
-    elif other is not model and not same_hand(other, model, count):
-        params = carry_over(model, params, posed_hand(other, params).keypoints)
+    params = params_for(model, params, source) if hand_is_here(source) else carry_over(model, axis_angle_params(params))
     return replace(params, betas=jnp.pad(params.betas, (0, model.joint_shapedirs.shape[-1] - len(params.betas))))
 
 

@@ -26,7 +26,7 @@ SKIN_NOISE, JOINT_NOISE = 0.002, 0.015
 place, and what is added where its joints are as uncertain as they may be."""
 PRESSED = 0.0015
 """Metres that skin which touches is within the object, on average."""
-TOUCHING, AWAY = 0.6, 0.05
+TOUCHING_SHARE, AWAY = 0.6, 0.05
 """Share of the regions that touch; those that do not are anywhere up to so many metres away."""
 FACING = 3.0
 """How much the pads that touch face the surface (concentration of von Mises and Fisher's distribution)."""
@@ -74,9 +74,9 @@ def place_given(
         facing = -jnp.sum(outward * jnp.matmul(normals[nearest], rotation.T, precision="highest"), axis=1)
         noise = jnp.sqrt(SKIN_NOISE**2 + (JOINT_NOISE * share) ** 2)
         at_surface = jnp.exp(-(((away + PRESSED) / noise) ** 2) / 2.0) / (noise * jnp.sqrt(2.0 * jnp.pi))
-        touches = TOUCHING * at_surface * FACING * jnp.exp(FACING * facing) / jnp.sinh(FACING)
+        touches = TOUCHING_SHARE * at_surface * FACING * jnp.exp(FACING * facing) / jnp.sinh(FACING)
         within = jnp.exp(-((jax.nn.relu(-away) / noise) ** 2) / 2.0)
-        free = (1.0 - TOUCHING) / AWAY * within
+        free = (1.0 - TOUCHING_SHARE) / AWAY * within
         either = touches + free + 1e-30
         pierced = jnp.sum(jnp.where(jnp.isfinite(deepest), jax.nn.relu(-deepest - PRESSED) / noise, 0.0) ** 2) / 2.0
         return jnp.sum(jnp.where(there, jnp.log(either), 0.0)) - pierced, jnp.where(there, touches / either, 0.0)

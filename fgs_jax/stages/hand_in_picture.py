@@ -1,7 +1,6 @@
 """The hand in its picture: its parameters from whatever the scene has of it, seen by a camera that can see depth."""
 
 from dataclasses import replace
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +8,10 @@ from jaxtyping import Array, Float, Key
 from numpy import ndarray
 
 from fgs_jax.config import RefineConfig
-from fgs_jax.errors import HandPoseWarning, HandShapeWarning, SceneError
-from fgs_jax.hands.files import hand_is_here, hand_of_side, load_hand_model, same_hand
-from fgs_jax.hands.fit import carry_over, fit_hand, warn_of_side
+from fgs_jax.errors import HandInputError, HandPoseWarning, HandShapeWarning, SceneError
+from fgs_jax.hands.carry import axis_angle_params, carry_over, params_for
+from fgs_jax.hands.files import hand_is_here, load_hand_model
+from fgs_jax.hands.fit import fit_hand, warn_of_side
 from fgs_jax.hands.kind import HandKind
 from fgs_jax.hands.mano import hand, mano_kind
 from fgs_jax.notes import heard, warn
@@ -74,7 +74,7 @@ def pose_hand(scene: Scene, model: HandModel, side: str | None = None) -> HandPa
     has_mesh = _has_topology(model, scene)
     if scene.hand_params is not None:
         if hand_is_here(scene.hand_model):
-            return axis_angle_params(_carried(scene, scene.hand_params, model))
+            return _given(scene, scene.hand_params, model)
         if scene.keypoints_2d is None and not has_mesh:
             return axis_angle_params(carry_over(model, scene.hand_params))
         given = "its mesh" if scene.keypoints_2d is None else "its keypoints"
@@ -193,16 +193,12 @@ def with_hand(scene: Scene, model: HandModel, params: HandParams) -> Scene:
     return replace(scene, hand_vertices=vertices, hand_faces=np.asarray(model.closed_faces), hand_params=params)
 
 
-def _carried(scene: Scene, params: HandParams, model: HandModel) -> HandParams:
-    """Parameters of the scene's hand model for this one: as they are where both are one hand, whatever its name."""
-    other = hand_of_side(scene.hand_model)
-    if (count := params.betas.shape[0]) > (most := other.joint_shapedirs.shape[-1]):
-        raise SceneError(
-            f"hand_betas: expected at most {most}, as {scene.hand_model} has, got {count}: leave the rest out"
-        )
-    if same_hand(other, model, params.betas.shape[0]):
-        return params
-    return carry_over(model, params, None if scene.hand_vertices is None else hand(other, params).keypoints)
+def _given(scene: Scene, params: HandParams, model: HandModel) -> HandParams:
+    """The scene's parameters, for `model`."""
+    try:
+        return params_for(model, params, scene.hand_model, refits=scene.hand_vertices is not None)
+    except HandInputError as error:
+        raise SceneError(f"hand_{error}".replace(", came ", ", got ")) from error
 
 
 def _has_topology(model: HandModel, scene: Scene) -> bool:
@@ -214,17 +210,6 @@ def _has_topology(model: HandModel, scene: Scene) -> bool:
         for faces in (model.faces, scene.posed_hand()[1])
     )
     return ours <= given
-
-
-def axis_angle_params(params: HandParams) -> HandParams:
-    """Rotations as vectors, whatever they were given as."""
-
-    def vector(rotation: Any, axes: int) -> Array:
-        rotation = jnp.asarray(rotation, jnp.float32)
-        return vector_of(rotation) if rotation.ndim > axes else rotation
-
-    values = {name: jnp.asarray(getattr(params, name), jnp.float32) for name in ("betas", "translation", "scale")}
-    return HandParams(pose=vector(params.pose, 2), rotation=vector(params.rotation, 1), **values)
 
 
 def _fitted(scene: Scene, model: HandModel) -> tuple[HandParams, Float[Array, ""]]:

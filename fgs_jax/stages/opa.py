@@ -24,7 +24,7 @@ from fgs_jax.picture.view import (
     VIEW_SIDE,
     Similarity,
     draw,
-    masked_iou,
+    masked_iou_of_pose,
     masked_ious,
     of_each,
     picture_view,
@@ -95,7 +95,7 @@ def approximate(
     order = np.argsort([-iou(silhouette, in_mask) for silhouette in drawn], kind="stable")
     distinct = _distinct(candidates, order, np.asarray(problem.points) + centre, drawn, config)[:count]
     poses = polish(candidates.take(distinct), view, reaches=REACHES, evaluations=config.polish_evaluations)
-    measured = np.array([masked_iou(scene, poses.take(k)) for k in range(len(distinct))])
+    measured = np.array([masked_iou_of_pose(scene, poses.take(k)) for k in range(len(distinct))])
     best = np.argsort(-measured, kind="stable")
     poses, from_chosen = poses.take(best), chosen[np.array(distinct)[best]]
     return ObjectPoses(

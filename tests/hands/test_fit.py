@@ -14,8 +14,9 @@ from scipy.spatial.transform import Rotation
 
 from fgs_jax.errors import HandednessWarning, HandFitError, HandShapeWarning
 from fgs_jax.hands import fit as hand_fit
+from fgs_jax.hands.carry import carry_over
 from fgs_jax.hands.files import load_hand_model, mirror_hand_model
-from fgs_jax.hands.fit import _box_side, carry_over, check_side, clearer_landmarks, fit_hand, side_evidence
+from fgs_jax.hands.fit import _box_side, check_side, clearer_landmarks, fit_hand, side_evidence
 from fgs_jax.hands.fit_checks import checked_given
 from fgs_jax.hands.fit_shape import growth_by_shape
 from fgs_jax.hands.mano import hand, hand_keypoints, joint_angles

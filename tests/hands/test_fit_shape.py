@@ -10,8 +10,9 @@ import pytest
 import trimesh
 
 from fgs_jax.errors import HandShapeWarning
+from fgs_jax.hands.carry import carry_over
 from fgs_jax.hands.files import load_hand_model
-from fgs_jax.hands.fit import carry_over, fit_hand
+from fgs_jax.hands.fit import fit_hand
 from fgs_jax.hands.fit_shape import bounded, growth_by_shape, shape_prior, size_of
 from fgs_jax.hands.mano import hand_keypoints
 from fgs_jax.testing import natural_hands, other_bones, other_fingers, shape_report

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fgs_jax.config import FAST
+from fgs_jax.hands.carry import axis_angle_params
 from fgs_jax.hands.files import mirror_hand_model
 from fgs_jax.hands.mano import hand
 from fgs_jax.objects.mesh import load_object
@@ -22,7 +23,6 @@ from fgs_jax.results import report as module
 from fgs_jax.results.drawing import HAND, OBJECT
 from fgs_jax.results.report import energy_curves, write_report
 from fgs_jax.results.result import Candidate, ObjectPoses, Result, mirrored_result
-from fgs_jax.stages.hand_in_picture import axis_angle_params
 from fgs_jax.testing import make_scene, open_hand
 from fgs_jax.types import Grasp
 
@@ -71,6 +71,7 @@ def result():
         scale={"k2D": 0.59362, "k3D": 0.80526, "k_scale": 1.35657},
         poses=poses,
         candidates=candidates,
+        rivals=(),
         history=np.geomspace(100, 10, 20),
         terms={"dis": np.array([2.0, 1.0]), "pen": np.array([0.5, 0.0])},
         notes=("closed 3 holes <script>",),

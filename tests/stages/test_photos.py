@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fgs_jax.picture.scene_files import load_scene
-from fgs_jax.picture.view import Similarity, masked_iou
+from fgs_jax.picture.view import Similarity, masked_iou_of_pose
 from fgs_jax.stages.refine import refine
 from fgs_jax.testing import of_unknown_size as unknown_size
 from tools.photos import DATA, SCENES, TUMBLERS, exact_scenes, photo_scene, photos
@@ -34,7 +34,7 @@ def test_poses_are_as_good_as_the_pseudo_truth(results):
     for name in photos(exact=True):
         truth = meta[name]["pseudo_gt_object_pose"]
         pose = Similarity(np.array(truth["R"]), np.array(truth["t_m"]), 0.0)
-        assert results[name].poses.masked_iou[0] >= masked_iou(photo_scene(name), pose) - 0.01, name
+        assert results[name].poses.masked_iou[0] >= masked_iou_of_pose(photo_scene(name), pose) - 0.01, name
 
 
 def test_objects_are_at_the_hand_s_depth(results):
