@@ -20,7 +20,7 @@ from fgs_jax.config import FAST
 from fgs_jax.errors import BridgeError, ConfigError
 from fgs_jax.objects.mesh import ObjectMesh, load_object
 from fgs_jax.picture.keypoints import counted
-from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene import CALIBRATED, Scene, camera_from_matrix
 from fgs_jax.picture.scene_checks import check_scene
 
 HAND_MASKS = ("segmenter", "silhouette")
@@ -127,6 +127,8 @@ def scene_from_photo(
 
     made["hand"] = _with_notes(made["hand"], compared(estimate))
     K, estimate, made["camera"] = _camera(image, known.K, known.focal, estimate)
+    if known.K is not None or known.focal is not None:
+        made["K_source"] = CALIBRATED
     scene = Scene(
         camera=camera_from_matrix(K),
         object_mask=object_mask,

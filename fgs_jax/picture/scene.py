@@ -23,6 +23,8 @@ from fgs_jax.picture.keypoints import LEAST_KEYPOINTS, counted
 from fgs_jax.picture.scene_arrays import ARRAY_SHAPES, GREATEST, KEYPOINTS, short
 from fgs_jax.types import Camera, HandParams, on_device
 
+CALIBRATED = "calibrated"
+"""The word of `provenance["K_source"]` for a camera that was measured, or that its user knows."""
 HAND_PARAMETERS = ("betas", "pose", "rotation", "translation", "scale")
 
 
@@ -81,6 +83,11 @@ def camera_from_matrix(K: Float[ndarray, "3 3"], *, integer_centres: bool = Fals
     if abs(K[0, 1]) > 1e-6 * K[0, 0] or not np.allclose(K[[1, 2, 2], [0, 0, 1]], 0) or not np.isclose(K[2, 2], 1):
         raise SceneError(f"K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {short(K)}: undistort the picture")
     return Camera(on_device([K[0, 0], K[1, 1]]), on_device(K[:2, 2] + (0.5 if integer_centres else 0.0)))
+
+
+def is_calibrated(scene: Scene) -> bool:
+    """Whether somebody vouches for the camera, so that no other one may take its place."""
+    return scene.provenance.get("K_source") == CALIBRATED
 
 
 def arrays_of(scene: Scene) -> dict[str, ndarray]:

@@ -8,10 +8,11 @@ from jaxtyping import Array, Key
 
 from fgs_jax.checks import check_value
 from fgs_jax.config import RefineConfig
+from fgs_jax.hands.mano import hand_program
 from fgs_jax.results.measure import measure_result
 from fgs_jax.results.result import Result, mirrored_result
 from fgs_jax.stages.contact import starts_of
-from fgs_jax.stages.hand_in_picture import hand_program, right_handed
+from fgs_jax.stages.hand_in_picture import right_handed
 from fgs_jax.stages.states import Touching
 from fgs_jax.types import Grasp
 
