@@ -59,6 +59,10 @@ class Scene:
     hand_box: Float[ndarray, "4"] | None = None
     """A detector's, (left, top, right, bottom), pixels."""
     object_box: Float[ndarray, "4"] | None = None
+    object_up: Float[ndarray, "3"] | None = None
+    """Where the object's top is, in its own frame, of any length; see `upright`. Counts only where it is given."""
+    gravity: Float[ndarray, "3"] | None = None
+    """Camera frame, of any length; the picture's downward where it is not given."""
     prompt: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     """What made what, in values that JSON knows."""
@@ -146,4 +150,6 @@ def mirrored(scene: Scene) -> Scene:
         hand_params=turned(scene.hand_params, mirrored_params),
         hand_box=turned(scene.hand_box, mirrored_box, width),
         object_box=turned(scene.object_box, mirrored_box, width),
+        object_up=turned(scene.object_up, mirrored_points),
+        gravity=turned(scene.gravity, mirrored_points),
     )

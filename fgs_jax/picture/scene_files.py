@@ -12,12 +12,15 @@ By hand `format`, `version`, `side`, `camera` and `object` are enough, beside th
 `load_object`, and the hand: any array may stand in `scene.json` as a list, under its name. `hand` has `model`, a name
 or a path from the scene's folder on, and says what `hand_pose` is: `pose`, "angles" or "components", about `pose_zero`,
 the "flat" hand or the "mean" pose; without a word 45 numbers are angles about the flat hand. `object` has `file` and
-`size`, "metric" or "unknown". `camera` has `K`, or `focal` and `principal`, in pixels, with `pixel_centres`: "corner"
-where (0, 0) is the picture's top-left corner, "integer" where it is the centre of the first pixel. Keypoints and boxes
-count from the corner. A picture may have another name or format: `"image": "photo.jpg"`; each is turned as its own EXIF
-says, and all that counts pixels means the upright picture (`pictures.py`). A keypoint that was not found has the
-confidence 0, and null (in arrays.npz: NaN) for its place. `files` holds hashes of what a program wrote; a name in it
-has to be there. No key is there twice.
+`size`, "metric" or "unknown", and may have `up`, the axis of its frame that points up when it stands: "x", "y", "z",
+"-x", "-y", "-z" or three numbers. Of poses that look alike the one that stands is then preferred (`upright.py`),
+against `gravity`, three numbers in the camera's frame, [0, 1, 0] unless given. `camera` has `K`, or `focal` and
+`principal`, in pixels, with `pixel_centres`: "corner" where (0, 0) is the picture's top-left corner, "integer" where it
+is the centre of the first pixel; `K_source`, "calibrated", says that it was measured or is known, and keeps it as it is
+(`reframing.py`). Keypoints and boxes count from the corner. A picture may have another name or format: `"image":
+"photo.jpg"`; each is turned as its own EXIF says, and all that counts pixels means the upright picture (`pictures.py`).
+A keypoint that was not found has the confidence 0, and null (in arrays.npz: NaN) for its place. `files` holds hashes of
+what a program wrote; a name in it has to be there. No key is there twice.
 """
 
 import hashlib
@@ -47,6 +50,7 @@ from fgs_jax.picture.scene import HAND_PARAMETERS, Scene, arrays_of
 from fgs_jax.picture.scene_arrays import ARRAY_SHAPES, check_arrays
 from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.picture.scene_words import HAND_KEYS, OBJECT_KEYS, PICTURES, SCENE_KEYS, read_camera, with_keys
+from fgs_jax.picture.upright import read_direction
 from fgs_jax.strict import read_json
 from fgs_jax.types import HandParams
 
@@ -134,7 +138,9 @@ def _encoded(scene: Scene) -> dict[str, bytes]:
         "side": scene.side,
         "prompt": scene.prompt,
         "hand": {"model": located_hand(scene.hand_model, Path())} | (_ANGLES if scene.hand_params is not None else {}),
-        "object": {"file": "object.ply", "size": mesh.size, "name": mesh.name, "repairs": list(mesh.repairs)},
+        "object": {"file": "object.ply", "size": mesh.size, "name": mesh.name, "repairs": list(mesh.repairs)}
+        | ({} if scene.object_up is None else {"up": np.asarray(scene.object_up, float).tolist()}),
+        **({} if scene.gravity is None else {"gravity": np.asarray(scene.gravity, float).tolist()}),
         **boxes,
         "provenance": scene.provenance,
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
@@ -224,6 +230,8 @@ def _load(folder: Path) -> Scene:
         object_image=pictures.get("object_image"),
         hand_box=arrays.get("hand_box"),
         object_box=arrays.get("object_box"),
+        object_up=read_direction('object: "up"', thing["up"]) if "up" in thing else None,
+        gravity=read_direction("gravity", meta["gravity"]) if "gravity" in meta else None,
         prompt=meta.get("prompt", ""),
         provenance=source | meta.get("provenance", {}),
     )

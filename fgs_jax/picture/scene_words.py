@@ -14,7 +14,7 @@ from fgs_jax.types import Camera
 
 PICTURES = ("image", "object_image", "object_mask", "hand_mask")
 """The pictures of a scene."""
-_NUMBER = (int, float)
+_NUMBER, _DIRECTION = (int, float), (str, list)
 SCENE_KEYS: dict[str, Any] = {
     "format": str,
     "version": int,
@@ -25,6 +25,7 @@ SCENE_KEYS: dict[str, Any] = {
     "prompt": str,
     "hand": dict,
     "object": dict,
+    "gravity": list,
     "provenance": dict,
     "files": dict,
     **dict.fromkeys(PICTURES, str),
@@ -33,8 +34,15 @@ SCENE_KEYS: dict[str, Any] = {
 }
 _CAMERA_KEYS = {"K": list, "K_source": str, "focal": list, "principal": list, "pixel_centres": str, "convention": str}
 HAND_KEYS = {"model": str, "pose": str, "pose_zero": str}
-OBJECT_KEYS = {"file": str, "size": str, "name": str, "repairs": list}
-_TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object {...}", _NUMBER: "a number"}
+OBJECT_KEYS = {"file": str, "size": str, "name": str, "repairs": list, "up": _DIRECTION}
+_TYPES = {
+    str: "text",
+    int: "a whole number",
+    list: "a list",
+    dict: "an object {...}",
+    _NUMBER: "a number",
+    _DIRECTION: "an axis or a list",
+}
 
 
 def with_keys(values: dict[str, Any], known: Mapping[str, Any], required: tuple[str, ...], where: str) -> dict:

@@ -30,6 +30,8 @@ def fingerprint(scene: Scene, config: RefineConfig) -> str:
     arrays = arrays_of(scene) | {"object_mask": scene.object_mask, "hand_mask": scene.hand_mask}
     arrays |= {"vertices": scene.object.vertices, "faces": scene.object.faces, "focal": scene.camera.focal}
     arrays |= {"principal": scene.camera.principal}
+    directions = {"object_up": scene.object_up, "gravity": scene.gravity}
+    arrays |= {name: np.asarray(value, float) for name, value in directions.items() if value is not None}
     for name, array in sorted(arrays.items()):
         digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
