@@ -17,6 +17,8 @@ AXES = {
     "-z": (0.0, 0.0, -1.0),
 }
 """Directions by name."""
+LENGTHS = (1e-9, 1e9)
+"""Of the greatest of a direction's numbers: their squares are neither lost nor infinite."""
 DOWNWARD = (0.0, 1.0, 0.0)
 """In the camera's frame, of a picture that was taken upright: gravity where nothing else is said."""
 SPREAD = 30.0
@@ -35,7 +37,7 @@ def read_direction(name: str, value: Any) -> Float[ndarray, "3"]:
         direction = np.array(named, float)
     except (TypeError, ValueError):
         direction = np.array(np.nan)
-    if direction.shape != (3,) or not np.isfinite(direction).all() or not direction.any():
+    if direction.shape != (3,) or not LENGTHS[0] <= np.abs(direction).max() <= LENGTHS[1]:
         raise SceneError(
             f"{name}: expected {', '.join(AXES)} or three numbers that are not all 0, came {value!r:.40}: correct it"
         )

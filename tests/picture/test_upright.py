@@ -37,7 +37,11 @@ def test_axes_by_name(name):
     np.testing.assert_array_equal(read_direction("up", name), expected)
 
 
-@pytest.mark.parametrize("value", ["up", "", "--y", [1, 2], [0, 0, 0], [1, np.nan, 0], None, [[1, 0, 0]], {"x": 1}])
+TOO_LONG, TOO_SHORT = [1e200, 0, 0], [1e-200, 0, 0]
+NONE_AT_ALL = ["up", "", "--y", [1, 2], [0, 0, 0], [1, np.nan, 0], [], None, [[1, 0, 0]], {"x": 1}]
+
+
+@pytest.mark.parametrize("value", [*NONE_AT_ALL, TOO_LONG, TOO_SHORT])
 def test_what_is_no_direction_is_refused_in_one_line(value):
     with pytest.raises(SceneError, match=r"^up: expected x, y, z, -x, -y, -z or three numbers that are not all 0"):
         read_direction("up", value)
