@@ -35,7 +35,7 @@ def read_direction(name: str, value: Any) -> Float[ndarray, "3"]:
     named = AXES.get(value) if isinstance(value, str) else value
     try:
         direction = np.array(named, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         direction = np.array(np.nan)
     if direction.shape != (3,) or not LENGTHS[0] <= np.abs(direction).max() <= LENGTHS[1]:
         raise SceneError(

@@ -37,7 +37,7 @@ def test_axes_by_name(name):
     np.testing.assert_array_equal(read_direction("up", name), expected)
 
 
-TOO_LONG, TOO_SHORT = [1e200, 0, 0], [1e-200, 0, 0]
+TOO_LONG, TOO_SHORT = [10**400, 0, 0], [1e-200, 0, 0]
 NONE_AT_ALL = ["up", "", "--y", [1, 2], [0, 0, 0], [1, np.nan, 0], [], None, [[1, 0, 0]], {"x": 1}]
 
 
