@@ -379,9 +379,9 @@ class RefineConfig:
     grid: int = 64
     """Nodes along a side of the object's distance grid."""
     reframe_below: float = 0.3
-    """Pixels. Where a centimetre of depth moves the object's outline by less, the scene gets an ordinary camera."""
+    """Pixels. Where a centimetre of depth moves the object's outline by less, its camera may be replaced."""
     ordinary_focal: float = 1.2
-    """Focal length of that camera, in longer sides of the picture."""
+    """Focal length of that camera, in longer sides of the whole picture."""
     w_mask: float = 500.0
     """In the choice of a candidate: on 1 - masked IoU."""
     mask_tolerance: float = 0.003

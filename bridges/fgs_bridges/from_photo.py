@@ -20,8 +20,9 @@ from fgs_jax.config import FAST
 from fgs_jax.errors import BridgeError, ConfigError
 from fgs_jax.objects.mesh import ObjectMesh, load_object
 from fgs_jax.picture.keypoints import counted
-from fgs_jax.picture.scene import Scene, camera_from_matrix
+from fgs_jax.picture.scene import CALIBRATED, Scene, camera_from_matrix
 from fgs_jax.picture.scene_checks import check_scene
+from fgs_jax.picture.upright import read_direction
 
 HAND_MASKS = ("segmenter", "silhouette")
 
@@ -44,6 +45,8 @@ class Known:
     object_size: str = "unknown"
     """ "metric" where the mesh is in metres; "unknown" where it is right up to its scale."""
     object_image: Image | None = None
+    object_up: str | Sequence[float] | None = None
+    """Where the top of an object that stands is: an axis of its mesh, "x", "-z" and so on, or three numbers."""
     side: str | None = None
     """The user's word; without it the detector's or the hand's."""
     hand_box: Box | None = None
@@ -79,6 +82,7 @@ def scene_from_photo(
     """
     _check_options(known, hand_mask_from)
     _check_places(known, image)
+    up = None if known.object_up is None else read_direction("object up", known.object_up)
     tools, made, side = backends or {}, dict[str, Any](known.provenance), known.side
     made.setdefault("image", "given")
 
@@ -127,6 +131,10 @@ def scene_from_photo(
 
     made["hand"] = _with_notes(made["hand"], compared(estimate))
     K, estimate, made["camera"] = _camera(image, known.K, known.focal, estimate)
+    if known.K is not None or known.focal is not None:
+        made["K_source"] = CALIBRATED
+    if up is not None:
+        made["object_up"] = "given"
     scene = Scene(
         camera=camera_from_matrix(K),
         object_mask=object_mask,
@@ -137,6 +145,7 @@ def scene_from_photo(
         object_image=known.object_image,
         hand_box=boxes[0],
         object_box=boxes[1],
+        object_up=up,
         prompt=known.prompt,
         provenance=made,
     )

@@ -17,6 +17,7 @@ from fgs_jax.errors import HandInputError
 from fgs_jax.hands.anatomy import FINGER_JOINTS, FINGER_OF_JOINT, REGION_NAMES
 from fgs_jax.hands.kind import HandKind, PosePrior, similar_about_root
 from fgs_jax.rotations import matrix_of
+from fgs_jax.solve.ahead import jit_once
 from fgs_jax.types import Hand, HandModel, HandParams, on_device
 
 KEYPOINT_ORDERS = {
@@ -63,6 +64,10 @@ def hand(model: HandModel, params: HandParams, *, center_wrist: bool = False) ->
     vertices = params.scale * vertices + origin[:, None]
     joints = params.scale * skeleton.joints + origin[None]
     return Hand(vertices.T, joints, _keypoints(joints, vertices[:, model.tip_vertex_ids].T))
+
+
+hand_program = jit_once(hand)
+"""`hand` as a program of its own, for callers on the host."""
 
 
 def wrist_at_rest(model: HandModel, betas: Float[Array, "n"]) -> Float[Array, "3"]:

@@ -23,6 +23,8 @@ from fgs_jax.picture.keypoints import LEAST_KEYPOINTS, counted
 from fgs_jax.picture.scene_arrays import ARRAY_SHAPES, GREATEST, KEYPOINTS, short
 from fgs_jax.types import Camera, HandParams, on_device
 
+CALIBRATED = "calibrated"
+"""The word of `provenance["K_source"]` for a camera that was measured, or that its user knows."""
 HAND_PARAMETERS = ("betas", "pose", "rotation", "translation", "scale")
 
 
@@ -57,6 +59,10 @@ class Scene:
     hand_box: Float[ndarray, "4"] | None = None
     """A detector's, (left, top, right, bottom), pixels."""
     object_box: Float[ndarray, "4"] | None = None
+    object_up: Float[ndarray, "3"] | None = None
+    """Where the object's top is, in its own frame, of any length; see `upright`. Counts only where it is given."""
+    gravity: Float[ndarray, "3"] | None = None
+    """Camera frame, of any length; the picture's downward where it is not given."""
     prompt: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
     """What made what, in values that JSON knows."""
@@ -81,6 +87,11 @@ def camera_from_matrix(K: Float[ndarray, "3 3"], *, integer_centres: bool = Fals
     if abs(K[0, 1]) > 1e-6 * K[0, 0] or not np.allclose(K[[1, 2, 2], [0, 0, 1]], 0) or not np.isclose(K[2, 2], 1):
         raise SceneError(f"K: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], got {short(K)}: undistort the picture")
     return Camera(on_device([K[0, 0], K[1, 1]]), on_device(K[:2, 2] + (0.5 if integer_centres else 0.0)))
+
+
+def is_calibrated(scene: Scene) -> bool:
+    """Whether somebody vouches for the camera, so that no other one may take its place."""
+    return scene.provenance.get("K_source") == CALIBRATED
 
 
 def arrays_of(scene: Scene) -> dict[str, ndarray]:
@@ -139,4 +150,6 @@ def mirrored(scene: Scene) -> Scene:
         hand_params=turned(scene.hand_params, mirrored_params),
         hand_box=turned(scene.hand_box, mirrored_box, width),
         object_box=turned(scene.object_box, mirrored_box, width),
+        object_up=turned(scene.object_up, mirrored_points),
+        gravity=turned(scene.gravity, mirrored_points),
     )

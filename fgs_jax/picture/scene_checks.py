@@ -12,6 +12,7 @@ from fgs_jax.picture.keypoints import LEAST_KEYPOINTS, check_landmarks, check_pi
 from fgs_jax.picture.masks import mask_box
 from fgs_jax.picture.scene import Scene, arrays_of
 from fgs_jax.picture.scene_arrays import check_arrays, short
+from fgs_jax.picture.upright import read_direction
 
 LEAST_PIXELS = 30
 """Of a visible object mask; fewer do not tell a pose."""
@@ -37,6 +38,9 @@ def check_scene(scene: Scene) -> None:
     _check_masks(scene)
     check_arrays(arrays_of(scene))
     _check_hand(scene)
+    for name in ("object_up", "gravity"):
+        if (direction := getattr(scene, name)) is not None:
+            read_direction(name, direction)
     if scene.keypoints_2d is not None:
         check_pixels(scene.keypoints_2d, scene.keypoint_confidence, _mask_boxes(scene), _size(scene))
     if scene.world_landmarks is not None:

@@ -12,12 +12,15 @@ By hand `format`, `version`, `side`, `camera` and `object` are enough, beside th
 `load_object`, and the hand: any array may stand in `scene.json` as a list, under its name. `hand` has `model`, a name
 or a path from the scene's folder on, and says what `hand_pose` is: `pose`, "angles" or "components", about `pose_zero`,
 the "flat" hand or the "mean" pose; without a word 45 numbers are angles about the flat hand. `object` has `file` and
-`size`, "metric" or "unknown". `camera` has `K`, or `focal` and `principal`, in pixels, with `pixel_centres`: "corner"
-where (0, 0) is the picture's top-left corner, "integer" where it is the centre of the first pixel. Keypoints and boxes
-count from the corner. A picture may have another name or format: `"image": "photo.jpg"`; each is turned as its own EXIF
-says, and all that counts pixels means the upright picture (`pictures.py`). A keypoint that was not found has the
-confidence 0, and null (in arrays.npz: NaN) for its place. `files` holds hashes of what a program wrote; a name in it
-has to be there. No key is there twice.
+`size`, "metric" or "unknown", and may have `up`, the axis of its frame that points up when it stands: "x", "y", "z",
+"-x", "-y", "-z" or three numbers. Of poses that look alike the one that stands is then preferred (`upright.py`),
+against `gravity`, three numbers in the camera's frame, [0, 1, 0] unless given. `camera` has `K`, or `focal` and
+`principal`, in pixels, with `pixel_centres`: "corner" where (0, 0) is the picture's top-left corner, "integer" where it
+is the centre of the first pixel; `K_source`, "calibrated", says that it was measured or is known, and keeps it as it is
+(`reframing.py`). Keypoints and boxes count from the corner. A picture may have another name or format: `"image":
+"photo.jpg"`; each is turned as its own EXIF says, and all that counts pixels means the upright picture (`pictures.py`).
+A keypoint that was not found has the confidence 0, and null (in arrays.npz: NaN) for its place. `files` holds hashes of
+what a program wrote; a name in it has to be there. No key is there twice.
 """
 
 import hashlib
@@ -32,7 +35,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
@@ -43,41 +46,21 @@ from fgs_jax.hands.pose_words import read_scene_pose
 from fgs_jax.hands.safe_pickle import first_line
 from fgs_jax.objects.mesh import ObjectMesh, load_object
 from fgs_jax.picture.images import NotAMaskError, read_mask, read_picture
-from fgs_jax.picture.scene import HAND_PARAMETERS, Scene, arrays_of, camera_from_matrix
+from fgs_jax.picture.scene import HAND_PARAMETERS, Scene, arrays_of
 from fgs_jax.picture.scene_arrays import ARRAY_SHAPES, check_arrays
 from fgs_jax.picture.scene_checks import check_scene
+from fgs_jax.picture.scene_words import HAND_KEYS, OBJECT_KEYS, PICTURES, SCENE_KEYS, read_camera, with_keys
+from fgs_jax.picture.upright import read_direction
 from fgs_jax.strict import read_json
-from fgs_jax.types import Camera, HandParams
+from fgs_jax.types import HandParams
 
 FORMAT, VERSION = "fgs-scene", 1
 CONVENTION = "OpenCV: x right, y down, z forward; pixel (0, 0) is the top-left corner"
 
-_PICTURES = ("image", "object_image", "object_mask", "hand_mask")
 _BOXES = ("hand_box", "object_box")
 """Arrays that are written to scene.json."""
-_NAMES = ("scene.json", "arrays.npz", "object.ply", *(f"{name}.png" for name in _PICTURES))
-_NUMBER = (int, float)
-_KEYS: dict[str, Any] = {
-    "format": str,
-    "version": int,
-    "units": str,
-    "image_size": list,
-    "camera": dict,
-    "side": str,
-    "prompt": str,
-    "hand": dict,
-    "object": dict,
-    "provenance": dict,
-    "files": dict,
-    **dict.fromkeys(_PICTURES, str),
-    **dict.fromkeys(ARRAY_SHAPES, list),
-    "hand_scale": _NUMBER,
-}
-_CAMERA_KEYS = {"K": list, "K_source": str, "focal": list, "principal": list, "pixel_centres": str, "convention": str}
-_HAND_KEYS = {"model": str, "pose": str, "pose_zero": str}
+_NAMES = ("scene.json", "arrays.npz", "object.ply", *(f"{name}.png" for name in PICTURES))
 _ANGLES = {"pose": "angles", "pose_zero": "flat"}
-_OBJECT_KEYS = {"file": str, "size": str, "name": str, "repairs": list}
-_TYPES = {str: "text", int: "a whole number", list: "a list", dict: "an object {...}", _NUMBER: "a number"}
 
 
 def save_scene(scene: Scene, folder: str | Path, overwrite: bool = False) -> None:
@@ -138,7 +121,7 @@ def _encoded(scene: Scene) -> dict[str, bytes]:
     files = {"object.ply": _ply(mesh)}
     if arrays:
         files["arrays.npz"] = _npz(arrays)
-    for name in _PICTURES:
+    for name in PICTURES:
         if (picture := getattr(scene, name)) is not None:
             files[f"{name}.png"] = _png(np.where(picture, np.uint8(255), np.uint8(0)) if "mask" in name else picture)
     meta = {
@@ -155,7 +138,9 @@ def _encoded(scene: Scene) -> dict[str, bytes]:
         "side": scene.side,
         "prompt": scene.prompt,
         "hand": {"model": located_hand(scene.hand_model, Path())} | (_ANGLES if scene.hand_params is not None else {}),
-        "object": {"file": "object.ply", "size": mesh.size, "name": mesh.name, "repairs": list(mesh.repairs)},
+        "object": {"file": "object.ply", "size": mesh.size, "name": mesh.name, "repairs": list(mesh.repairs)}
+        | ({} if scene.object_up is None else {"up": np.asarray(scene.object_up, float).tolist()}),
+        **({} if scene.gravity is None else {"gravity": np.asarray(scene.gravity, float).tolist()}),
         **boxes,
         "provenance": scene.provenance,
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
@@ -220,10 +205,10 @@ def _load(folder: Path) -> Scene:
                 "write the scene again, or take the line out if the change is meant"
             )
     pictures = _read_pictures(folder, meta)
-    hand = _with_keys(meta.get("hand", {}), _HAND_KEYS, (), "hand")
+    hand = with_keys(meta.get("hand", {}), HAND_KEYS, (), "hand")
     arrays = _read_arrays(folder, meta)
-    camera, source = _read_camera(meta["camera"])
-    thing = _with_keys(meta["object"], _OBJECT_KEYS, ("file", "size"), "object")
+    camera, source = read_camera(meta["camera"])
+    thing = with_keys(meta["object"], OBJECT_KEYS, ("file", "size"), "object")
     if not all(isinstance(repair, str) for repair in thing.get("repairs", ())):
         raise SceneError('object: expected texts as "repairs", came others: correct it')
     advice = 'give object "size": "unknown" in scene.json'
@@ -245,6 +230,8 @@ def _load(folder: Path) -> Scene:
         object_image=pictures.get("object_image"),
         hand_box=arrays.get("hand_box"),
         object_box=arrays.get("object_box"),
+        object_up=read_direction('object: "up"', thing["up"]) if "up" in thing else None,
+        gravity=read_direction("gravity", meta["gravity"]) if "gravity" in meta else None,
         prompt=meta.get("prompt", ""),
         provenance=source | meta.get("provenance", {}),
     )
@@ -265,22 +252,10 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         newer = type(version) is int and version > VERSION
         advice = "it is newer than this program: update fgs-jax" if newer else f'write "version": {VERSION}'
         raise SceneError(f"scene.json: expected version {VERSION}, came {version}: {advice}")
-    meta = _with_keys(meta, _KEYS, ("side", "camera", "object"), "scene.json")
+    meta = with_keys(meta, SCENE_KEYS, ("side", "camera", "object"), "scene.json")
     if meta.get("units", "m") != "m":
         raise SceneError(f'scene.json: expected units "m", came "{meta["units"]}": scale the lengths to metres')
     return meta
-
-
-def _with_keys(values: dict[str, Any], known: Mapping[str, Any], required: tuple[str, ...], where: str) -> dict:
-    """The values, if none of them is missing, unknown or of another type."""
-    if missing := [key for key in required if key not in values]:
-        raise SceneError(f'{where}: expected a value for "{missing[0]}", came none: write it, it is never guessed')
-    for key, value in values.items():
-        if key not in known:
-            raise SceneError(f'{where}: expected keys among {", ".join(known)}, came "{key}": correct it')
-        if not isinstance(value, known[key]) or isinstance(value, bool):
-            raise SceneError(f'{where}: expected {_TYPES[known[key]]} as "{key}", came {value!r:.40}: correct it')
-    return values
 
 
 def _within(folder: Path, name: str) -> Path:
@@ -362,30 +337,6 @@ def _with_gaps(array: ndarray) -> ndarray:
     with suppress(TypeError, ValueError):
         return array.astype(float) if array.dtype == object else array
     return array
-
-
-def _read_camera(values: dict[str, Any]) -> tuple[Camera, dict[str, Any]]:
-    """The camera, and where its matrix is from."""
-    _with_keys(values, _CAMERA_KEYS, ("pixel_centres",), "camera")
-    if values["pixel_centres"] not in ("corner", "integer"):
-        came = values["pixel_centres"]
-        raise SceneError(f'camera: expected pixel_centres "corner" or "integer", came "{came}": choose one of the two')
-    if ("K" in values) == ("focal" in values) or ("focal" in values) != ("principal" in values):
-        raise SceneError("camera: expected either K, or focal and principal, came another choice: give one of the two")
-    K: Float[ndarray, "3 3"] = np.eye(3)
-    try:
-        if "K" in values:
-            K = np.array(values["K"], float)
-        else:
-            K[[0, 1], [0, 1]], K[:2, 2] = (
-                np.reshape(np.array(values[key], float), 2) for key in ("focal", "principal")
-            )
-    except (TypeError, ValueError) as error:
-        raise SceneError(
-            "camera: expected K as 3 rows of 3 numbers, others as 2 numbers, came others: correct it"
-        ) from (error)
-    camera = camera_from_matrix(K, integer_centres=values["pixel_centres"] == "integer")
-    return camera, {key: values[key] for key in ("K_source",) if key in values}
 
 
 def _hand_params(arrays: Mapping[str, ndarray]) -> HandParams | None:

@@ -15,7 +15,7 @@ from fgs_jax.errors import HandFileError
 from fgs_jax.extensions import imported
 from fgs_jax.files import read_input
 from fgs_jax.hands.files import locate_hand_file
-from fgs_jax.picture.scene import Scene, arrays_of
+from fgs_jax.picture.scene import Scene, arrays_of, is_calibrated
 from fgs_jax.results.values import versions
 
 
@@ -25,11 +25,13 @@ def fingerprint(scene: Scene, config: RefineConfig) -> str:
     Raises HandFileError where the configuration's hand file is not there.
     """
     hand = None if scene.hand_params is None else hand_mark(scene.hand_model, missing="")
-    words = [config_mark(config), scene.side, hand, scene.object.size, versions(), code_mark()]
+    words = [config_mark(config), scene.side, hand, scene.object.size, is_calibrated(scene), versions(), code_mark()]
     digest = hashlib.sha256(json.dumps(words).encode())
     arrays = arrays_of(scene) | {"object_mask": scene.object_mask, "hand_mask": scene.hand_mask}
     arrays |= {"vertices": scene.object.vertices, "faces": scene.object.faces, "focal": scene.camera.focal}
     arrays |= {"principal": scene.camera.principal}
+    directions = {"object_up": scene.object_up, "gravity": scene.gravity}
+    arrays |= {name: np.asarray(value, float) for name, value in directions.items() if value is not None}
     for name, array in sorted(arrays.items()):
         digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

@@ -59,7 +59,7 @@ class Candidate(NamedTuple):
     occlusion_agreement: float
     """Of sampled pixels and a simplified mesh."""
     score: float
-    """Energy, silhouette and order together; the lowest wins."""
+    """Energy, silhouette, lean and order together; the lowest wins."""
     grasp: Grasp
     hand_vertices: Float[ndarray, "v 3"]
     """Metres, camera frame."""

@@ -120,7 +120,8 @@ def summary(result: Result, source: str = "") -> dict[str, Any]:
     values = {
         "format": FORMAT,
         "version": VERSION,
-        "scene": {"source": source, "side": scene.side, "object": scene.object.name, "prompt": scene.prompt},
+        "scene": {"source": source, "side": scene.side, "object": scene.object.name, "prompt": scene.prompt}
+        | {name: _plain(x) for name in ("object_up", "gravity") if (x := getattr(scene, name)) is not None},
         "units": "metres, radians, pixels; metrics as their names say",
         "camera": {
             "focal": _plain(result.camera.focal),

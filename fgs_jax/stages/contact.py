@@ -22,6 +22,7 @@ from fgs_jax.objects.sample import sample_points
 from fgs_jax.picture.masks import mask_at
 from fgs_jax.picture.render import depth_map, depths_at, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of
+from fgs_jax.picture.upright import lean_cost
 from fgs_jax.picture.view import VIEW_SIDE, picture_view
 from fgs_jax.results.metrics.picture import masked_iou, occlusion_agreement
 from fgs_jax.results.result import Candidate, ObjectPoses
@@ -191,7 +192,7 @@ def _begun(task: ContactTask, config: RefineConfig) -> _Begun:
 
 
 def _chosen(task: ContactTask, ended: _Begun, records: _Records, config: RefineConfig) -> Contact:
-    """The candidates in order: by energy, silhouette and order in depth."""
+    """The candidates in order: by energy, silhouette (less what the object leans) and order in depth."""
     scene, contact, lanes, searching = task.scene, config.contact, len(ended.real), ended.searching
     searching = jax.tree.map(np.asarray, searching)
     _, energy, (_, vertices) = searching.search.best
@@ -202,10 +203,11 @@ def _chosen(task: ContactTask, ended: _Begun, records: _Records, config: RefineC
     iou, agreement = np.transpose([measured(grasp, seen) for grasp, seen in zip(each, vertices, strict=True)])
     if contact.step_one == "scan":  # which changes no pixel of the object: as OPA has measured it, on all of them
         iou = task.poses.masked_iou[np.minimum(np.arange(lanes) // 2, len(task.poses.masked_iou) - 1)]
-    score = np.asarray(energy, float) + config.w_mask * (1 - iou) + config.w_agreement * (1 - agreement)
+    fit = iou - lean_cost(scene.object_up, scene.gravity, grasps.rotation)
+    score = np.asarray(energy, float) + config.w_mask * (1 - fit) + config.w_agreement * (1 - agreement)
     usable = ended.real & np.isfinite(score)
     # Energies never reach this: it orders those that do not match the mask behind all that do.
-    score = score + 1e4 * (iou < np.max(iou, initial=0.0, where=usable) - config.mask_tolerance)
+    score = score + 1e4 * (fit < np.max(fit, initial=-np.inf, where=usable) - config.mask_tolerance)
     score = np.where(usable, score, np.inf)
     order = [int(k) for k in np.argsort(score, kind="stable") if np.isfinite(score[k])]
     if not order:

@@ -9,11 +9,12 @@ from jaxtyping import Array, Key
 
 from fgs_jax.checks import check_value
 from fgs_jax.config import RefineConfig
+from fgs_jax.hands.mano import hand_program
 from fgs_jax.results.measure import measure_result
 from fgs_jax.results.result import Candidate, Result, mirrored_result
 from fgs_jax.results.rivals import rivals
 from fgs_jax.stages.contact import starts_of
-from fgs_jax.stages.hand_in_picture import hand_program, right_handed
+from fgs_jax.stages.hand_in_picture import right_handed
 from fgs_jax.stages.states import Touching
 from fgs_jax.types import Grasp
 

@@ -1,4 +1,4 @@
-"""The hand in its picture: its parameters from whatever the scene has of it, seen by a camera that can see depth."""
+"""The hand in its picture: its parameters from whatever the scene has of it."""
 
 from dataclasses import replace
 
@@ -13,25 +13,20 @@ from fgs_jax.hands.carry import axis_angle_params, carry_over, params_for
 from fgs_jax.hands.files import hand_is_here, load_hand_model
 from fgs_jax.hands.fit import fit_hand, warn_of_side
 from fgs_jax.hands.kind import HandKind
-from fgs_jax.hands.mano import hand, mano_kind
+from fgs_jax.hands.mano import hand, hand_program, mano_kind
 from fgs_jax.notes import heard, warn
-from fgs_jax.picture.camera import project
-from fgs_jax.picture.masks import mask_box
 from fgs_jax.picture.render import depth_map, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of, mirrored, without_gaps
 from fgs_jax.picture.scene_checks import check_scene, scene_notes
 from fgs_jax.results.metrics.picture import hand_silhouette_iou
-from fgs_jax.rotations import matrix_of, vector_of
+from fgs_jax.rotations import vector_of
 from fgs_jax.solve.ahead import jit_once
-from fgs_jax.solve.least_squares import least_squares
+from fgs_jax.stages.reframing import reframe
 from fgs_jax.stages.states import HandSeen
 from fgs_jax.types import Camera, HandModel, HandParams, on_device
 
 GROWTHS, GROWTH_VIEW = 21, 256
 """Sizes of the hand that are tried, and pixels along a side of the picture that they are compared in, at most."""
-
-hand_program = jit_once(hand)
-"""The hand layer as a program of its own, for a hand of a scene."""
 
 
 def see_hand(scene: Scene, config: RefineConfig, key: Key[Array, ""]) -> HandSeen:
@@ -90,41 +85,6 @@ def pose_hand(scene: Scene, model: HandModel, side: str | None = None) -> HandPa
         "hand: expected its parameters, 21 keypoints, or a mesh of the model's own topology, got none of them: "
         "add keypoints_2d to the scene"
     )
-
-
-def reframe(
-    scene: Scene, model: HandModel, params: HandParams, config: RefineConfig
-) -> tuple[Scene, HandParams, list[str]]:
-    """The scene seen by an ordinary camera, where its own is so far away that depth cannot be seen; and what changed.
-
-    The hand comes nearer by the ratio of the focal lengths and is then turned and moved to its keypoints again.
-    """
-    height, width = scene.object_mask.shape
-    left, top, right, bottom = mask_box(scene.object_mask)
-    depth = float(np.asarray(hand_program(model, params).joints)[0, 2])
-    shift = 0.01 * max(right - left, bottom - top) / 2 / max(depth, 1e-6)
-    focal = np.asarray(scene.camera.focal, float)
-    ratio = config.ordinary_focal * max(width, height) / float(focal.mean())
-    if shift >= config.reframe_below or ratio > 0.8:
-        return scene, params, []
-    camera = replace(scene.camera, focal=jnp.asarray(focal * ratio, jnp.float32))
-    keypoints = hand(model, params).keypoints
-    seen = project(scene.camera, keypoints) if scene.keypoints_2d is None else jnp.asarray(scene.keypoints_2d)
-    confidence = jnp.ones(21) if scene.keypoints_2d is None else jnp.asarray(confidence_of(scene), jnp.float32)
-    nearer = replace(
-        params, translation=params.translation + jnp.array([0.0, 0.0, (ratio - 1) * float(keypoints[0, 2])])
-    )
-    moved = _move_to_keypoints(model, nearer, camera, jnp.asarray(seen, jnp.float32), confidence)
-    error = [
-        float(np.linalg.norm(project(c, hand(model, p).keypoints) - seen, axis=1)[np.asarray(confidence) > 0].mean())
-        for c, p in ((scene.camera, params), (camera, moved))
-    ]
-    note = (
-        f"a centimetre of depth moves the outline by {shift:.2f} px: focal length {focal.mean():.0f} px replaced by "
-        f"{focal.mean() * ratio:.0f} px, depth {depth:.2f} m by {float(hand(model, moved).joints[0, 2]):.2f} m, "
-        f"keypoint error {error[0]:.1f} px by {error[1]:.1f} px"
-    )
-    return replace(scene, camera=camera), moved, [note]
 
 
 def grow_hand(scene: Scene, model: HandModel, params: HandParams, most: float) -> tuple[HandParams, float]:
@@ -239,24 +199,3 @@ def _similar(kind: HandKind, params: HandParams, factor: Float[Array, ""]) -> Ha
 @jit_once
 def _fit_to_mesh(model: HandModel, vertices: Float[Array, "v 3"]) -> HandParams:
     return fit_hand(model, vertices=vertices).params
-
-
-@jit_once
-def _move_to_keypoints(
-    model: HandModel,
-    params: HandParams,
-    camera: Camera,
-    seen: Float[Array, "21 2"],
-    confidence: Float[Array, "21"],
-) -> HandParams:
-    """The hand turned and moved as a whole to where its keypoints were seen."""
-
-    def moved(x: Float[Array, "6"]) -> HandParams:
-        turned = jnp.matmul(matrix_of(params.rotation), matrix_of(x[:3]), precision="highest")
-        return replace(params, rotation=vector_of(turned), translation=params.translation + x[3:])
-
-    def residuals(x: Float[Array, "6"]) -> Float[Array, "42"]:
-        offset = project(camera, hand(model, moved(x)).keypoints) - seen
-        return (jnp.sqrt(confidence)[:, None] * jnp.where(confidence[:, None] > 0, offset, 0.0)).ravel()
-
-    return moved(least_squares(residuals, jnp.zeros(6), 20).value)

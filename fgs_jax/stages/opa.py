@@ -19,6 +19,7 @@ from fgs_jax.journal import Journal, recorded
 from fgs_jax.picture.masks import iou
 from fgs_jax.picture.scene import Scene
 from fgs_jax.picture.scene_checks import check_scene
+from fgs_jax.picture.upright import lean_cost
 from fgs_jax.picture.view import (
     ROUGH_VIEW_SIDE,
     VIEW_SIDE,
@@ -71,13 +72,14 @@ def approximate(
     origin, histories, lost = np.arange(restarts), [], 0
     energies: Any = np.zeros(restarts)
     terms: dict[str, Any] = {}
+    leaning = partial(lean_cost, scene.object_up, scene.gravity)
     rough, view = (picture_view(scene, config.hand_hides, side) for side in (ROUGH_VIEW_SIDE, VIEW_SIDE))
     for phase in config.phases:
         if 0 < len(histories) == len(config.phases) - 1:
             # The energies, of few samples, hardly tell a pose from its mirror image in depth; silhouettes do.
             starts = poses_of(rotations, state, centre)
             measured = recorded(journal, lambda: {"iou": masked_ious(rough, starts)})["iou"]  # noqa: B023
-            energies = np.where(np.isfinite(energies), -measured, np.inf)
+            energies = np.where(np.isfinite(energies), leaning(starts.rotation) - measured, np.inf)
         chosen = _finite_best(energies, kept(len(origin), phase.keep, phase.least), restarts)
         origin, rotations = origin[chosen], rotations[chosen]
         state, histories = jax.tree.map(lambda x: x[chosen], (state, histories))  # noqa: B023
@@ -92,11 +94,12 @@ def approximate(
     candidates = polish(candidates, rough, reaches=ROUGH_REACHES, evaluations=config.polish_evaluations // 2)
     drawn = recorded(journal, lambda: {"drawn": np.stack(of_each(partial(silhouette_in, view), candidates))})["drawn"]
     in_mask = np.asarray(view.in_mask)
-    order = np.argsort([-iou(silhouette, in_mask) for silhouette in drawn], kind="stable")
+    fit = np.array([iou(silhouette, in_mask) for silhouette in drawn]) - leaning(candidates.rotation)
+    order = np.argsort(-fit, kind="stable")
     distinct = _distinct(candidates, order, np.asarray(problem.points) + centre, drawn, config)[:count]
     poses = polish(candidates.take(distinct), view, reaches=REACHES, evaluations=config.polish_evaluations)
     measured = np.array([masked_iou_of_pose(scene, poses.take(k)) for k in range(len(distinct))])
-    best = np.argsort(-measured, kind="stable")
+    best = np.argsort(leaning(poses.rotation) - measured, kind="stable")
     poses, from_chosen = poses.take(best), chosen[np.array(distinct)[best]]
     return ObjectPoses(
         rotation=poses.rotation,

@@ -113,6 +113,19 @@ def test_cameras_on_the_command_line(words, tmp_path, capsys):
     )
 
 
+def test_which_way_up_on_the_command_line(words, tmp_path, capsys):
+    assert run(words, capsys)[0] == 0
+    plain = load_scene(tmp_path / "scene")
+    assert plain.object_up is None and "object_up" not in plain.provenance
+    for word, expected in (("--up=y", [0, 1, 0]), ("--up=-z", [0, 0, -1])):
+        assert run([*words, word, "--overwrite"], capsys)[0] == 0
+        scene = load_scene(tmp_path / "scene")
+        np.testing.assert_array_equal(scene.object_up, expected)
+        assert scene.provenance["object_up"] == "given" and scene.gravity is None
+    status, _, errors = run([*words, "--up", "top", "--overwrite"], capsys)
+    assert status == 2 and len(errors) == 1 and "object up: expected x, y, z, -x, -y, -z or three numbers" in errors[0]
+
+
 def test_back_ends_by_name_and_option(words, tmp_path, capsys):
     """The hand by a back end that reads a file, the masks by another, the mesh by a third."""
     scene = load_scene(TUMBLER)

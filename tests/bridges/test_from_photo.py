@@ -133,7 +133,7 @@ def test_a_frame_s_files_give_the_shipped_scene(name, tmp_path):
     made = {kind: scene.provenance[kind]["backend"] for kind in ("boxes", "hand", "object")}
     assert made == {"boxes": "manual", "hand": "mediapipe", "object": "file"}
     assert scene.provenance["masks"]["hand"]["backend"] == scene.provenance["masks"]["object"]["backend"] == "file"
-    assert scene.provenance["camera"] == "given"
+    assert (scene.provenance["camera"], scene.provenance["K_source"]) == ("given", "calibrated")
     save_scene(scene, tmp_path / "scene")
     assert load_scene(tmp_path / "scene").provenance == scene.provenance
 
@@ -162,6 +162,7 @@ def test_what_is_given_is_used_and_said(tumbler, given):
         "masks": "given",
         "object": {"file": "object.ply", "sha256": scene.provenance["object"]["sha256"]},
         "camera": "focal length of 560 px given; the principal point is assumed in the middle",
+        "K_source": "calibrated",
     }
     assert scene.hand_box is None and scene.object_box is None
     np.testing.assert_array_equal(scene.keypoints_2d, tumbler.keypoints_2d)
@@ -173,10 +174,11 @@ def test_camera_is_the_hand_s_else_an_assumed_one_that_is_said(tumbler, given):
     scene = scene_of(tumbler.image, **without)
     np.testing.assert_allclose(np.asarray(scene.camera.focal), 1.2 * 640)
     assert scene.provenance["camera"].startswith("assumed: focal length of 768 px, 1.2 longer sides")
+    assert "K_source" not in scene.provenance
     with_camera = without | {"estimate": replace(given["estimate"], K=camera_matrix(700.0, 640, 480))}
     scene = scene_of(tumbler.image, **with_camera)
     np.testing.assert_allclose(np.asarray(scene.camera.focal), 700)
-    assert scene.provenance["camera"] == "that of the hand's tool"
+    assert scene.provenance["camera"] == "that of the hand's tool" and "K_source" not in scene.provenance
     lost = without | {"estimate": replace(posed(), K=None)}
     with pytest.raises(
         BridgeError, match="camera: expected the one that the hand is posed for, got none; give --focal"

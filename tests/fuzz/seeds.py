@@ -290,6 +290,7 @@ def scenes(folder: Path) -> list[Seed]:
     focal = float(np.asarray(camera.focal)[0])
     by_hand["camera"] = {"K": [[focal, 0, width / 2], [0, focal, 30], [0, 0, 1]], "pixel_centres": "integer"}
     by_hand |= {"hand": {"model": "open_hand", "pose": "angles", "pose_zero": "flat"}, "object_box": [20, 8, 60, 55]}
+    by_hand |= {"object": meta["object"] | {"up": "-z"}, "gravity": [0.1, 1.0, 0.2]}
     by_hand |= {"hand_pose": [[0.1, 0.0, 0.2]] * 15, "hand_rotation": [0.0, 0.1, 3.0], "hand_translation": [0, 0, 0.6]}
     lists = [dict(by_hand), {name: value for name, value in by_hand.items() if not name.startswith("hand_")}]
     lists[0]["hand_betas"] = [0.0] * 10

@@ -52,6 +52,11 @@ def test_mirrored_numbers(scene):
     np.testing.assert_array_equal(turned.world_landmarks, scene.world_landmarks * M)
     np.testing.assert_array_equal(turned.object_image, scene.object_image[:, ::-1])
     assert (turned.prompt, turned.provenance) == (scene.prompt, scene.provenance)
+    up, gravity = np.array([0.5, 1.0, 0.0]), np.array([0.25, 1.0, -0.5])
+    assert turned.object_up is None and turned.gravity is None
+    turned = mirrored(replace(scene, object_up=up, gravity=gravity))
+    np.testing.assert_array_equal(turned.object_up, M * up)
+    np.testing.assert_array_equal(turned.gravity, M * gravity)
 
 
 @pytest.mark.parametrize("variant", [replace, with_matrices])

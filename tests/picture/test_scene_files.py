@@ -27,7 +27,11 @@ def unknown_size(scene: Scene) -> Scene:
     return replace(scene, object=mesh, hand_params=None)
 
 
-@pytest.mark.parametrize("variant", [replace, bare, with_matrices, single, unknown_size, mirrored, with_gaps])
+def upright(scene: Scene) -> Scene:
+    return replace(scene, object_up=np.array([0.0, 0.0, -1.0]), gravity=np.array([0.1, 0.9, 0.3]))
+
+
+@pytest.mark.parametrize("variant", [upright, replace, bare, with_matrices, single, unknown_size, mirrored, with_gaps])
 def test_a_scene_comes_back_to_the_bit(scene, tmp_path, variant):
     given = variant(scene)
     save_scene(given, tmp_path / "new" / "scene")

@@ -32,6 +32,26 @@ def test_a_camera_by_hand_counts_from_the_corner_or_from_the_first_centre(by_han
         np.testing.assert_array_equal(load_scene(written(folder, meta)).camera.principal, principal)
 
 
+def test_which_way_up_by_hand(by_hand):
+    folder, meta = by_hand
+    found = load_scene(written(folder, meta))
+    assert found.object_up is None and found.gravity is None
+    for up, expected in (("y", [0, 1, 0]), ("-z", [0, 0, -1]), ([0, 2, 1], [0, 2, 1])):
+        meta["object"]["up"] = up
+        np.testing.assert_array_equal(load_scene(written(folder, meta)).object_up, expected)
+    found = load_scene(written(folder, meta | {"gravity": [0.5, 1, 0]}))
+    np.testing.assert_array_equal(found.gravity, [0.5, 1, 0])
+    with pytest.raises(SceneError, match=r"gravity: expected x, .* or three numbers .*, came \[0, 0, 0\]: correct it"):
+        load_scene(written(folder, meta | {"gravity": [0, 0, 0]}))
+    for up in ("upwards", [0, 1], [0, 0, 0], ["a", "b", "c"], [[0, 1, 0]]):
+        meta["object"]["up"] = up
+        with pytest.raises(SceneError, match='object: "up": expected x, y, z, -x, -y, -z or three numbers'):
+            load_scene(written(folder, meta))
+    meta["object"]["up"] = 3
+    with pytest.raises(SceneError, match='object: expected an axis or a list as "up", came 3: correct it'):
+        load_scene(written(folder, meta))
+
+
 def test_hand_parameters_by_hand(by_hand):
     folder, meta = by_hand
     meta |= {"hand_pose": np.zeros((15, 3)).tolist(), "hand_rotation": [0, 1, 0], "hand_translation": [0, 0, 0.5]}

@@ -31,6 +31,9 @@ def test_the_fingerprint_is_of_all_that_a_result_follows_from():
         fingerprint(replace(scene, hand_mask=mask), SMALL),
         fingerprint(replace(scene, camera=replace(scene.camera, focal=scene.camera.focal + 1)), SMALL),
         fingerprint(replace(scene, object=replace(scene.object, size="unknown")), SMALL),
+        fingerprint(replace(scene, provenance={"K_source": "calibrated"}), SMALL),
+        fingerprint(replace(scene, object_up=np.array([0.0, 1.0, 0.0])), SMALL),
+        fingerprint(replace(scene, gravity=np.array([0.0, 1.0, 0.0])), SMALL),
         fingerprint(replace(scene, object=replace(scene.object, vertices=1.01 * scene.object.vertices)), SMALL),
     ]
     assert len({mark, *others}) == len(others) + 1

@@ -67,6 +67,10 @@ def test_the_json_says_who_won_and_by_how_much(written, result):
     }
     assert [candidate["score"] for candidate in values["candidates"]] == [c.score for c in result.candidates]
     assert first["grasp"] == values["after"]
+    assert not {"object_up", "gravity"} & summary(result)["scene"].keys()
+    upright = replace(result.scene, object_up=np.array([0.0, 0.0, 1.0]), gravity=np.array([0.0, 0.5, 0.5]))
+    said = summary(replace(result, scene=upright))["scene"]
+    assert (said["object_up"], said["gravity"]) == ([0, 0, 1], [0, 0.5, 0.5])
     alone = summary(replace(result, candidates=result.candidates[:1]))
     assert alone["chosen"]["ahead_of_the_next_by"] is None
     assert len(alone["candidates"]) == 1

@@ -261,8 +261,8 @@ def test_a_scene_of_an_ordinary_camera_keeps_it(scene, result):
     given, params, notes = reframe(scene, model, jax.tree.map(jnp.asarray, result.before.hand), SMALL)
     assert given is scene and notes == []
     # A centimetre at 0.4 m moves an outline of 100 px by more than a pixel: the threshold decides.
-    changed, _, notes = reframe(scene, model, params, replace(SMALL, reframe_below=100.0, ordinary_focal=0.6))
-    assert len(notes) == 1 and float(changed.camera.focal[0]) == pytest.approx(96)
+    changed, _, notes = reframe(scene, model, params, replace(SMALL, reframe_below=100.0, ordinary_focal=0.25))
+    assert len(notes) == 1 and float(changed.camera.focal[0]) == pytest.approx(40)
     # There is nothing to gain from a camera that is as near already.
     assert reframe(scene, model, params, replace(SMALL, reframe_below=100.0))[2] == []
     # Nor is there need of one where a centimetre is seen, however far away the camera is.
