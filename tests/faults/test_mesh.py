@@ -171,7 +171,6 @@ def test_an_open_cup_is_hollow(fault):
     assert found["distance_mm"] == pytest.approx(12, abs=0.1)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="true surfaces: issue 18")
 def test_overlapping_parts_are_one_solid(fault):
     folder = fault("overlapping-parts-volume")
     parts, union = (
