@@ -18,6 +18,7 @@ from fgs_jax.results.metrics.surface import Surface
 from fgs_jax.results.metrics.volume import solid_intersection_volume
 
 Unit = Literal["m", "cm", "mm"]
+SurfaceWord = Literal["auto", "solid", "sheet"]
 METRES: dict[Unit, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 HandMesh = Annotated[Path, tyro.conf.arg(metavar="HAND")]
 ObjectFile = Annotated[Path, tyro.conf.arg(metavar="OBJECT")]
@@ -32,6 +33,7 @@ def compare_meshes(
     unit: Unit = "m",
     hand_unit: Unit | None = None,
     object_unit: Unit | None = None,
+    object_surface: SurfaceWord = "auto",
 ) -> None:
     """Penetration, shared volume and contact of two meshes that stand in one frame.
 
@@ -42,9 +44,10 @@ def compare_meshes(
         unit: Of the numbers in both files.
         hand_unit: Of those in HAND, where it is another.
         object_unit: Of those in OBJECT, where it is another.
+        object_surface: What an open OBJECT is: a solid with holes, or a sheet, hollow on purpose, such as a cup.
     """
     units: dict[str, Unit] = {"hand": hand_unit or unit, "object": object_unit or unit}
-    meshes = [mesh_in(path, units[name], name) for name, path in (("hand", hand), ("object", object))]
+    meshes = [mesh_in(hand, units["hand"], "hand", "solid"), mesh_in(object, units["object"], "object", object_surface)]
     surfaces = [Surface(mesh.vertices, mesh.faces) for mesh in meshes]
     model = model_of_hand_mesh(surfaces[0])
     fingers = None if model is None else fingers_of_vertices(model.weights)
@@ -67,9 +70,9 @@ def compare_meshes(
             print(f"{name} is left out: the hand's mesh is not one of open_hand or open_hand_full")
 
 
-def mesh_in(path: Path, unit: Unit, name: str) -> ObjectMesh:
+def mesh_in(path: Path, unit: Unit, name: str, surface: SurfaceWord) -> ObjectMesh:
     """A mesh in metres, of a file in another unit. `name`: "hand" or "object", whose option has the unit."""
-    given = load_object(path, size="unknown")
+    given = load_object(path, size="unknown", surface=surface)
     mesh = replace(given, vertices=METRES[unit] * given.vertices)
     extent = float(np.ptp(mesh.vertices, axis=0).max())
     if not LEAST_EXTENT <= extent <= MOST_EXTENT:

@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from fgs_jax.command_metrics import METRES, Unit, mesh_in
+from fgs_jax.command_metrics import METRES, SurfaceWord, Unit, mesh_in
 from fgs_jax.command_refine import OPTIONS, take_config
 from fgs_jax.config import GIVEN, ContactConfig, RefineConfig
 from fgs_jax.config_files import check_config, config_values
@@ -63,6 +63,8 @@ class RefineGrasp(NamedTuple):
     """Of those in HAND, where it is another."""
     object_unit: Unit | None = None
     """Of those in OBJECT, where it is another."""
+    object_surface: SurfaceWord = "auto"
+    """What an open OBJECT is: a solid with holes, or a sheet, hollow on purpose, such as a cup."""
     side: Literal["right", "left"] | None = None
     """Which hand it is, where its file does not say it; right unless said."""
     overwrite: FlagCreatePairsOff[bool] = False
@@ -91,7 +93,7 @@ def refine_given(arguments: RefineGrasp) -> int:
     check_config(config)
     check_folder(arguments.out, overwrite=arguments.overwrite, names=GRASP_FILES)
     notes: list[str] = []
-    mesh = mesh_in(arguments.object, arguments.object_unit or arguments.unit, "object")
+    mesh = mesh_in(arguments.object, arguments.object_unit or arguments.unit, "object", arguments.object_surface)
     with heard(lambda warning: notes.append(str(warning))):
         metres = METRES[arguments.hand_unit or arguments.unit]
         given = read_given_hand(arguments.hand, config.hand_model, side=arguments.side, metres=metres)

@@ -5,7 +5,7 @@
 | camera          | OpenCV: x right, y down, z forward; pixel (0, 0) is the top-left CORNER, so cx = W / 2 centres     |
 | transforms      | `T_camera_object`: p_camera = R p_object + t                                                       |
 | units           | metres, radians, pixels; results for people in mm, cm3, degrees                                    |
-| signed distance | positive outside, negative inside                                                                  |
+| signed distance | positive outside, negative inside; a sheet, hollow on purpose, has a wall and no inside            |
 | hand            | right hand inside; a left one is mirrored on entry and back on exit, M = diag(-1, 1, 1)            |
 | hand size       | v = s R (v_c - J0) + J0 + t, s = 1 unless said otherwise; `center_wrist`: without + J0             |
 | hand pose       | axis-angle per joint (15, 3); zero is the flat hand                                                |

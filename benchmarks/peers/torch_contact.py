@@ -45,6 +45,8 @@ class Layer(NamedTuple):
     joint_shapedirs: Tensor
     faces: Tensor
     """Closed at the wrist."""
+    rim: Tensor
+    """Its vertices there."""
     tips: Tensor
     bone_frames: Tensor
     limits: Tensor
@@ -100,6 +102,7 @@ def torch_layer(model: HandModel, device: str = "cpu") -> Layer:
         model.joint_template,
         model.joint_shapedirs,
         np.asarray(model.closed_faces, np.int64),
+        np.asarray(model.wrist_loop, np.int64),
         np.asarray(model.tip_vertex_ids, np.int64),
         model.bone_frames,
         model.joint_limits,
@@ -200,6 +203,7 @@ def neighbours(problem: Problem, vertices: Tensor, nearest: Nearest, chunk: int 
         index = torch.cat([nearest(problem.points, part) for part in vertices.split(chunk)])
         of_points = index[..., None].expand(-1, -1, 3)
         near = (problem.points - vertices.gather(1, of_points)).square().sum(2) < FARTHEST_INSIDE**2
+        near &= ~torch.isin(index, problem.layer.rim)
         return Neighbours(index, normals.gather(1, of_points), near)
 
 

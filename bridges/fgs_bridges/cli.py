@@ -53,6 +53,7 @@ def scene_from_photo(
     out: Path | None = None,
     object_mesh: Path | None = None,
     object_size: Literal["metric", "unknown"] | None = None,
+    object_surface: Literal["auto", "solid", "sheet"] = "auto",
     up: str | None = None,
     side: Side | None = None,
     hand_box: Numbers4 | None = None,
@@ -82,6 +83,7 @@ def scene_from_photo(
         out: Folder of the scene to write; the photo's name, where fgs is run, unless given.
         object_mesh: The object's mesh, in place of a back end's.
         object_size: metric where the mesh is in metres; unknown, the default, where it is right up to its scale.
+        object_surface: What an open mesh is: a solid with holes, or a sheet, hollow on purpose, such as a cup.
         up: Axis of the mesh that points up when the object stands: x, y, z, or --up=-x, -y, -z; prefers poses that do.
         side: right or left, the hand's; needed where no back end tells it.
         hand_box: left top right bottom, pixels from the picture's top-left corner.
@@ -122,6 +124,7 @@ def scene_from_photo(
         object_name=name,
         object_mesh=object_mesh,
         object_size=object_size or stack.object_size,
+        object_surface=object_surface,
         object_up=up,
         side=side,
         hand_box=None if hand_box is None else np.array(hand_box),

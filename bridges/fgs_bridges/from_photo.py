@@ -19,6 +19,7 @@ from fgs_bridges.types import Box, Detection, HandEstimate, Image, Mask, Mesh
 from fgs_jax.config import FAST
 from fgs_jax.errors import BridgeError, ConfigError
 from fgs_jax.objects.mesh import ObjectMesh, load_object
+from fgs_jax.objects.sheets import SURFACES
 from fgs_jax.picture.keypoints import counted
 from fgs_jax.picture.scene import CALIBRATED, Scene, camera_from_matrix
 from fgs_jax.picture.scene_checks import check_scene
@@ -44,6 +45,8 @@ class Known:
     object_mesh: Mesh | Path | None = None
     object_size: str = "unknown"
     """ "metric" where the mesh is in metres; "unknown" where it is right up to its scale."""
+    object_surface: str = "auto"
+    """Whether an open mesh is a "solid" or a "sheet", as `load_object` takes it."""
     object_image: Image | None = None
     object_up: str | Sequence[float] | None = None
     """Where the top of an object that stands is: an axis of its mesh, "x", "-z" and so on, or three numbers."""
@@ -122,10 +125,10 @@ def scene_from_photo(
 
     if known.object_mesh is None:
         maker = backend_of(tools, "object", "an object mesh")
-        mesh = _mesh(maker(image, object_mask, seed=seed), known.object_size, known.object_name)
+        mesh = _mesh(maker(image, object_mask, seed=seed), known)
         made["object"] = noted(maker, [])
     else:
-        mesh = _mesh(known.object_mesh, known.object_size, known.object_name)
+        mesh = _mesh(known.object_mesh, known)
         path = known.object_mesh if isinstance(known.object_mesh, Path) else None
         made.setdefault("object", {"file": path.name, "sha256": sha256(path)} if path else "given")
 
@@ -243,6 +246,8 @@ def _check_options(known: Known, hand_mask_from: str) -> None:
         raise ConfigError(f"side: expected right or left, got {known.side}")
     if known.object_size not in ("metric", "unknown"):
         raise ConfigError(f"object size: expected metric or unknown, got {known.object_size}")
+    if known.object_surface not in SURFACES:
+        raise ConfigError(f"object surface: expected auto, solid or sheet, got {known.object_surface}")
     if hand_mask_from not in HAND_MASKS:
         raise ConfigError(f"hand mask: expected it from {' or '.join(HAND_MASKS)}, got {hand_mask_from}")
     if known.K is not None and known.focal is not None:
@@ -296,9 +301,10 @@ def _silhouette(estimate: HandEstimate, image: Image) -> Mask:
     return silhouette_mask(*posed, estimate.K, image.shape[:2])
 
 
-def _mesh(mesh: Mesh | Path, size: str, name: str) -> ObjectMesh:
+def _mesh(mesh: Mesh | Path, known: Known) -> ObjectMesh:
     source = mesh if isinstance(mesh, Path) else (mesh.vertices, mesh.faces)
-    return load_object(source, size, name, advice="give --object-size unknown (object_size in Python)")
+    advice = "give --object-size unknown (object_size in Python)"
+    return load_object(source, known.object_size, known.object_name, surface=known.object_surface, advice=advice)
 
 
 def _camera(

@@ -1,7 +1,7 @@
 """Meshes of outside tools: read, cleaned, written.
 
 All that mends a mesh is in `fgs_jax.objects`; what is added here is that a generated mesh may hold crumbs beside the
-object.
+object. An open one stays open: whether it is a sheet is asked where it becomes a scene's object.
 """
 
 from pathlib import Path
@@ -49,8 +49,8 @@ def read_mesh(path: Path) -> Mesh:
 def _loaded(source: Mesh | Path, name: str) -> ObjectMesh:
     try:
         if isinstance(source, Path):
-            return load_object(source, size="unknown")
-        return load_object((source.vertices, source.faces), size="unknown", name=name)
+            return load_object(source, size="unknown", surface="solid")
+        return load_object((source.vertices, source.faces), size="unknown", name=name, surface="solid")
     except MeshError as error:
         raise BridgeError(str(error)) from error
 
@@ -66,7 +66,8 @@ def _largest_part(mesh: ObjectMesh, done: list[str]) -> ObjectMesh:
     done[:] = [line for line in done if not line.endswith("separate parts")]
     share = 1 - area.max() / area.sum()
     done.append(f"dropped {len(area) - 1} smaller parts with {share:.1%} of the area")
-    return load_object((mesh.vertices, mesh.faces[part == area.argmax()]), size="unknown", name=mesh.name)
+    kept = mesh.vertices, mesh.faces[part == area.argmax()]
+    return load_object(kept, size="unknown", name=mesh.name, surface=mesh.surface)
 
 
 def _parts(faces: Int[ndarray, "f 3"]) -> Int[ndarray, "f"]:

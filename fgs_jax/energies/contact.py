@@ -24,6 +24,8 @@ VERTICES, POINTS = 778, 2000
 778 / n or 2000 / n. So a weight means the same at any resolution, here and in the stages."""
 FARTHEST_INSIDE = 0.025
 """Metres. No point within a hand of scale 1 is farther from its nearest vertex; one that is lies outside."""
+_NOWHERE = 1e6
+"""Metres, of all coordinates: farther than that from any point."""
 
 
 @checked
@@ -139,7 +141,7 @@ class Neighbours(NamedTuple):
 
     vertex: Int[Array, "p"]
     place: Float[Array, "p 3"]
-    """Of that vertex."""
+    """Of that vertex; where it is of the rim, far from everything, so that the point is outside."""
     normal: Float[Array, "p 3"]
     vertices: Float[Array, "3 v"]
     """All of them; coordinates lie apart."""
@@ -155,12 +157,22 @@ def vertex_normals(vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> F
 
 
 @checked
-def neighbours(points: Float[Array, "n 3"], vertices: Float[Array, "v 3"], faces: Int[Array, "f 3"]) -> Neighbours:
-    """Of points, on a closed mesh that is wound outward. Carries no gradient."""
+def neighbours(
+    points: Float[Array, "n 3"],
+    vertices: Float[Array, "v 3"],
+    faces: Int[Array, "f 3"],
+    rim: Int[Array, "l"] | None = None,
+) -> Neighbours:
+    """Of points, on a closed mesh that is wound outward. Carries no gradient.
+
+    `rim`: vertices of a sharp edge, as where a hand is cut at the wrist (`HandKind.rim`). A plane through one says
+    nothing of what is inside there, so the points nearest to it count as outside.
+    """
     points, vertices = jax.lax.stop_gradient((points, vertices))
     normals = vertex_normals(vertices, faces)
     index = nearest(points, vertices)
-    return Neighbours(index, vertices[index], normals[index], vertices.T, normals.T)
+    places = vertices if rim is None else vertices.at[rim].set(_NOWHERE)
+    return Neighbours(index, places[index], normals[index], vertices.T, normals.T)
 
 
 @checked
@@ -172,7 +184,7 @@ def distance_to_neighbours(
 ) -> Float[Array, "p"]:
     """Signed distance to a mesh, close to it: to the plane through the nearest vertex (Wang et al. 2023).
 
-    Points farther than `farthest` (metres) from where that vertex was found are outside.
+    Points farther than `farthest` (metres) from where that vertex was found are outside, as are those nearest to a rim.
     """
     offset = points - known.place
     near = jnp.sum(jax.lax.stop_gradient(offset) ** 2, axis=1) < farthest**2

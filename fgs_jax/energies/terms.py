@@ -113,7 +113,7 @@ class Context:
 
         Looks for the nearest vertex of each, which `points_distance` does only every few steps.
         """
-        known = neighbours(points, self.hand.vertices, self.kind.faces)
+        known = neighbours(points, self.hand.vertices, self.kind.faces, self.kind.rim)
         farthest = FARTHEST_INSIDE * self.kind.size(self.kind.data, self.params)
         return distance_to_neighbours(points, self.hand.vertices, known, farthest)
 

@@ -152,6 +152,9 @@ class HandKind:
     """`(data, params)` to what E_prior compares."""
     skin_margin: Float[Array, "r"] | None = None
     """How far the flesh of each region gives where it is pressed, metres, of a hand of scale 1; None: nowhere."""
+    rim: Int[Array, "l"] | None = None
+    """Vertices where the surface is cut, such as at the wrist: what is nearest to one of them is outside. None: no
+    place."""
     start: Callable[[Any, Any, Any], Any] = struct.field(pytree_node=False, default=start_state)
     """`(data, params, closed)` to the state that step two moves, a pytree of floats; `closed` multiplies the joint
     angles (1: as they are, 0: open)."""

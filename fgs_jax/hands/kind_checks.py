@@ -37,6 +37,7 @@ def check_kind(kind: HandKind, params: Any, where: str = "hand") -> None:
     for name, found, most in (
         ("faces", kind.faces, len(posed.vertices)),
         ("regions", kind.regions, kind.region_count),
+        ("rim", () if kind.rim is None else kind.rim, len(posed.vertices)),
     ):
         if (last := np.max(np.asarray(found), initial=-1)) >= most:
             raise ArgumentError(f"{where}: {name}: expected numbers below {most}, got {last}: change them")

@@ -310,6 +310,7 @@ def mano_kind(model: HandModel) -> HandKind:
         prior=_prior,
         similarity=_similar,
         skin_margin=on_device(SKIN_MARGIN),
+        rim=model.wrist_loop,
     )
 
 

@@ -17,6 +17,7 @@ from fgs_jax.objects.checks import MOST_COORDINATE, check_corners, farthest
 from fgs_jax.objects.files import cut_faces, read_mesh_file
 from fgs_jax.objects.mending import mended
 from fgs_jax.objects.polygons import Polygons
+from fgs_jax.objects.sheets import SURFACES, as_surface
 from fgs_jax.objects.triangles import extent_of, is_balanced
 
 LEAST_EXTENT, MOST_EXTENT = 0.005, 3.0
@@ -40,6 +41,8 @@ class ObjectMesh:
     """What was mended, one line each; empty where the mesh is as it came."""
     watertight: bool
     """Whether the surface bounds a volume: every edge is passed as often forwards as backwards."""
+    surface: str = "solid"
+    """"solid", or "sheet" for a mesh that is hollow on purpose; where that was open it has been given a wall."""
 
     def __post_init__(self) -> None:
         for name, kind in (("vertices", np.float64), ("faces", np.int64)):
@@ -55,7 +58,12 @@ class ObjectMesh:
 
 
 def load_object(
-    source: Any, size: str = "metric", name: str | None = None, *, advice: str = 'pass size="unknown"'
+    source: Any,
+    size: str = "metric",
+    name: str | None = None,
+    *,
+    surface: str = "auto",
+    advice: str = 'pass size="unknown"',
 ) -> ObjectMesh:
     """Reads a mesh, checks it and mends it; what was mended is in `repairs`.
 
@@ -68,11 +76,18 @@ def load_object(
     extent of each other, faces without an area, faces that are there twice, faces wound against their neighbours, and
     parts that are inside out. Parts are kept apart, and holes are not closed.
 
+    `surface` says what an open mesh is: a "solid" with holes, or a "sheet", hollow on purpose as a cup of one surface
+    is, whose open parts get a closed wall of 0.1 % of the extent, half of it on either side. "auto" takes a part for a
+    sheet where an opening is nearly as wide as all that lies behind it (`sheets.openings_of`), and says in `repairs`
+    what it took. A solid that lacks a flat base looks the same; then say "solid".
+
     Raises MeshError where the file cannot be read, and for a mesh without a face or an extent, with a number that is
     not finite or a face of a vertex that is not there, and, where "metric", of an extent below 5 mm or above 3 m.
     """
     if size not in ("metric", "unknown"):
         raise MeshError(f'expected a size of "metric" or "unknown", came "{size}"; choose one of the two')
+    if surface not in SURFACES:
+        raise MeshError(f'expected a surface of "auto", "solid" or "sheet", came "{surface}"; choose one of them')
     repairs: list[str] = []
     if isinstance(source, (str, Path)):
         path = expanded(source)
@@ -89,7 +104,8 @@ def load_object(
             f"{where}: expected an object of 5 mm to 3 m, came {extent:.4g} m; the file may be in millimetres or "
             f"centimetres: scale it to metres, or {advice}"
         )
-    return ObjectMesh(vertices, faces, name, size, tuple(repairs), is_balanced(faces))
+    vertices, faces, kind = as_surface(vertices, faces, surface, repairs)
+    return ObjectMesh(vertices, faces, name, size, tuple(repairs), is_balanced(faces), kind)
 
 
 def check_mesh(mesh: Any) -> None:

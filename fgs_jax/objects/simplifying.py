@@ -1,5 +1,7 @@
 """Meshes with fewer faces, however dirty they are."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 from numpy import ndarray
@@ -57,7 +59,9 @@ def simplify(mesh: ObjectMesh, faces: int = 5000) -> ObjectMesh:
     )
     if mesh.watertight > watertight:
         repairs.append("it is no longer watertight")
-    return ObjectMesh(vertices, triangles, mesh.name, mesh.size, tuple(dict.fromkeys(repairs)), watertight)
+    return replace(
+        mesh, vertices=vertices, faces=triangles, repairs=tuple(dict.fromkeys(repairs)), watertight=watertight
+    )
 
 
 def without_crumbs(

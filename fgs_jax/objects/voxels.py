@@ -22,8 +22,11 @@ Arrays = tuple[Float[ndarray, "_ 3"], Int[ndarray, "_ 3"]]
 """Vertices and faces."""
 
 
-def shared_volume(first: Arrays, second: Arrays, pitch: float) -> float:
-    """Volume of the voxels of at most `pitch` a side whose centres lie inside both meshes, by winding number."""
+def shared_volume(first: Arrays, second: Arrays, pitch: float, layer: int = 1) -> float:
+    """Volume of the voxels of at most `pitch` a side whose centres lie inside both meshes, by winding number.
+
+    `layer`: how many times at least they lie inside the first.
+    """
     low = np.maximum(first[0].min(axis=0), second[0].min(axis=0))
     size = np.minimum(first[0].max(axis=0), second[0].max(axis=0)) - low
     if (size <= 0).any():
@@ -31,7 +34,7 @@ def shared_volume(first: Arrays, second: Arrays, pitch: float) -> float:
     while (shape := np.ceil(size / pitch)).prod() > _MOST_VOXELS:
         pitch *= 1.1
     everywhere = np.ones(shape.astype(int), bool)
-    return _shared_volume([_Solid.of(first), _Solid.of(second)], low, size / shape, everywhere, _HALVINGS)
+    return _shared_volume([_Solid.of(first, layer), _Solid.of(second)], low, size / shape, everywhere, _HALVINGS)
 
 
 class _Solid(NamedTuple):
@@ -39,11 +42,13 @@ class _Solid(NamedTuple):
 
     corners: Float[ndarray, "f 3 3"]
     lid: Arrays
+    layer: int
+    """How often a point has to be inside."""
 
     @classmethod
-    def of(cls, mesh: Arrays) -> "_Solid":
+    def of(cls, mesh: Arrays, layer: int = 1) -> "_Solid":
         vertices, lid = lid_of(*mesh)
-        return cls(vertices[np.concatenate([mesh[1], lid])], (vertices, lid))
+        return cls(vertices[np.concatenate([mesh[1], lid])], (vertices, lid), layer)
 
     def above(self, low: Float[ndarray, "3"], high: Float[ndarray, "3"]) -> "_Solid":
         """With the faces that are not beside a box, nor below it: no others are met on the way up from there."""
@@ -66,7 +71,7 @@ class _Solid(NamedTuple):
             winding = winding.astype(float)
             winding[asked] -= share
             winding[~asked] = 0
-        return winding > 0.5
+        return winding > self.layer - 0.5
 
 
 def _shared_volume(
@@ -80,6 +85,8 @@ def _shared_volume(
     first, second = sorted(solids, key=lambda solid: len(solid.lid[1]))  # the closed one tells where to ask
     around = np.ones((3, 3, 3), bool)
     one = first.inside(low, side, asked) & asked
+    if not one.any():
+        return 0.0
     near = np.asarray(ndimage.binary_dilation(one, around), bool) & asked
     other = second.inside(low, side, near) & near
     both = one & other

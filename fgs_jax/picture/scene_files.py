@@ -11,16 +11,17 @@
 By hand `format`, `version`, `side`, `camera` and `object` are enough, beside the masks, a mesh in any format of
 `load_object`, and the hand: any array may stand in `scene.json` as a list, under its name. `hand` has `model`, a name
 or a path from the scene's folder on, and says what `hand_pose` is: `pose`, "angles" or "components", about `pose_zero`,
-the "flat" hand or the "mean" pose; without a word 45 numbers are angles about the flat hand. `object` has `file` and
-`size`, "metric" or "unknown", and may have `up`, the axis of its frame that points up when it stands: "x", "y", "z",
-"-x", "-y", "-z" or three numbers. Of poses that look alike the one that stands is then preferred (`upright.py`),
-against `gravity`, three numbers in the camera's frame, [0, 1, 0] unless given. `camera` has `K`, or `focal` and
-`principal`, in pixels, with `pixel_centres`: "corner" where (0, 0) is the picture's top-left corner, "integer" where it
-is the centre of the first pixel; `K_source`, "calibrated", says that it was measured or is known, and keeps it as it is
-(`reframing.py`). Keypoints and boxes count from the corner. A picture may have another name or format: `"image":
-"photo.jpg"`; each is turned as its own EXIF says, and all that counts pixels means the upright picture (`pictures.py`).
-A keypoint that was not found has the confidence 0, and null (in arrays.npz: NaN) for its place. `files` holds hashes of
-what a program wrote; a name in it has to be there. No key is there twice.
+the "flat" hand or the "mean" pose; without a word 45 numbers are angles about the flat hand. `object` has `file`,
+`size`, "metric" or "unknown", and, where it is open, may have `surface`, "auto", "solid" or "sheet" (`load_object`); it
+may have `up`, the axis of its frame that points up when it stands: "x", "y", "z", "-x", "-y", "-z" or three numbers. Of
+poses that look alike the one that stands is then preferred (`upright.py`), against `gravity`, three numbers in the
+camera's frame, [0, 1, 0] unless given. `camera` has `K`, or `focal` and `principal`, in pixels, with `pixel_centres`:
+"corner" where (0, 0) is the picture's top-left corner, "integer" where it is the centre of the first pixel; `K_source`,
+"calibrated", says that it was measured or is known, and keeps it as it is (`reframing.py`). Keypoints and boxes count
+from the corner. A picture may have another name or format: `"image": "photo.jpg"`; each is turned as its own EXIF says,
+and all that counts pixels means the upright picture (`pictures.py`). A keypoint that was not found has the confidence
+0, and null (in arrays.npz: NaN) for its place. `files` holds hashes of what a program wrote; a name in it has to be
+there. No key is there twice.
 """
 
 import hashlib
@@ -115,7 +116,9 @@ def load_scene(folder: str | Path) -> Scene:
 def _encoded(scene: Scene) -> dict[str, bytes]:
     """The bytes of each file."""
     mesh = scene.object
-    load_object((mesh.vertices, mesh.faces), mesh.size, mesh.name)  # what cannot be read is not written
+    load_object(
+        (mesh.vertices, mesh.faces), mesh.size, mesh.name, surface=mesh.surface
+    )  # what cannot be read is not written
     arrays = arrays_of(scene)
     boxes = {name: arrays.pop(name).tolist() for name in _BOXES if name in arrays}
     files = {"object.ply": _ply(mesh)}
@@ -138,7 +141,7 @@ def _encoded(scene: Scene) -> dict[str, bytes]:
         "side": scene.side,
         "prompt": scene.prompt,
         "hand": {"model": located_hand(scene.hand_model, Path())} | (_ANGLES if scene.hand_params is not None else {}),
-        "object": {"file": "object.ply", "size": mesh.size, "name": mesh.name, "repairs": list(mesh.repairs)}
+        "object": {"file": "object.ply", **{key: getattr(mesh, key) for key in ("size", "surface", "name", "repairs")}}
         | ({} if scene.object_up is None else {"up": np.asarray(scene.object_up, float).tolist()}),
         **({} if scene.gravity is None else {"gravity": np.asarray(scene.gravity, float).tolist()}),
         **boxes,
@@ -211,8 +214,8 @@ def _load(folder: Path) -> Scene:
     thing = with_keys(meta["object"], OBJECT_KEYS, ("file", "size"), "object")
     if not all(isinstance(repair, str) for repair in thing.get("repairs", ())):
         raise SceneError('object: expected texts as "repairs", came others: correct it')
-    advice = 'give object "size": "unknown" in scene.json'
-    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"), advice=advice)
+    words = {"surface": thing.get("surface", "auto"), "advice": 'give object "size": "unknown" in scene.json'}
+    mesh = load_object(_within(folder, thing["file"]), thing["size"], thing.get("name"), **words)
     scene = Scene(
         camera=camera,
         object_mask=pictures["object_mask"],

@@ -34,7 +34,7 @@ SCENE_KEYS: dict[str, Any] = {
 }
 _CAMERA_KEYS = {"K": list, "K_source": str, "focal": list, "principal": list, "pixel_centres": str, "convention": str}
 HAND_KEYS = {"model": str, "pose": str, "pose_zero": str}
-OBJECT_KEYS = {"file": str, "size": str, "name": str, "repairs": list, "up": _DIRECTION}
+OBJECT_KEYS = {"file": str, "size": str, "surface": str, "name": str, "repairs": list, "up": _DIRECTION}
 _TYPES = {
     str: "text",
     int: "a whole number",

@@ -100,7 +100,7 @@ def seen_as(problem: ContactProblem, grasp: Grasp) -> SeenAs:
 @checked
 def hand_neighbours(problem: ContactProblem, grasp: Grasp, vertices: Float[Array, "v 3"]) -> Neighbours:
     """The hand vertex nearest to each sample of the object's surface."""
-    return neighbours(placed_object(problem, grasp).points, vertices, problem.hand.faces)
+    return neighbours(placed_object(problem, grasp).points, vertices, problem.hand.faces, problem.hand.rim)
 
 
 @checked

@@ -144,7 +144,7 @@ def _side_of(values: Mapping[str, Any], side: str | None) -> str:
 
 
 def _of_mesh(path: Path, model: HandModel, side: str, metres: float) -> GivenHand:
-    mesh = load_object(path, size="unknown")
+    mesh = load_object(path, size="unknown", surface="solid")
     faces, given = ({tuple(face) for face in np.sort(each, axis=1).tolist()} for each in (model.faces, mesh.faces))
     if len(mesh.vertices) != len(model.v_template) or not faces <= given:
         came = f"{len(mesh.vertices)} vertices" if len(mesh.vertices) != len(model.v_template) else "other faces"

@@ -328,6 +328,8 @@ def test_a_generated_mesh_is_of_unknown_size_unless_the_user_says_metric(tumbler
     scene = scene_of(tumbler.image, **inputs)
     assert scene.object.size == "unknown" and scene.provenance["object"] == "given"
     assert scene_of(tumbler.image, **inputs, object_size="metric").object.size == "metric"
+    for word in ("solid", "sheet"):
+        assert scene_of(tumbler.image, **inputs, object_surface=word).object.surface == word
     huge = inputs | {"object_mesh": replace(mesh, vertices=mesh.vertices * 100 + rng.normal(size=3))}
     with pytest.raises(MeshError, match="expected an object of 5 mm to 3 m"):
         scene_of(tumbler.image, **huge, object_size="metric")
@@ -349,6 +351,7 @@ def refusals(tumbler, given):
     return {
         "sides": ({"side": "both"}, ConfigError, "side: expected right or left, got both"),
         "size": ({"object_size": "mm"}, ConfigError, "object size: expected metric or unknown, got mm"),
+        "surface": ({"object_surface": "hull"}, ConfigError, "object surface: expected auto, solid or sheet, got hull"),
         "two cameras": ({"K": np.eye(3)}, ConfigError, "camera: expected K or a focal length, got both; leave one out"),
         "focal": ({"focal": -5.0}, ConfigError, "focal: expected a positive number of pixels, got -5.0"),
         "box": ({"hand_box": np.array([9, 9, 3, 20])}, BridgeError, "hand box: expected left top right bottom"),

@@ -1,5 +1,6 @@
 """The hand as a surface: the distance of points to the planes through their nearest vertices."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,17 @@ import trimesh
 
 from fgs_jax.energies.contact import FARTHEST_INSIDE, E_pen
 from fgs_jax.energies.terms import Context
+from fgs_jax.hands.files import load_hand_model
+from fgs_jax.hands.mano import hand, mano_kind
 from fgs_jax.objects.mesh import load_object
 from fgs_jax.objects.sample import sample_points
 from fgs_jax.objects.solid import exact_signed_distance
-from fgs_jax.types import Hand
+from fgs_jax.results import metrics
+from fgs_jax.stages.contact_problem import hand_neighbours, placed_object
+from fgs_jax.types import Hand, HandParams
 from tests.energies.surfaces import find_neighbours, finger_mesh, tangent_distance
 from tests.reference import contact as twin
+from tests.stages.contact_scenes import shaken_grasp
 
 
 def test_neighbours_are_the_nearest_vertices_with_their_normals(rng):
@@ -75,10 +81,11 @@ def test_the_distance_to_neighbours_is_that_of_the_capsule(rng):
 def test_any_points_see_a_hand_as_far_as_it_is_large():
     vertices, faces = finger_mesh()
     outward = (vertices - np.clip(vertices[:, 2], -0.02, 0.02)[:, None] * [[0, 0, 1]]) / 0.01
-    kind: Any = SimpleNamespace(faces=jnp.asarray(faces), data=None, size=lambda _, params: params)
+    about: Any = SimpleNamespace(faces=jnp.asarray(faces), data=None, size=lambda _, params: params)
 
     @jax.jit
-    def found(points, skin, size):
+    def found(points, skin, size, rim=None):
+        kind: Any = SimpleNamespace(**vars(about), rim=rim)
         nothing: Any = None
         posed = Hand(skin, nothing, nothing)
         context = Context(kind, size, None, posed, posed, nothing, nothing, None, nothing, None, nothing)
@@ -89,6 +96,8 @@ def test_any_points_see_a_hand_as_far_as_it_is_large():
             points, skin = size * (vertices + depth * outward), size * vertices
             ours = found(jnp.asarray(points, jnp.float32), jnp.asarray(skin, jnp.float32), size)
             np.testing.assert_allclose(ours, size * seen, atol=6e-4)
+            cut = found(jnp.asarray(points, jnp.float32), jnp.asarray(skin, jnp.float32), size, jnp.arange(len(skin)))
+            np.testing.assert_allclose(cut, size * FARTHEST_INSIDE, rtol=1e-6)
 
 
 def test_points_of_a_thin_rod_see_the_hand_that_its_vertices_do_not_see():
@@ -115,3 +124,44 @@ def test_points_of_a_thin_rod_see_the_hand_that_its_vertices_do_not_see():
     np.testing.assert_allclose(depth(points), 400 * inside * 0.004, rtol=0.4)
     # The way out is the side that the rod is nearer to.
     assert -jax.grad(depth)(points)[:, 1].sum() > 0
+
+
+def test_beside_the_wrist_s_rim_no_point_is_inside(rng):
+    model = load_hand_model("open_hand")
+    kind = mano_kind(model)
+    assert kind.rim is not None and len(kind.rim) == 20
+    for bent in (0.0, 1.0):
+        vertices = np.asarray(hand(model, HandParams(pose=bent * model.pose_mean)).vertices)
+        surface = metrics.Surface(vertices.astype(float), np.asarray(kind.faces))
+        about = vertices[np.asarray(kind.rim)].astype(float)
+        points = (about[rng.integers(20, size=4000)] + rng.uniform(-0.02, 0.02, (4000, 3))).astype(np.float32)
+        exact = metrics.signed_distances(surface, points)
+        without, held = (find_neighbours(points, vertices, kind.faces, *rim) for rim in ((), (kind.rim,)))
+        before, found = (np.asarray(tangent_distance(points, vertices, each)) for each in (without, held))
+        outside, rim = exact > 0, np.isin(np.asarray(held.vertex), np.asarray(kind.rim))
+        assert (before[outside] < 0).mean() > 0.05 and exact[before < 0].max() > 0.01
+        assert (found[outside] < 0).mean() < 0.01 and exact[found < 0].max() < 0.004
+        assert rim.mean() > 0.2 and (found[rim] == np.float32(FARTHEST_INSIDE)).all()
+        np.testing.assert_array_equal(found[~rim], before[~rim])
+        assert exact[rim].min() > -0.01, "what is missed is at the cut"
+
+        def depth(points, vertices, held=held):
+            return E_pen(points, lambda x: tangent_distance(x, vertices, held))
+
+        of_points, of_vertices = jax.jit(jax.grad(depth, (0, 1)))(points, jnp.asarray(vertices))
+        assert np.isfinite(of_points).all() and np.isfinite(of_vertices).all()
+        assert not of_points[rim].any() and not of_vertices[kind.rim].any()
+        assert np.abs(of_points[found < 0]).sum(axis=1).min() > 0.9
+
+
+def test_a_grasp_s_neighbours_know_the_rim():
+    problem, start = shaken_grasp()
+    vertices = hand(problem.hand.data, start.hand).vertices
+    at_rim = vertices[problem.hand.rim].mean(axis=0)
+    moved = replace(start, translation=at_rim)
+    places = placed_object(problem, moved).points
+    held = hand_neighbours(problem, moved, vertices)
+    rim = np.isin(np.asarray(held.vertex), np.asarray(problem.hand.rim))
+    assert 0.05 < rim.mean() < 1
+    near = np.linalg.norm(np.asarray(held.place) - np.asarray(places), axis=1) < 1
+    np.testing.assert_array_equal(near, ~rim)

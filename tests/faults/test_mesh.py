@@ -164,7 +164,6 @@ def test_the_advice_of_a_scene_can_be_followed(tmp_path):
         load_scene(tmp_path / "scene")
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="true surfaces: issue 18")
 def test_an_open_cup_is_hollow(fault):
     folder = fault("open-cup-is-solid")
     found = grasp_metrics(surface(folder / "finger.obj"), surface(folder / "cup.obj"))
@@ -172,7 +171,6 @@ def test_an_open_cup_is_hollow(fault):
     assert found["distance_mm"] == pytest.approx(12, abs=0.1)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="true surfaces: issue 18")
 def test_overlapping_parts_are_one_solid(fault):
     folder = fault("overlapping-parts-volume")
     parts, union = (

@@ -76,6 +76,7 @@ def test_a_kind_that_fits_passes():
             "hand: pose: expected 1 keypoints, one for each of finger_of_keypoint, got 2",
         ),
         ({"faces": KIND.faces + 1}, "hand: faces: expected numbers below 4, got 4"),
+        ({"rim": jnp.array([4])}, "hand: rim: expected numbers below 4, got 4"),
         ({"region_count": 1}, "hand: regions: expected numbers below 1, got 1"),
         ({"prior": bends}, "hand: prior: what it returns: expected a PosePrior, got float32"),
         ({"lengths": (False, True)}, "hand: lengths: expected the structure of the state, .*HandState"),

@@ -216,7 +216,7 @@ def leaf():
 @pytest.mark.parametrize("shape", [half_ball, leaf])
 def test_an_open_mesh_is_off_by_more_only_where_its_distance_jumps(rng, shape):
     # Beside a rim the inside ends away from all faces.
-    mesh = load_object(shape())
+    mesh = load_object(shape(), surface="solid")
     grid = distance_grid(mesh, 36)
     voxel, origin = float(grid.voxel), np.asarray(grid.origin, float)
     points, _, error = errors_of(grid, partial(exact_signed_distance, mesh), rng, 5000)

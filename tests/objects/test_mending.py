@@ -109,10 +109,10 @@ def test_parts_are_kept_and_each_faces_outward(source, turned, balls, offset):
 
 @pytest.mark.parametrize("source", [HOLED, HALF, MOST], ids=["holes", "half", "most"])
 def test_an_open_mesh_is_kept_open_and_faces_outward(source):
-    mesh = load_object(source)
+    mesh = load_object(source, surface="solid")
     assert mesh.repairs == () and not mesh.watertight
     assert_array_equal(mesh.faces, source[1])
-    inside_out = load_object(flipped(source))
+    inside_out = load_object(flipped(source), surface="solid")
     assert inside_out.repairs == (f"turned {len(source[1])} faces of parts that were inside out",)
     assert_array_equal(inside_out.faces, source[1])
 
@@ -120,7 +120,7 @@ def test_an_open_mesh_is_kept_open_and_faces_outward(source):
 def test_a_flat_sheet_stays_as_it_is():
     sheet = np.array([[0, 0, 0], [0.1, 0, 0], [0.1, 0.1, 0], [0, 0.1, 0]]), np.array([[0, 1, 2], [0, 2, 3]])
     for source in (sheet, flipped(sheet)):
-        mesh = load_object(source)
+        mesh = load_object(source, surface="solid")
         assert mesh.repairs == () and not mesh.watertight
         assert_array_equal(mesh.faces, source[1])
 

@@ -105,7 +105,7 @@ def test_obj_with_all_that_the_format_allows(tmp_path):
         v 0.2 1.5 0
         f 3//1 5//1 6//1 4//1
     """
-    mesh = load_object(write(tmp_path / "all.obj", text))
+    mesh = load_object(write(tmp_path / "all.obj", text), surface="solid")
     assert mesh.repairs == ("cut faces of more than three corners into triangles: 3 faces became 5",)
     expected = [[0, 1, 2], [0, 2, 3], [1, 0, 3], [2, 4, 5], [2, 5, 3]]
     assert_array_equal(mesh.faces, expected)
@@ -126,7 +126,7 @@ PLY += "property list uchar int vertex_indices\nend_header\n"
     ],
 )
 def test_faces_of_many_corners_are_cut_and_reported(tmp_path, name, text, before, after):
-    mesh = load_object(write(tmp_path / name, text))
+    mesh = load_object(write(tmp_path / name, text), surface="solid")
     assert mesh.repairs == (f"cut faces of more than three corners into triangles: {before} faces became {after}",)
     assert np.cross(*np.moveaxis(np.diff(mesh.vertices[mesh.faces], axis=1), 1, 0))[:, 2].sum() / 2 == 1.5
 
@@ -134,10 +134,10 @@ def test_faces_of_many_corners_are_cut_and_reported(tmp_path, name, text, before
 def test_quads_in_arrays_and_lines_among_faces(tmp_path):
     quads = [[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]]
     corners = np.stack(np.meshgrid([0, 0.1], [0, 0.1], [0, 0.1], indexing="ij"), axis=-1).reshape(-1, 3)
-    mesh = load_object((corners, quads))
+    mesh = load_object((corners, quads), surface="solid")
     assert mesh.repairs[0] == "cut faces of more than three corners into triangles: 6 faces became 12"
     assert mesh.watertight and volume(mesh) == pytest.approx(1e-3)
-    mesh = load_object(write(tmp_path / "a.obj", "v 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\nf 1 2\n"))
+    mesh = load_object(write(tmp_path / "a.obj", "v 0 0 0\nv 1 0 0\nv 1 1 0\nf 1 2 3\nf 1 2\n"), surface="solid")
     assert mesh.repairs == ("left out 1 faces of fewer than three corners",)
 
 

@@ -107,6 +107,6 @@ def test_concave_polygons_of_every_format(tmp_path, kind, mark):
 def test_concave_quads_from_python():
     points = np.c_[DART * 0.01, np.zeros(4)]
     for start in range(4):
-        mesh = load_object((points, np.roll(np.arange(4), start)[None]))
+        mesh = load_object((points, np.roll(np.arange(4), start)[None]), surface="solid")
         assert area(mesh) == pytest.approx(shoelace(DART) * 1e-4, rel=1e-9)
         assert mesh.repairs == (CUT.format(1, 2),)

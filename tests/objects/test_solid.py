@@ -66,7 +66,7 @@ def test_the_distance_is_that_of_open3d(rng, name):
 def test_the_distance_is_that_of_trimesh_and_the_sign_that_of_the_solid_angle(rng):
     points = rng.uniform(-0.09, 0.09, (300, 3))
     for source in (OUTER, HOLED, HALF, together(OUTER, ACROSS), together(OUTER, flipped(INNER))):
-        mesh = load_object(source)
+        mesh = load_object(source, surface="solid")
         shape = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
         distance = trimesh.proximity.closest_point_naive(shape, points)[1]
         inside = reference.winding_number(mesh.vertices, mesh.faces, points) > 0.5

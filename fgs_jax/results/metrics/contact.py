@@ -8,7 +8,14 @@ from fgs_jax.errors import MeshError
 from fgs_jax.hands.anatomy import FINGER_OF_JOINT, FINGERS
 from fgs_jax.hands.files import load_hand_model, locate_hand_file, read_hand_file
 from fgs_jax.objects.checks import no_type_check
-from fgs_jax.results.metrics.surface import Surface, check_surface, check_surfaces, sample_surface, signed_distances
+from fgs_jax.results.metrics.surface import (
+    Surface,
+    check_surface,
+    check_surfaces,
+    sample_surface,
+    signed_distances,
+    solid_of,
+)
 from fgs_jax.types import HandModel
 
 CONTACT = 0.01
@@ -31,13 +38,14 @@ def contact_ratio_of_vertices(hand: Surface, object: Surface, within: float = CO
     Vertices crowd where a mesh is fine, so this depends on how the object is cut into triangles.
     """
     check_surfaces(hand, object)
-    return float((signed_distances(hand, object.vertices) < within).mean())
+    return float((signed_distances(hand, solid_of(object)[0]) < within).mean())
 
 
 @no_type_check
 def contact_ratio_hand_over_object(hand: Surface, object: Surface, within: float = CONTACT) -> float:
     """The other reading of the paper: hand vertices in contact over all object vertices; it may exceed 1."""
     check_surfaces(hand, object)
+    object = Surface(*solid_of(object))
     return float((signed_distances(object, hand.vertices) < within).sum() / len(object.vertices))
 
 

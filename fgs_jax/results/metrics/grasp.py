@@ -7,7 +7,14 @@ from numpy import ndarray
 from fgs_jax.objects.checks import no_type_check
 from fgs_jax.results.metrics.contact import CONTACT, fingers_in_contact
 from fgs_jax.results.metrics.penetration import depth_of, depth_to_vertex
-from fgs_jax.results.metrics.surface import Surface, check_surfaces, check_winding, sample_surface, signed_distances
+from fgs_jax.results.metrics.surface import (
+    Surface,
+    check_surfaces,
+    check_winding,
+    sample_surface,
+    signed_distances,
+    solid_of,
+)
 from fgs_jax.results.metrics.volume import (
     VOXEL,
     solid_intersection_volume,
@@ -20,8 +27,8 @@ GRASP_METRICS = {
     "mpd_beyond_margin_mm": "the same beyond what the skin's flesh gives: 2.5 mm at the pads, 2 mm in the palm",
     "mpd_to_vertex_mm": "the same, to the object's nearest vertex (CPF, OakInk)",
     "object_depth_mm": "deepest point of the object's surface inside the hand",
-    "siv_cm3": "solid intersection volume, exact; counts twice where the hand overlaps itself",
-    "siv_voxels_cm3": "the same, by solid voxels, each counted once (CPF, OakInk)",
+    "siv_cm3": "solid intersection volume, exact; what the hand overlaps itself in counts once",
+    "siv_voxels_cm3": "the same, by solid voxels (CPF, OakInk)",
     "siv_surface_voxels_cm3": "voxels of 5 mm on the object's surface that are inside the hand (GraspTTA)",
     "contact_ratio": "share of the object's area within 10 mm of the hand",
     "contact_ratio_paper": "share of the object's vertices within 10 mm of the hand (the paper)",
@@ -53,6 +60,7 @@ def grasp_metrics(
     check_surfaces(hand, object)
     for name, surface in (("hand", hand), ("object", object)):
         check_winding(surface, name)
+    object = Surface(*solid_of(object))
     of_hand = signed_distances(object, hand.vertices)
     of_surface = signed_distances(hand, sample_surface(object))
     of_vertices = signed_distances(hand, object.vertices)

@@ -6,7 +6,14 @@ from numpy import ndarray
 from scipy.spatial import KDTree
 
 from fgs_jax.objects.checks import no_type_check
-from fgs_jax.results.metrics.surface import SURFACE_POINTS, Surface, check_surfaces, sample_surface, signed_distances
+from fgs_jax.results.metrics.surface import (
+    SURFACE_POINTS,
+    Surface,
+    check_surfaces,
+    sample_surface,
+    signed_distances,
+    solid_of,
+)
 
 
 @no_type_check
@@ -23,6 +30,7 @@ def maximal_penetration_depth(hand: Surface, object: Surface) -> float:
 def penetration_depth_to_vertex(hand: Surface, object: Surface) -> float:
     """`maximal_penetration_depth` to the object's nearest vertex (CPF, OakInk), which is never less; metres."""
     check_surfaces(hand, object)
+    object = Surface(*solid_of(object))
     inside = signed_distances(object, hand.vertices) < 0
     return depth_to_vertex(object, np.asarray(hand.vertices)[inside])
 

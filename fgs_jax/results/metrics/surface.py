@@ -9,10 +9,11 @@ from numpy import ndarray
 from fgs_jax.errors import MeshError
 from fgs_jax.objects.checks import checked_arrays, checked_number, checked_points, no_type_check
 from fgs_jax.objects.triangles import distances_to, is_balanced
+from fgs_jax.objects.union import united
 from fgs_jax.objects.winding import is_inside
 
-SURFACE_POINTS = 2000
-"""Points of the object's surface that stand for its area."""
+SURFACE_POINTS = 10_000
+"""Points of the object's surface that stand for its area: shares of it are right to a hundredth or so."""
 _MOST_POINTS = 10_000_000
 
 
@@ -26,12 +27,12 @@ class Surface(NamedTuple):
 
 @no_type_check
 def signed_distances(surface: Surface, points: Float[Array | ndarray, "p 3"]) -> Float64[ndarray, "p"]:
-    """`objects.exact_signed_distance`, in metres, which asks for the inside only within the surface's box.
+    """`objects.exact_signed_distance` of `solid_of` a surface, metres, which asks for the inside only within its box.
 
     Raises MeshError, as all measures here, for a surface or points of other shapes or types.
     """
     check_surface(surface)
-    vertices, faces = arrays_of(surface)
+    vertices, faces = solid_of(surface)
     points = checked_points(points)
     finite = np.isfinite(points).all(axis=1)
     signed, asked = np.full(len(points), np.nan), points[finite]
@@ -43,10 +44,10 @@ def signed_distances(surface: Surface, points: Float[Array | ndarray, "p 3"]) ->
 
 @no_type_check
 def sample_surface(surface: Surface, count: int = SURFACE_POINTS) -> Float64[ndarray, "{count} 3"]:
-    """Points at equal steps of area over the faces, each face filled evenly; always the same ones."""
+    """Points at equal steps of area over the faces of `solid_of`, each filled evenly; always the same ones."""
     check_surface(surface)
     count = checked_number(count, 1, _MOST_POINTS, "count")
-    vertices, faces = arrays_of(surface)
+    vertices, faces = solid_of(surface)
     corners = vertices[faces]
     a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     up_to = np.cumsum(np.linalg.norm(np.cross(ab, ac), axis=1))
@@ -82,6 +83,14 @@ def check_winding(surface: Surface, name: str) -> None:
 def arrays_of(surface: Surface) -> tuple[Float64[ndarray, "v 3"], Int[ndarray, "f 3"]]:
     """Vertices and faces in numpy, as float64 and int64."""
     return np.asarray(surface.vertices, np.float64), np.asarray(surface.faces, np.int64)
+
+
+def solid_of(surface: Surface) -> tuple[Float64[ndarray, "v 3"], Int[ndarray, "f 3"]]:
+    """`arrays_of` a surface without what lies within it: closed parts that overlap are one (`objects.union`).
+
+    All is measured of this, so that a solid has the same measures in one part and in many.
+    """
+    return united(*arrays_of(surface))
 
 
 def _inside(
