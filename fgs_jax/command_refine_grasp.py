@@ -54,7 +54,7 @@ class RefineGrasp(NamedTuple):
     hand_model: str
     """A name or a file, as `fgs hand info` takes it."""
     grid: int
-    """Nodes along a side of the object's distance grid."""
+    """The object's distance grid has so many nodes cubed, in a box that fits the object."""
     seed: int
     """Of all random numbers."""
     unit: Unit = "m"

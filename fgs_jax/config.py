@@ -377,7 +377,7 @@ class RefineConfig:
     """A hand fitted to keypoints may grow or shrink by so much in the picture, to fill its mask: landmarks lie within
     the flesh. How large it is, contact finds."""
     grid: int = 64
-    """Nodes along a side of the object's distance grid."""
+    """The object's distance grid has so many nodes cubed, in a box that fits the object."""
     reframe_below: float = 0.3
     """Pixels. Where a centimetre of depth moves the object's outline by less, the scene gets an ordinary camera."""
     ordinary_focal: float = 1.2
