@@ -132,6 +132,8 @@ CONTACT_TERM_NAMES = ("dis", "pen", "prior", "spen", "theta", "t", "keypoint", "
 
 MOST_SCAN = 10_001
 """Sizes that step one scans; it has room for all of them."""
+MOST_GRID = 256
+"""A distance grid of 256^3 nodes takes 64 MiB, and 17 million distances."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,14 @@ _MOST_NODES = 512
 """Along a side of a grid: what is more takes all memory."""
 _TOLERANCE = 0.38
 """Voxels by which a grid may be off at the samples: between them it is off by a little more."""
+_AT_ONCE = 8192
+"""Cells that are looked at together, which bounds the memory of that."""
 _CORNERS = np.indices((2, 2, 2), np.int8).reshape(3, -1).T
 _SAMPLES = np.indices((5, 5, 5), np.float32).reshape(3, -1).T / 4
 _SAMPLES = _SAMPLES[(_SAMPLES % 1 == 0).sum(axis=1) < 2]
 """Points a quarter of a voxel apart in a cell and in its sides; in its edges it is never off by more than a half."""
+_GAPS = np.linalg.norm(_SAMPLES[:, None] - _CORNERS, axis=2)
+"""From the samples to the corners."""
 _WEIGHTS = np.where(_CORNERS, _SAMPLES[:, None], 1 - _SAMPLES[:, None]).prod(axis=2)
 
 
@@ -121,14 +125,14 @@ def _fitted(mesh: ObjectMesh, exact: np.ndarray, closest: np.ndarray, origin: np
     shape, exact = exact.shape, exact.ravel()
     distance = distances_to(mesh.vertices, mesh.faces, points * voxel + origin) / voxel
     # No surface passes between two points whose distances from it add up to more than their gap.
-    value, gap = exact[corner], np.linalg.norm(_SAMPLES[:, None] - _CORNERS, axis=2)[sample]
-    sure = distance[:, None] + np.abs(value) - gap
+    value, gap = exact.astype(np.float32)[corner], _GAPS[sample]
+    sure = distance.astype(np.float32)[:, None] + np.abs(value) - gap
     inside = np.take_along_axis(value, sure.argmax(axis=1)[:, None], axis=1)[:, 0] < 0
     asked = sure.max(axis=1) < 1e-3
     inside[asked] = fast_winding_numbers(mesh.vertices, mesh.faces, points[asked] * voxel + origin) > 0.5
     distance = np.where(inside, -distance, distance)
     # It changes by no more than the gap, save where the inside of an open mesh ends: no values could be right there.
-    whole = (np.abs(distance[:, None] - value) < gap + 1e-3).all(axis=1)
+    whole = (np.abs(distance.astype(np.float32)[:, None] - value) < gap + 1e-3).all(axis=1)
     corner, sample, distance = corner[whole], sample[whole], distance[whole]
 
     # Projections onto what all samples ask, at once (Kaczmarz): of the moves of a node, the farthest up and down.
@@ -154,12 +158,23 @@ def _doubtful(exact: np.ndarray, closest: np.ndarray) -> tuple[np.ndarray, np.nd
         step = np.moveaxis(np.diff(exact, axis=axis), axis, 0)
         step = (step[:, 1:, 1:] + step[:, 1:, :-1] + step[:, :-1, 1:] + step[:, :-1, :-1]) / 4
         slope += np.moveaxis(step, 0, axis) ** 2
-    cell = np.argwhere(slope < 0.9**2)[:, None]  # a distance has a slope of one, and on both sides of a ridge another
+    # A distance has a slope of one, and on both sides of a ridge another.
+    cells = np.argwhere(slope < 0.9**2)
+    parts = [
+        _doubtful_in(cells[first : first + _AT_ONCE], exact, closest) for first in range(0, len(cells) or 1, _AT_ONCE)
+    ]
+    corner, sample = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return corner, sample
+
+
+def _doubtful_in(cells: np.ndarray, exact: np.ndarray, closest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`_doubtful` of some cells (c, 3), by a guess that saves asking for all distances."""
+    cell = cells[:, None]
     corner = (cell + _CORNERS) @ np.array([exact.shape[1] * exact.shape[2], exact.shape[2], 1])
     value = exact.ravel()[corner]
 
-    # A guess saves asking for all distances. Of the points of the surface that are nearest to the corners, the nearest
-    # to the sample: the distance is that to the plane there or, where this is far aside, as at an edge, to the point.
+    # Of the points of the surface that are nearest to the corners, the nearest to the sample: the distance is that to
+    # the plane there or, where this is far aside, as at an edge, to the point.
     foot = (closest[corner] - cell).astype(np.float32)
     normal = (_CORNERS - foot) / np.where(value == 0, 1, value)[:, :, None].astype(np.float32)
     height = normal @ _SAMPLES.T - (normal * foot).sum(axis=2, keepdims=True)
@@ -168,4 +183,4 @@ def _doubtful(exact: np.ndarray, closest: np.ndarray) -> tuple[np.ndarray, np.nd
     height, squared = (np.take_along_axis(array, nearest, axis=1)[:, 0] for array in (height, squared))
     guess = np.where(squared - height**2 > 0.5, np.copysign(np.sqrt(np.abs(squared)), height), height)
     row, sample = np.nonzero(np.abs(value @ _WEIGHTS.T - guess) > _TOLERANCE)
-    return corner[row], sample
+    return corner[row].astype(np.int32), sample
