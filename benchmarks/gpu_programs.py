@@ -118,7 +118,8 @@ def contact_program(lanes: int) -> Program:
     model = load_hand_model(FAST.hand_model)
     vertices, points = model.v_template.shape[0], FAST_CONTACT.object_points
     shapes = jax.tree.map(lambda x: shape_struct(*np.shape(x), dtype=np.asarray(x).dtype), mano_kind(model))
-    grid = DistanceGrid(shape_struct(FAST.grid, FAST.grid, FAST.grid), shape_struct(3), shape_struct())
+    counts = shape_struct(3, dtype=np.int32)
+    grid = DistanceGrid(shape_struct(FAST.grid**3), shape_struct(3), shape_struct(), counts)
     picture = Picture(
         Camera(shape_struct(2), shape_struct(2)),
         shape_struct(21, 2),

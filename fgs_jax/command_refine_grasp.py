@@ -20,9 +20,11 @@ from fgs_jax.hands.kind import Uncertainty
 from fgs_jax.hands.mano import mano_kind, skin_margins
 from fgs_jax.mirror import mirrored_faces, mirrored_params, mirrored_points
 from fgs_jax.notes import heard
+from fgs_jax.objects.distance import DistanceGrid
 from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.mesh import ObjectMesh
 from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.walls import grid_notes
 from fgs_jax.results.metrics.contact import fingers_of_vertices
 from fgs_jax.results.metrics.grasp import GRASP_METRICS, grasp_metrics
 from fgs_jax.results.metrics.surface import Surface
@@ -54,7 +56,7 @@ class RefineGrasp(NamedTuple):
     hand_model: str
     """A name or a file, as `fgs hand info` takes it."""
     grid: int
-    """Nodes along a side of the object's distance grid."""
+    """The object's distance grid has so many nodes cubed, in a box that fits the object."""
     seed: int
     """Of all random numbers."""
     unit: Unit = "m"
@@ -109,7 +111,9 @@ def refine_given(arguments: RefineGrasp) -> int:
     start = _Hand(given.params, given.posed)
     before = measured(start)
     _check_near(before["distance_mm"], config.contact)
-    found = _refined(given, inner, config)
+    grid = distance_grid(inner, config.grid)
+    notes += grid_notes(inner, grid)
+    found = _refined(given, inner, grid, config)
     after = measured(found)
     moved = 1e3 * np.linalg.norm(np.asarray(found.posed.keypoints) - np.asarray(given.posed.keypoints), axis=1)
     measures = {
@@ -141,7 +145,7 @@ def refine_given(arguments: RefineGrasp) -> int:
     return 0
 
 
-def _refined(given: GivenHand, mesh: ObjectMesh, config: RefineConfig) -> _Hand:
+def _refined(given: GivenHand, mesh: ObjectMesh, grid: DistanceGrid, config: RefineConfig) -> _Hand:
     """The hand of the refined grasp. Raises SceneError where no step had a finite energy."""
     sampling, drawing = jax.random.split(jax.random.key(config.seed))
     contact, uncertainty = config.contact, None
@@ -149,7 +153,7 @@ def _refined(given: GivenHand, mesh: ObjectMesh, config: RefineConfig) -> _Hand:
         others = (jnp.asarray(sigma) for sigma in (contact.turn_sigma, contact.place_sigma))
         uncertainty = Uncertainty(on_device(given.angle_sigma), *others)
     points = sample_points(mesh, contact.object_points, sampling)
-    problem = ContactProblem(mano_kind(given.model), distance_grid(mesh, config.grid), points, uncertainty=uncertainty)
+    problem = ContactProblem(mano_kind(given.model), grid, points, uncertainty=uncertainty)
     start = Grasp(given.params, jnp.eye(3), jnp.zeros(3), jnp.ones(()))
     found = refine_grasps(problem, jax.tree.map(lambda x: x[None], start), drawing, contact, width=1)
     if not np.isfinite(found.energy[0]):

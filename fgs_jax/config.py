@@ -132,6 +132,8 @@ CONTACT_TERM_NAMES = ("dis", "pen", "prior", "spen", "theta", "t", "keypoint", "
 
 MOST_SCAN = 10_001
 """Sizes that step one scans; it has room for all of them."""
+MOST_GRID = 256
+"""A distance grid of 256^3 nodes takes 64 MiB, and 17 million distances."""
 
 
 @dataclass(frozen=True)
@@ -377,7 +379,7 @@ class RefineConfig:
     """A hand fitted to keypoints may grow or shrink by so much in the picture, to fill its mask: landmarks lie within
     the flesh. How large it is, contact finds."""
     grid: int = 64
-    """Nodes along a side of the object's distance grid."""
+    """The object's distance grid has so many nodes cubed, in a box that fits the object."""
     reframe_below: float = 0.3
     """Pixels. Where a centimetre of depth moves the object's outline by less, its camera may be replaced."""
     ordinary_focal: float = 1.2

@@ -1,7 +1,7 @@
 """What the numbers of a configuration may be."""
 
 from fgs_jax.checked_values import Bounds, Rules
-from fgs_jax.config import MOST_SCAN
+from fgs_jax.config import MOST_GRID, MOST_SCAN
 from fgs_jax.shipped import shipped
 
 MOST_ENERGIES = 2_000_000_000
@@ -23,7 +23,7 @@ _BOUNDS = {
     "least": Bounds(1, 1_000_000),
     "candidates": Bounds(1, 256),
     "polish_evaluations": Bounds(0, 100_000),
-    "grid": Bounds(4, 256),  # 256 nodes: 64 MiB, and 17 million distances
+    "grid": Bounds(4, MOST_GRID),
     "scan": Bounds(1, MOST_SCAN),
     "per_region": Bounds(1, 32),
     "random_contacts": Bounds(1, 256),

@@ -33,7 +33,7 @@ from fgs_jax.stages.scale import align, box_ratio, hull_volume, volume_ratio
 from fgs_jax.types import Camera
 
 KEY = jax.random.key(0)
-GRID = DistanceGrid(jnp.zeros((4, 4, 4)), jnp.zeros(3), jnp.asarray(0.1))
+GRID = DistanceGrid.from_box(jnp.zeros((4, 4, 4)), jnp.zeros(3), jnp.asarray(0.1))
 CAMERA = Camera(jnp.array([400.0, 400.0]), jnp.array([160.0, 120.0]))
 MESH = load_object(trimesh.creation.box((0.1, 0.1, 0.1)))
 N3, N2, K, FACES = jnp.ones((5, 3)), jnp.ones((5, 2)), jnp.ones(5), jnp.zeros((2, 3), int)
@@ -82,9 +82,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a surface's shape": (lambda: call(E_dis)(N3, lambda x: x), r"surface: its distances: expected .* \(5,\), got"),
     "a flat grid": (
         lambda: call(E_pen)(N3, replace(GRID, values=jnp.zeros((4, 4, 5)))),
-        r"surface.values: .*\(n, n, n\)",
+        r"surface.values: .*\(m,\)",
     ),
-    "one node": (lambda: call(E_pen)(N3, replace(GRID, values=jnp.zeros((1, 1, 1)))), "at least 2, got 1"),
+    "one node": (lambda: call(E_pen)(N3, replace(GRID, values=jnp.zeros(1))), "at least 8, got 1"),
+    "a box of one node": (lambda: DistanceGrid.from_box(np.zeros((4, 1, 4)), np.zeros(3), 0.1), "at least 2, got 1"),
+    "no box": (lambda: DistanceGrid.from_box(np.ones((4, 4)), np.zeros(3), 0.1), r"from_box: values: .*\(a, b, c\)"),
     "origin": (lambda: call(signed_distance)(replace(GRID, origin=jnp.zeros(2)), N3), r"grid.origin: .* \(3,\), got"),
     "turned points": (lambda: call(signed_distance)(GRID, N3.T), r"points: expected floats of shape \(p, 3\)"),
     "means": (
@@ -210,8 +212,8 @@ def test_lists_and_arrays_of_numpy_are_taken():
         np.testing.assert_allclose(call(E_dis)(given, sphere, [2, 0]), 0.06, rtol=1e-5)
         np.testing.assert_allclose(call(project)(CAMERA, given)[1], [160.0, 120.0])
     values = np.random.default_rng(0).normal(size=(4, 4, 4))
-    ours = DistanceGrid(call(values), call(np.zeros(3)), call(0.1))
-    theirs = DistanceGrid(jnp.asarray(values), jnp.zeros(3), jnp.asarray(0.1))
+    ours = DistanceGrid.from_box(call(values), call(np.zeros(3)), call(0.1))
+    theirs = DistanceGrid.from_box(jnp.asarray(values), jnp.zeros(3), jnp.asarray(0.1))
     np.testing.assert_array_equal(call(E_pen)(points, ours), E_pen(jnp.array(points), theirs))
     assert call(E_spen)(np.zeros((2, 3)), [0, 1]) == pytest.approx(0.018, abs=2e-6)
     assert call(best_of)([3.0, 1.0, 2.0], np.int64(2)).tolist() == [1, 2]

@@ -236,7 +236,7 @@ def distances_part(rounds: int) -> list[str]:
     exact, ours = distances.signed_errors(calls)
     voxel = float(grid.voxel)
     check("signed distance, libigl and Open3D, metres", exact, 1e-5)
-    low, high = np.asarray(grid.origin), np.asarray(grid.origin) + voxel * (grid.values.shape[0] - 1)
+    low, high = np.asarray(grid.origin), np.asarray(grid.origin) + voxel * (np.asarray(grid.counts) - 1)
     within = ((points >= low) & (points <= high)).all(axis=1)
     check("signed distance in the grid, voxels from exact", ours[within].max() / voxel, 0.5)
     measured = costs(calls, rounds)
@@ -246,7 +246,7 @@ def distances_part(rounds: int) -> list[str]:
         "|---|--:|--:|--:|",
         *_compared(measured, "fgs_jax grid"),
         "",
-        f"Ours is interpolated in a grid of 64 nodes a side: in its cube off by {1e3 * ours[within].mean():.2f} mm on "
+        f"Ours is interpolated in a grid of 64^3 nodes: in its box off by {1e3 * ours[within].mean():.2f} mm on "
         f"average and {1e3 * ours[within].max():.2f} mm at most (voxel {1e3 * voxel:.2f} mm); the others are exact and "
         "have no gradient. Making the grid is not counted, nor is Open3D's tree.  ",
     ]

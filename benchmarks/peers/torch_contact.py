@@ -123,7 +123,7 @@ def torch_problem(problem: ContactProblem, grasps: Grasp, contacts: Contacts, de
     grid = problem.object
     assert isinstance(grid, DistanceGrid)
     arrays = (
-        grid.values[None, None],
+        grid.box()[None, None],
         grid.origin,
         grid.voxel,
         problem.object_points,
@@ -167,12 +167,12 @@ def hand(layer: Layer, betas: Tensor, local: Tensor, root: Tensor, translation: 
 
 
 def object_distance(problem: Problem, points: Tensor) -> Tensor:
-    """Signed distance of points (b, p, 3), metres: trilinear in the grid, plus the way from the cube to a point."""
-    last = problem.grid.shape[-1] - 1
+    """Signed distance of points (b, p, 3), metres: trilinear in the grid, plus the way from the box to a point."""
+    last = points.new_tensor(problem.grid.shape[2:]) - 1
     scaled = (points - problem.origin) / problem.voxel
     unit = (2 / last * scaled - 1).flip(-1)  # grid_sample wants the last axis of the grid first
     sampled = functional.grid_sample(problem.grid, unit[None, ..., None, :], padding_mode="border", align_corners=True)
-    squared = (scaled - scaled.clamp(0, last)).square().sum(-1)
+    squared = (scaled - torch.minimum(scaled.clamp(min=0), last)).square().sum(-1)
     outside = squared > 0
     return sampled[0, 0, ..., 0] + problem.voxel * torch.where(outside, squared, 1.0).sqrt() * outside
 

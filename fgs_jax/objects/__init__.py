@@ -20,5 +20,7 @@ if TYPE_CHECKING:
     from fgs_jax.objects.solid import hull_planes as hull_planes
     from fgs_jax.objects.surfaces import SignedDistance as SignedDistance
     from fgs_jax.objects.surfaces import surface_samples as surface_samples
+    from fgs_jax.objects.walls import grid_notes as grid_notes
+    from fgs_jax.objects.walls import wall_thickness as wall_thickness
 else:
     __getattr__, __dir__ = lazy_exports(__name__)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int, Key, UInt32
+from jaxtyping import Float, Float64, Int, Int64, Key, UInt32
 
 from fgs_jax.errors import MeshError
 from fgs_jax.objects.checks import checked_number, key_words, no_type_check
@@ -29,19 +29,25 @@ def sample_points(mesh: ObjectMesh, count: int, key: Key[Array, ""] | UInt32[Arr
     """
     check_mesh(mesh)
     count = checked_number(count, 1, _MOST_POINTS, "count")
-    rng = np.random.default_rng(key_words(key))
-    corners = mesh.vertices[mesh.faces]
-    up_to = np.cumsum(np.linalg.norm(double_areas(corners), axis=1))
-    face = np.searchsorted(up_to, rng.random(10 * count) * up_to[-1], side="right")
-    face = np.minimum(face, len(mesh.faces) - 1)
-    root, share = np.sqrt(rng.random((10 * count, 1))), rng.random((10 * count, 1))
-    a, b, c = np.moveaxis(corners[face], 1, 0)
-    points = (1 - root) * a + root * (1 - share) * b + root * share * c
+    face, points = random_points(mesh, 10 * count, np.random.default_rng(key_words(key)))
     hidden = _within_another_part(mesh, face, points)
     # More only where nearly all of a mesh is within itself: then its winding says nothing.
     if np.count_nonzero(hidden) <= 9 * count:
         points[hidden] = np.nan  # never the farthest
     return spread_evenly(points, count)
+
+
+def random_points(
+    mesh: ObjectMesh, count: int, rng: np.random.Generator
+) -> tuple[Int64[np.ndarray, "{count}"], Float64[np.ndarray, "{count} 3"]]:
+    """Random points of the surface, as many on each area, and the faces that they are on."""
+    corners = mesh.vertices[mesh.faces]
+    up_to = np.cumsum(np.linalg.norm(double_areas(corners), axis=1))
+    face = np.searchsorted(up_to, rng.random(count) * up_to[-1], side="right")
+    face = np.minimum(face, len(mesh.faces) - 1)
+    root, share = np.sqrt(rng.random((count, 1))), rng.random((count, 1))
+    a, b, c = np.moveaxis(corners[face], 1, 0)
+    return face, (1 - root) * a + root * (1 - share) * b + root * share * c
 
 
 def spread_evenly(points: Float[np.ndarray, "m 3"], count: int) -> Float[Array, "{count} 3"]:

@@ -13,13 +13,12 @@ from fgs_jax.hands.carry import axis_angle_params, carry_over, params_for
 from fgs_jax.hands.files import hand_is_here, load_hand_model
 from fgs_jax.hands.fit import fit_hand, warn_of_side
 from fgs_jax.hands.kind import HandKind
-from fgs_jax.hands.mano import hand, hand_program, mano_kind
+from fgs_jax.hands.mano import hand_program, mano_kind
 from fgs_jax.notes import heard, warn
 from fgs_jax.picture.render import depth_map, pixels_of, sampled
 from fgs_jax.picture.scene import Scene, confidence_of, mirrored, without_gaps
 from fgs_jax.picture.scene_checks import check_scene, scene_notes
 from fgs_jax.results.metrics.picture import hand_silhouette_iou
-from fgs_jax.rotations import vector_of
 from fgs_jax.solve.ahead import jit_once
 from fgs_jax.stages.reframing import reframe
 from fgs_jax.stages.states import HandSeen

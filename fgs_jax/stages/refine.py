@@ -15,6 +15,8 @@ from fgs_jax.config import FAST, RefineConfig
 from fgs_jax.config_files import check_config
 from fgs_jax.errors import ArgumentError, FgsError
 from fgs_jax.journal import Journal
+from fgs_jax.objects.distance import DistanceGrid
+from fgs_jax.objects.walls import grid_notes
 from fgs_jax.picture.scene import Scene
 from fgs_jax.picture.scene_checks import check_scene
 from fgs_jax.results.result import Result
@@ -82,12 +84,14 @@ def grasp_objects(
     outcomes: dict[int, Touching | FgsError] = {}
     for group in alike.values():
         for k, found in zip(group, optimise_contact([tasks[k] for k in group], config), strict=True):
-            outcomes[k] = found if isinstance(found, FgsError) else _touching(states[k], found, config)
+            outcomes[k] = found if isinstance(found, FgsError) else _touching(states[k], tasks[k], found, config)
     return [outcomes[k] for k in range(len(states))]
 
 
-def _touching(state: Posed, found: Contact, config: RefineConfig) -> Touching:
-    notes = list(state.notes)
+def _touching(state: Posed, task: ContactTask, found: Contact, config: RefineConfig) -> Touching:
+    notes, surface = list(state.notes), task.problem.object
+    if isinstance(surface, DistanceGrid):
+        notes += grid_notes(state.scene.object, surface)
     unknown_size, factor = state.scene.object.size == "unknown", found.candidates[0].factor
     what, sigma = ("object", "object_sigma") if unknown_size else ("hand", "hand_sigma")
     if at_the_end(factor, config.contact, getattr(config.contact, sigma)):

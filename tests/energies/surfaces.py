@@ -47,7 +47,7 @@ def numpy_surface(surface):
     """A surface of either kind as the twins take it."""
     if callable(surface):
         return lambda points: np.asarray(surface(jnp.asarray(points)), float)
-    arrays = (np.asarray(x, float) for x in (surface.values, surface.origin, surface.voxel))
+    arrays = (np.asarray(x, float) for x in (surface.box(), surface.origin, surface.voxel))
     return partial(
         lambda values, origin, voxel, points: distance_twin.signed_distance(values, origin, voxel, points)[0], *arrays
     )

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import trimesh
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fgs_jax.errors import MeshError
@@ -26,11 +27,11 @@ def test_the_nodes_of_a_grid_have_the_exact_distance_before_they_are_fitted(sour
     fitted = distance_grid(mesh, 26)
     monkeypatch.setattr("fgs_jax.objects.grid._fitted", lambda mesh, exact, *_: exact)
     grid = distance_grid(mesh, 26)
-    moved = np.abs(np.asarray(fitted.values) - np.asarray(grid.values)) / float(grid.voxel)
+    moved = np.abs(fitted.box() - grid.box()) / float(grid.voxel)
     assert moved.max() < 0.4 and np.mean(moved > 0) < 0.15
-    nodes = np.indices((26,) * 3).reshape(3, -1).T * float(grid.voxel) + np.asarray(grid.origin, float)
+    nodes = np.indices(grid.box().shape).reshape(3, -1).T * float(grid.voxel) + np.asarray(grid.origin, float)
     exact = exact_signed_distance(mesh, nodes)
-    found = np.asarray(grid.values, float).ravel()
+    found = grid.box().astype(float).ravel()
     assert_allclose(np.abs(found), np.abs(exact), atol=1e-8)
     # On the surface itself, or halfway between inside and outside, rounding decides.
     winding = reference.winding_number(mesh.vertices, mesh.faces, nodes[::11])
@@ -40,16 +41,23 @@ def test_the_nodes_of_a_grid_have_the_exact_distance_before_they_are_fitted(sour
 
 
 @pytest.mark.parametrize("margin", [2.0, 5.0, 0.0])
-def test_the_cube_holds_the_mesh_and_its_margin(margin):
+def test_the_box_holds_the_mesh_and_its_margin_with_the_finest_voxel_there_is(margin):
     mesh = load_object((BOX.vertices + [3, -2, 1], BOX.faces))
     grid = distance_grid(mesh, 30, margin)
-    voxel, low = float(grid.voxel), np.asarray(grid.origin, float)
-    high = low + 29 * voxel
-    assert voxel == pytest.approx(0.1 / (29 - 2 * margin), rel=1e-6)
+    voxel, low, counts = float(grid.voxel), np.asarray(grid.origin, float), np.asarray(grid.counts)
+    high = low + (counts - 1) * voxel
     free = np.stack([mesh.vertices.min(axis=0) - low, high - mesh.vertices.max(axis=0)]) / voxel
-    assert_allclose(free[:, 0], margin, atol=1e-3)
-    assert (free > margin - 1e-3).all()
+    assert (free > margin - 1e-3).all() and (free < margin + 0.501).all()
     assert_allclose((low + high) / 2, [3, -2, 1], atol=1e-5)
+    finer = np.ceil(np.array([0.10, 0.06, 0.04]) / (voxel * 0.9999) + 2 * margin) + 1
+    assert counts.prod() <= 30**3 < finer.prod()
+    assert_array_equal(grid.values[counts.prod() :], 0)
+
+
+def test_the_box_of_a_cube_is_a_cube():
+    grid = distance_grid(load_object(trimesh.creation.box((0.1, 0.1, 0.1))), 30)
+    assert_array_equal(grid.counts, 30)
+    assert float(grid.voxel) == pytest.approx(0.1 / 25, rel=1e-6)
 
 
 def test_a_grid_without_room_is_refused():

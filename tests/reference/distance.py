@@ -16,8 +16,8 @@ def nearest_squared(queries, targets):
 
 
 def signed_distance(values, origin, voxel, points):
-    """Trilinear value at each point and its gradient; outside the cube the distance to it is added."""
-    last = len(values) - 1
+    """Trilinear value at each point and its gradient; outside the box the distance to it is added."""
+    last = np.array(values.shape) - 1
     results, gradients = [], []
     for point in np.asarray(points, float):
         scaled = (point - origin) / voxel

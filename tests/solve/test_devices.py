@@ -79,7 +79,7 @@ def grasp_starts() -> tuple[list[ContactProblem], Grasp, list[int]]:
         problems.append(
             ContactProblem(
                 hand=mano_kind(model),
-                object=DistanceGrid(values, jnp.full(3, -0.08), jnp.asarray(0.01)),
+                object=DistanceGrid.from_box(values, jnp.full(3, -0.08), jnp.asarray(0.01)),
                 object_points=jnp.asarray(radius * points / np.linalg.norm(points, axis=1)[:, None], jnp.float32),
             )
         )

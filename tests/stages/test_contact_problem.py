@@ -45,7 +45,7 @@ def test_the_object_s_distance_moves_with_it(scene, can, rng):
     vertices = float(start.scale) * can.vertices @ np.asarray(start.rotation, float).T + np.asarray(start.translation)
     exact = signed_distances(Surface(vertices, can.faces), points)
     ours = distance_of(problem, start, jnp.asarray(points, jnp.float32))
-    near = exact < 0.01  # farther away the grid's cube ends, and the distance becomes a bound
+    near = exact < 0.01  # farther away the grid's box ends, and the distance becomes a bound
     np.testing.assert_allclose(ours[near], exact[near], atol=0.003)
     assert near.sum() > 150 and (ours >= exact - 0.003).all()
     on_surface = signed_distances(Surface(vertices, can.faces), place_points(problem, start))
