@@ -112,6 +112,16 @@ def test_the_refined_hand_is_written_in_the_objects_frame(right):
     np.testing.assert_allclose(written, ball, atol=1e-7)
 
 
+def test_a_wall_that_is_thinner_than_two_voxels_is_a_note(fgs, place, capsys):
+    ball, inner = (trimesh.creation.icosphere(3, radius) for radius in (RADIUS, RADIUS - 0.001))
+    inner.invert()
+    trimesh.util.concatenate([ball, inner]).export(place / "shell.ply")
+    assert fgs("hand.json", "shell.ply", "--out", "shell") == 0
+    *_, note = read(place / "shell")[1]["notes"]
+    assert note.startswith("object: its wall is 1.0 mm thick, and a voxel of its distance grid 7.3 mm wide: a finger ")
+    assert f"note: {note}" in capsys.readouterr().out.splitlines()
+
+
 def test_a_left_hand_is_its_mirror_image(fgs, place, right, capsys):
     assert fgs("left.json", "llab.ply", "--out", "left") == 0
     (values, measures), (expected, same) = read(place / "left"), read(right)

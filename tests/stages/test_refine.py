@@ -146,7 +146,7 @@ def test_a_run_that_looks_for_nans_finds_none_and_the_same_bits(result, scene):
 
 
 def test_a_mesh_of_unknown_size_finds_its_size(truth):
-    found = refine(as_scene(truth, "unknown", 7.3), SMALL)
+    found = refine(as_scene(truth, "unknown", 7.3), SMALL, jax.random.key(1))
     assert 7.3 * float(found.after.scale) == pytest.approx(1, abs=0.25)
     assert found.after.hand.scale == 1
     assert np.ptp(found.object_vertices(), axis=0).max() == pytest.approx(
