@@ -23,8 +23,9 @@ DOWNWARD = (0.0, 1.0, 0.0)
 """In the camera's frame, of a picture that was taken upright: gravity where nothing else is said."""
 SPREAD = 30.0
 """Degrees by which upright objects lean, one standard deviation, and cameras with them."""
-WORTH = 0.02
-"""Masked IoU that a lean of one in E = (angle / SPREAD)^2 / 2 is worth; one spread is half of that."""
+WORTH, MOST_SPREADS = 0.02, 2.0
+"""Masked IoU that a lean of one in E = (angle / SPREAD)^2 / 2 is worth: a hundredth for one spread. What leans by more
+than two of them costs no more, so that the word stays a weak one: a mug that lies may be lying."""
 
 
 def read_direction(name: str, value: Any) -> Float[ndarray, "3"]:
@@ -47,7 +48,7 @@ def read_direction(name: str, value: Any) -> Float[ndarray, "3"]:
 def lean_cost(
     up: Float[ndarray, "3"] | None, gravity: Float[ndarray, "3"] | None, rotations: Float[ndarray, "k 3 3"]
 ) -> Float[ndarray, "k"]:
-    """How far poses lean, in units of masked IoU: WORTH (angle / SPREAD)^2 / 2, of R up against -gravity.
+    """How far poses lean, in units of masked IoU: WORTH min(angle / SPREAD, 2)^2 / 2, of R up against -gravity.
 
     `up` in the object's frame, `gravity` in the camera's, of any length; 0 for all poses where no `up` is known.
     """
@@ -55,4 +56,4 @@ def lean_cost(
         return np.zeros(len(rotations))
     up, down = (np.asarray(x, float) / np.linalg.norm(x) for x in (up, DOWNWARD if gravity is None else gravity))
     angles = np.degrees(np.arccos(np.clip(rotations @ up @ -down, -1.0, 1.0)))
-    return WORTH * (angles / SPREAD) ** 2 / 2
+    return WORTH * np.minimum(angles / SPREAD, MOST_SPREADS) ** 2 / 2

@@ -15,8 +15,8 @@ def turns(axis: str, *degrees: float) -> np.ndarray:
 def test_one_spread_is_worth_a_hundredth_of_masked_iou():
     """The object's -y axis is the picture's upward, as nothing is turned."""
     up = np.array([0.0, -2.0, 0.0])
-    costs = lean_cost(up, None, turns("x", 0, 30, -60, 90, 180))
-    np.testing.assert_allclose(costs, [0.0, 0.01, 0.04, 0.09, 0.36], atol=1e-12)
+    costs = lean_cost(up, None, turns("x", 0, 30, -45, 60, 90, 180))
+    np.testing.assert_allclose(costs, [0.0, 0.01, 0.0225, 0.04, 0.04, 0.04], atol=1e-12)
     np.testing.assert_allclose(lean_cost(up, None, turns("y", 0, 50, 180)), 0.0, atol=1e-12)
 
 

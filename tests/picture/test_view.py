@@ -10,7 +10,7 @@ from fgs_jax.picture.view import (
     ROUGH_VIEW_SIDE,
     VIEW_SIDE,
     Similarity,
-    masked_iou,
+    masked_iou_of_pose,
     masked_ious,
     picture_view,
     silhouette_in,
@@ -57,12 +57,12 @@ def test_views_are_compiled_for_the_shapes_that_come(scene):
 def test_the_true_pose_fills_the_mask_and_a_scaled_one_is_drawn_as_the_host_draws_it(scene):
     truth = rendered_mug().T_camera_object
     true = Similarity(truth[:3, :3], truth[:3, 3], np.float64(0.0))
-    assert masked_iou(scene, true) == 1.0
+    assert masked_iou_of_pose(scene, true) == 1.0
     larger = true._replace(log_scale=np.log(1.3), translation=truth[:3, 3] + [0.01, 0.0, 0.05])
     vertices = 1.3 * scene.object.vertices @ larger.rotation.T + larger.translation
     height, width = scene.object_mask.shape
     drawn = np.isfinite(depth_map(scene.camera, (width, height), vertices, scene.object.faces)) & ~scene.hand_mask
-    assert masked_iou(scene, larger) == iou(drawn, scene.object_mask & ~scene.hand_mask) < 0.9
+    assert masked_iou_of_pose(scene, larger) == iou(drawn, scene.object_mask & ~scene.hand_mask) < 0.9
     view = picture_view(scene)
     column, row = np.floor(np.asarray(view.pixels)).astype(int).T
     inside = (row >= 0) & (column >= 0) & (row < height) & (column < width)

@@ -1,5 +1,7 @@
 """Which candidates are another answer, and as good as the best."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ def test_a_symmetric_object_turned_into_itself_is_where_it_was():
         ({"object_moved": 0.9 * SAME_SURFACE}, ()),
     ],
 )
-def test_rivals_have_the_object_or_the_hand_elsewhere(moved: dict[str, float], expected: tuple[int, ...]):
+def test_rivals_have_the_object_or_the_hand_elsewhere(moved: dict[str, Any], expected: tuple[int, ...]):
     assert rivals([candidate(10.0), candidate(10.5, **moved)], BOX, 1.0) == expected
 
 
