@@ -23,7 +23,7 @@ SHEET = np.array([[0, 0, 0], [0.1, 0, 0], [0.1, 0.1, 0], [0, 0.1, 0]]), np.array
 )
 def test_the_nodes_of_a_grid_have_the_exact_distance_before_they_are_fitted(source, monkeypatch):
     # The box and the sheet end at nodes, and the half ball has its rim in a plane of nodes.
-    mesh = load_object(source)
+    mesh = load_object(source, surface="solid")
     fitted = distance_grid(mesh, 26)
     monkeypatch.setattr("fgs_jax.objects.grid._fitted", lambda mesh, exact, *_: exact)
     grid = distance_grid(mesh, 26)

@@ -94,7 +94,7 @@ def test_what_is_hollow_on_purpose_gets_a_wall_and_is_no_block(rng, name):
         ', with a wall of 0.1% of the extent; if it is a solid with a hole, say object.surface: "solid"'
     )
     half = WALL * extent_of(vertices) / 2
-    points = rng.uniform(vertices.min(axis=0) - 0.01, vertices.max(axis=0) + 0.01, (400, 3))
+    points = rng.uniform(vertices.min(axis=0) - 0.003, vertices.max(axis=0) + 0.003, (400, 3))
     points = points[~closed_part_holds(name, points)]
     expected = distances_to(vertices, faces, points) - half
     assert_allclose(exact_signed_distance(mesh, points), expected, atol=1.1 * half)

@@ -33,7 +33,7 @@ def test_a_wall_is_as_thick_as_it_was_made(name):
 
 
 def test_an_open_sheet_has_no_wall():
-    assert wall_thickness(load_object(SHEET)) == np.inf
+    assert wall_thickness(load_object(SHEET, surface="solid")) == np.inf
     with pytest.raises(MeshError, match="expected a mesh that load_object has read"):
         wall_thickness(None)  # pyright: ignore[reportArgumentType]
 

@@ -104,7 +104,7 @@ def test_a_mirrored_result_has_every_array_mirrored(result):
         for name in set(expected._fields) - {"grasp", "hand_vertices"}:
             assert getattr(ours, name) == getattr(expected, name), name
     turned = {"camera", "before", "after", "hand_vertices", "hand_faces", "hand_keypoints", "poses", "candidates"}
-    kept = {"scene", "config", "metrics", "scale", "history", "terms", "notes", "seconds"}
+    kept = {"scene", "config", "metrics", "scale", "rivals", "history", "terms", "notes", "seconds"}
     assert {item.name for item in fields(Result)} == turned | kept, "a new field turns with the result, or does not"
     for name in kept:
         assert getattr(found, name) is getattr(result, name), name

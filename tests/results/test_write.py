@@ -64,7 +64,11 @@ def test_the_json_says_who_won_and_by_how_much(written, result):
         "pose": first["pose"],
         "valley": first["valley"],
         "ahead_of_the_next_by": second["score"] - first["score"],
+        "ambiguous": bool(result.rivals),
+        "rivals": list(result.rivals),
     }
+    rivalled = summary(replace(result, rivals=(1,)))["chosen"]
+    assert (rivalled["ambiguous"], rivalled["rivals"]) == (True, [1])
     assert [candidate["score"] for candidate in values["candidates"]] == [c.score for c in result.candidates]
     assert first["grasp"] == values["after"]
     assert not {"object_up", "gravity"} & summary(result)["scene"].keys()
