@@ -386,11 +386,11 @@ class RefineConfig:
     """Focal length of that camera, in longer sides of the whole picture."""
     w_mask: float = 500.0
     """In the choice of a candidate: on 1 - masked IoU."""
-    mask_tolerance: float = 0.003
+    mask_tolerance: float = 0.01
     """Candidates whose masked IoU is this much below the best one's are chosen only if there is no other."""
     w_agreement: float = 20.0
     """In the choice of a candidate: on the share of pixels where hand and object hide each other the wrong way."""
-    rival_margin: float = 1.0
+    rival_margin: float = 3.0
     """Another answer whose score is behind by no more is a rival, and the result ambiguous."""
 
 
