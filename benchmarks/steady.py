@@ -40,7 +40,7 @@ from tools.photos import exact_scenes
 
 SEEDS, MADE_SEEDS, MADE = 8, (8, 9, 10, 11), 20
 KEPT = Path("out/steady")
-CASE = "3 px"
+CASE = "exact keypoints"
 AMBIGUOUS = {
     "s01_phone_350": "flips: front and back, top and bottom",
     "phone": "flips: front and back, top and bottom",
