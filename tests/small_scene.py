@@ -17,9 +17,10 @@ SMALL = replace(
     restarts=48,
     candidates=2,
     grid=32,
+    rival_margin=0.0,
 )
-"""Contact's steps are rounded up to whole searches for neighbours, 100, which the host sees in two parts: a run can be
-killed between them."""
+"""No note hangs on how near two scores are. Contact's steps are rounded up to whole searches for neighbours, 100, which
+the host sees in two parts: a run can be killed between them."""
 
 
 @cache

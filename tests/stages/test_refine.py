@@ -16,6 +16,7 @@ from fgs_jax.picture.scene import mirrored
 from fgs_jax.results import metrics
 from fgs_jax.results import write as results
 from fgs_jax.results.result import Result, mirrored_result, object_at
+from fgs_jax.results.rivals import rivals
 from fgs_jax.stages.refine import refine
 from fgs_jax.testing import as_scene
 from fgs_jax.types import Camera
@@ -59,6 +60,15 @@ def test_a_grasp_is_found(result):
     assert after["occlusion_agreement"] > 0.85
     assert result.notes == ()
     assert list(result.seconds) == ["hand", "scale", "object pose", "contact", "metrics"]
+
+
+def test_all_other_answers_are_rivals_within_a_wide_margin(scene, result):
+    found = refine(scene, replace(SMALL, rival_margin=1e9))
+    expected = rivals(found.candidates, scene.object.vertices, 1e9)
+    assert found.ambiguous and found.rivals == expected and 0 not in expected
+    assert [note.split(":")[0] for note in found.notes] == ["ambiguous"]
+    assert f"{found.candidates[expected[0]].score:.1f} (candidate {expected[0] + 1})" in found.notes[0]
+    assert not result.ambiguous and found.candidates[0].score == result.candidates[0].score
 
 
 def test_the_measures_are_those_of_the_meshes(result, scene):
