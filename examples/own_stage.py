@@ -24,7 +24,7 @@ PHASE = replace(FAST.opa.phases[0], steps=80)
 QUICK = replace(
     FAST,
     opa=replace(FAST.opa, phases=(PHASE,), candidates=8, polish_evaluations=60),
-    contact=replace(FAST.contact, steps=100, object_points=500),
+    contact=replace(FAST.contact, steps=300, object_points=500),
     restarts=32,
     candidates=1,
     grid=32,

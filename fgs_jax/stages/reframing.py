@@ -30,7 +30,7 @@ def reframe(
     """
     posed = hand_program(model, params)
     left, top, right, bottom = mask_box(scene.object_mask)
-    depth, focal = float(posed.joints[0, 2]), np.asarray(scene.camera.focal, float)
+    depth, focal = float(np.asarray(posed.joints)[0, 2]), np.asarray(scene.camera.focal, float)
     shift = 0.01 * max(right - left, bottom - top) / 2 / max(depth, 1e-6)
     ratio = config.ordinary_focal * whole_side(scene) / float(focal.mean())
     far = f"a centimetre of depth moves the outline by {shift:.2f} px: "
