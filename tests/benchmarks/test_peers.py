@@ -114,7 +114,8 @@ def test_all_libraries_find_points_at_the_same_distances(rng):
 def test_signed_distances_are_the_same_and_those_of_the_grid_close(rng):
     mesh = load_object(SHAPES["mug"](), name="mug")
     grid = distance_grid(mesh, 32)
-    points = rng.uniform(-0.06, 0.06, (300, 3))
+    low, voxel = np.asarray(grid.origin, float), float(grid.voxel)
+    points = rng.uniform(low, low + voxel * (np.asarray(grid.counts) - 1), (300, 3))  # outside of it, it is more
     calls = distances.signed_calls(mesh, grid, points)
     exact, ours = distances.signed_errors(calls)
     assert exact < 1e-6
