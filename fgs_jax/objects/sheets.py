@@ -44,11 +44,11 @@ def as_surface(
         opening[closed_by_others(vertices, faces, part, is_open)] = 0
         area = is_open * np.bincount(part, np.linalg.norm(double_areas(vertices[faces]), axis=1))
         found = "sheet" if area[opening > WIDE].sum() > area.sum() / 2 else "solid"
-        unless = '; if it is a solid with a hole, say object.surface: "solid"'
+        unless = "; if it is a solid with a hole, say solid: object.surface of a scene, --object-surface of a command"
         if found == "solid" and (widest := opening[np.argmax(area)]) > DOUBTFUL:
             repairs.append(
                 f"took an open mesh as solid, with a hole of {widest:.0%} of its width; if it is hollow, say "
-                'object.surface: "sheet"'
+                "sheet: object.surface of a scene, --object-surface of a command"
             )
     if found == "solid":
         return vertices, faces, found

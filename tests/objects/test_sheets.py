@@ -91,7 +91,8 @@ def test_what_is_hollow_on_purpose_gets_a_wall_and_is_no_block(rng, name):
     mesh = load_object(SHEETS[name])
     assert (mesh.surface, mesh.watertight) == ("sheet", True)
     assert mesh.repairs[-1] == SHEET_SAID + (
-        ', with a wall of 0.1% of the extent; if it is a solid with a hole, say object.surface: "solid"'
+        ", with a wall of 0.1% of the extent; if it is a solid with a hole, say solid: object.surface of a scene, "
+        "--object-surface of a command"
     )
     half = WALL * extent_of(vertices) / 2
     points = rng.uniform(vertices.min(axis=0) - 0.003, vertices.max(axis=0) + 0.003, (400, 3))
@@ -116,7 +117,9 @@ def test_what_lacks_a_part_of_its_surface_stays_a_solid(name):
     assert (mesh.surface, mesh.watertight) == ("solid", False) and len(mesh.faces) == len(source[1])
     said = [line for line in mesh.repairs if line.startswith("took")]
     if name in SAID_SOLIDS:
-        assert said[0].startswith(SOLID_SAID) and said[0].endswith('if it is hollow, say object.surface: "sheet"')
+        assert said[0].startswith(SOLID_SAID) and said[0].endswith(
+            "if it is hollow, say sheet: object.surface of a scene, --object-surface of a command"
+        )
     assert len(said) == (name in SAID_SOLIDS)
     assert exact_signed_distance(mesh, np.mean(mesh.vertices, axis=0)[None])[0] < -0.01
 
