@@ -7,8 +7,6 @@ same answer where the object's surface is within 5 mm and the hand's keypoints a
 been refined is kept in out/steady, for the sources, cores and versions as they are: a run goes on where one stopped.
 """
 
-import hashlib
-import json
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -23,11 +21,11 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from benchmarks.timing import machine, write_section
-from benchmarks.truth import kept_results
+from benchmarks.truth import kept_results, mark_of
 from benchmarks.truth_scenes import CASES, truth_of
 from fgs_jax.config import FAST, RefineConfig
-from fgs_jax.config_files import config_values
 from fgs_jax.picture.scene import Scene
+from fgs_jax.results.metrics.truth import keypoint_distance
 from fgs_jax.results.result import Result, object_at
 from fgs_jax.results.rivals import SAME_KEYPOINTS, SAME_SURFACE, apart
 from fgs_jax.solve.ahead import cores, start_up
@@ -63,7 +61,7 @@ class Answer(NamedTuple):
     ambiguous: bool
 
     def is_same(self, other: "Answer") -> bool:
-        surface, keypoints = apart(self.surface, other.surface), _mean_distance(self.keypoints, other.keypoints)
+        surface, keypoints = apart(self.surface, other.surface), keypoint_distance(self.keypoints, other.keypoints)
         return surface <= SAME_SURFACE and keypoints <= SAME_KEYPOINTS
 
 
@@ -91,19 +89,10 @@ def some_of(vertices: Float[ndarray, "v 3"]) -> Float[ndarray, "p 3"]:
 
 
 def values_of(result: Result) -> dict[str, Any]:
-    """What is kept of a run, for JSON: its answer, and all candidates."""
+    """What is kept of a run, for JSON."""
     surface = object_at(result.after, some_of(result.scene.object.vertices))
-    names = ("pose", "valley", "factor", "energy", "masked_iou", "occlusion_agreement", "score")
-    return {
-        "surface": surface.tolist(),
-        "keypoints": result.hand_keypoints[1].tolist(),
-        "ambiguous": result.ambiguous,
-        "fingers": result.metrics[1]["fingers_in_contact"],
-        "mpd_mm": result.metrics[1]["mpd_mm"],
-        "candidates": [{name: getattr(each, name) for name in names} for each in result.candidates],
-        "places": [object_at(each.grasp, some_of(result.scene.object.vertices)).tolist() for each in result.candidates],
-        "hands": [each.hand_vertices[::6].tolist() for each in result.candidates],
-    }
+    keypoints = result.hand_keypoints[1]
+    return {"surface": surface.tolist(), "keypoints": keypoints.tolist(), "ambiguous": result.ambiguous}
 
 
 def answer_of(values: dict[str, Any]) -> Answer:
@@ -125,7 +114,7 @@ def row(name: str, answers: Sequence[Answer], truth: Answer | None) -> tuple[str
     same, flagged = most_frequent(answers), np.array([each.ambiguous for each in answers])
     first = answers[int(same.argmax())]
     spread = [apart(first.surface, each.surface) for each in answers]
-    spread_hand = [_mean_distance(first.keypoints, each.keypoints) for each in answers]
+    spread_hand = [keypoint_distance(first.keypoints, each.keypoints) for each in answers]
     right = None if truth is None else float(first.is_same(truth))
     numbers: dict[str, Any] = {
         "runs": len(answers),
@@ -135,7 +124,7 @@ def row(name: str, answers: Sequence[Answer], truth: Answer | None) -> tuple[str
         "right": right,
     }
     off = "" if truth is None else f"{1e3 * apart(first.surface, truth.surface):.1f}, "
-    off += "" if truth is None else f"{1e3 * _mean_distance(first.keypoints, truth.keypoints):.1f}"
+    off += "" if truth is None else f"{1e3 * keypoint_distance(first.keypoints, truth.keypoints):.1f}"
     cells = (
         name,
         f"{numbers['same']} of {len(answers)}",
@@ -148,11 +137,8 @@ def row(name: str, answers: Sequence[Answer], truth: Answer | None) -> tuple[str
 
 def folder_of(config: RefineConfig) -> Path:
     """For results of the sources, the configuration, the cores and the versions as they are."""
-    digest = hashlib.sha256(json.dumps(config_values(config), sort_keys=True, default=str).encode())
-    for path in sorted(Path(__file__).parents[1].glob("fgs_jax/**/*.py")):
-        digest.update(path.read_bytes())
     python = ".".join(platform.python_version_tuple()[:2])
-    return KEPT / f"{cores()}-cores-python-{python}-jax-{jax.__version__}-{digest.hexdigest()[:12]}"
+    return KEPT / f"{cores()}-cores-python-{python}-jax-{jax.__version__}-{mark_of(config)}"
 
 
 def check_starts() -> None:
@@ -217,10 +203,6 @@ def main(
     print(text)
     if markdown is not None:
         write_section(markdown, "steady", text)
-
-
-def _mean_distance(one: Float[ndarray, "n 3"], other: Float[ndarray, "n 3"]) -> float:
-    return float(np.linalg.norm(one - other, axis=1).mean())
 
 
 if __name__ == "__main__":

@@ -198,12 +198,17 @@ def kept_results(folder: Path, name: str, make: Callable[[], Values]) -> Values:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def folder_of(config: RefineConfig) -> Path:
-    """For results of the sources and the configuration as they are."""
+def mark_of(config: RefineConfig) -> str:
+    """Of the sources and the configuration as they are."""
     digest = hashlib.sha256(json.dumps(config_values(config), sort_keys=True, default=str).encode())
     for path in sorted(Path(__file__).parents[1].glob("fgs_jax/**/*.py")):
         digest.update(path.read_bytes())
-    return KEPT / digest.hexdigest()[:12]
+    return digest.hexdigest()[:12]
+
+
+def folder_of(config: RefineConfig) -> Path:
+    """For results of these."""
+    return KEPT / mark_of(config)
 
 
 def main(

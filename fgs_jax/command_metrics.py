@@ -12,13 +12,13 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from fgs_jax.errors import MeshError
 from fgs_jax.hands.mano import skin_margins
 from fgs_jax.objects.mesh import LEAST_EXTENT, MOST_EXTENT, ObjectMesh, load_object
+from fgs_jax.objects.sheets import SurfaceWord
 from fgs_jax.results.metrics.contact import fingers_of_vertices, model_of_hand_mesh
 from fgs_jax.results.metrics.grasp import GRASP_METRICS, grasp_metrics
 from fgs_jax.results.metrics.surface import Surface
 from fgs_jax.results.metrics.volume import solid_intersection_volume
 
 Unit = Literal["m", "cm", "mm"]
-SurfaceWord = Literal["auto", "solid", "sheet"]
 METRES: dict[Unit, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 HandMesh = Annotated[Path, tyro.conf.arg(metavar="HAND")]
 ObjectFile = Annotated[Path, tyro.conf.arg(metavar="OBJECT")]

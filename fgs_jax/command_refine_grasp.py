@@ -11,19 +11,20 @@ import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
-from fgs_jax.command_metrics import METRES, SurfaceWord, Unit, mesh_in
+from fgs_jax.command_metrics import METRES, Unit, mesh_in
 from fgs_jax.command_refine import OPTIONS, take_config
 from fgs_jax.config import GIVEN, ContactConfig, RefineConfig
 from fgs_jax.config_files import check_config, config_values
 from fgs_jax.errors import SceneError
 from fgs_jax.hands.kind import Uncertainty
-from fgs_jax.hands.mano import mano_kind, skin_margins
+from fgs_jax.hands.mano import hand_program, mano_kind, skin_margins
 from fgs_jax.mirror import mirrored_faces, mirrored_params, mirrored_points
 from fgs_jax.notes import heard
 from fgs_jax.objects.distance import DistanceGrid
 from fgs_jax.objects.grid import distance_grid
 from fgs_jax.objects.mesh import ObjectMesh
 from fgs_jax.objects.sample import sample_points
+from fgs_jax.objects.sheets import SurfaceWord
 from fgs_jax.objects.walls import grid_notes
 from fgs_jax.results.metrics.contact import fingers_of_vertices
 from fgs_jax.results.metrics.grasp import GRASP_METRICS, grasp_metrics
@@ -31,7 +32,7 @@ from fgs_jax.results.metrics.surface import Surface
 from fgs_jax.results.values import finite, versions
 from fgs_jax.results.write import GRASP_FILES, check_folder, compared, write_grasp
 from fgs_jax.stages.contact_problem import ContactProblem
-from fgs_jax.stages.given_hand import FORMAT, VERSION, GivenHand, hand_values, posed_hand, read_given_hand
+from fgs_jax.stages.given_hand import FORMAT, VERSION, GivenHand, hand_values, read_given_hand
 from fgs_jax.stages.grasps import refine_grasps
 from fgs_jax.types import Grasp, Hand, HandParams, on_device
 
@@ -159,7 +160,7 @@ def _refined(given: GivenHand, mesh: ObjectMesh, grid: DistanceGrid, config: Ref
     if not np.isfinite(found.energy[0]):
         raise SceneError("contact: no step ended with a finite energy: check the hand and the object's mesh")
     params = jax.tree.map(lambda x: jnp.asarray(x[0]), found.grasp.hand)
-    return _Hand(params, posed_hand(given.model, params))
+    return _Hand(params, hand_program(given.model, params))
 
 
 def _check_near(distance_mm: float | None, contact: ContactConfig) -> None:

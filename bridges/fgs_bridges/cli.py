@@ -27,6 +27,7 @@ from fgs_bridges.run_folder import Run
 from fgs_bridges.text_to_grasp import Prompt, folder_name, read_prompts, text_to_grasp
 from fgs_jax.errors import BridgeError, ConfigError, FgsError
 from fgs_jax.files import expanded, output_folder
+from fgs_jax.objects.sheets import SurfaceWord
 
 app = tyro.extras.SubcommandApp()
 scene = tyro.extras.SubcommandApp()
@@ -53,7 +54,7 @@ def scene_from_photo(
     out: Path | None = None,
     object_mesh: Path | None = None,
     object_size: Literal["metric", "unknown"] | None = None,
-    object_surface: Literal["auto", "solid", "sheet"] = "auto",
+    object_surface: SurfaceWord = "auto",
     up: str | None = None,
     side: Side | None = None,
     hand_box: Numbers4 | None = None,

@@ -14,9 +14,8 @@ from fgs_jax.hands.files import hand_of_side, same_hand
 from fgs_jax.hands.fit import COMPUTED_NOISE
 from fgs_jax.hands.fit_checks import keypoints_in_space
 from fgs_jax.hands.fit_shape import bounded, growth_by_shape, shape_prior, size_of
-from fgs_jax.hands.mano import hand_keypoints, wrist_at_rest
+from fgs_jax.hands.mano import hand_keypoints, hand_program, wrist_at_rest
 from fgs_jax.notes import warn
-from fgs_jax.solve.ahead import jit_once
 from fgs_jax.solve.least_squares import least_squares
 from fgs_jax.types import HandModel, HandParams, on_device
 
@@ -44,7 +43,7 @@ def params_for(model: HandModel, params: HandParams, source: str, *, refits: boo
         raise HandInputError(f"betas: expected at most {most}, as {source} has, came {count}: leave the rest out")
     if same_hand(other, model, count):
         return params
-    return carry_over(model, params, _keypoints(other, params) if refits else None)
+    return carry_over(model, params, hand_program(other, params).keypoints if refits else None)
 
 
 def carry_over(
@@ -79,6 +78,3 @@ def carry_over(
     start = jnp.concatenate([keypoints_3d[0], jnp.zeros(directions + 1)])
     found = moved(least_squares(residuals, start, steps).value)
     return replace(found, translation=found.translation - wrist_at_rest(model, found.betas))
-
-
-_keypoints = jit_once(hand_keypoints)

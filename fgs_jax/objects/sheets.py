@@ -4,6 +4,8 @@ The mesh of a sheet bounds nothing. With a thin wall it is closed, as any solid'
 finds the wall. Host side, numpy, float64.
 """
 
+from typing import Literal, get_args
+
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64
 from numpy import ndarray
@@ -13,7 +15,8 @@ from scipy.sparse.csgraph import connected_components
 from fgs_jax.objects.triangles import Faces, Vertices, double_areas, extent_of, mean_by, net_edges, parts_of
 from fgs_jax.objects.winding import winding_in_front
 
-SURFACES = ("auto", "solid", "sheet")
+SurfaceWord = Literal["auto", "solid", "sheet"]
+SURFACES = get_args(SurfaceWord)
 """What the surface of an object may be said to be."""
 WALL = 1e-3
 """Thickness of a sheet's wall, half of it on either side, as a share of the extent: 0.1 mm of a cup. It changes no

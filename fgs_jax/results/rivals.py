@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.spatial import KDTree
 
+from fgs_jax.results.metrics.truth import keypoint_distance, object_distance
 from fgs_jax.results.result import Candidate, object_at
 
 SAME_SURFACE, SAME_KEYPOINTS = 0.005, 0.008
@@ -20,7 +19,7 @@ def apart(one: Float[ndarray, "p 3"], other: Float[ndarray, "q 3"]) -> float:
 
     A symmetric object that is turned into itself is where it was.
     """
-    return float(max(KDTree(b).query(a)[0].mean() for a, b in ((one, other), (other, one))))
+    return max(object_distance(one, other), object_distance(other, one))
 
 
 def rivals(candidates: Sequence[Candidate], vertices: Float[ndarray, "v 3"], margin: float) -> tuple[int, ...]:
@@ -48,7 +47,4 @@ def _differ(
     other_surface: Float[ndarray, "p 3"],
     other_hand: Float[ndarray, "v 3"],
 ) -> bool:
-    return bool(
-        np.linalg.norm(hand - other_hand, axis=1).mean() > SAME_KEYPOINTS
-        or apart(surface, other_surface) > SAME_SURFACE
-    )
+    return keypoint_distance(hand, other_hand) > SAME_KEYPOINTS or apart(surface, other_surface) > SAME_SURFACE

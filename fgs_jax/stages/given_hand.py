@@ -31,7 +31,7 @@ from fgs_jax.hands.carry import axis_angle_params, carry_over, params_for
 from fgs_jax.hands.checks import GREATEST_LENGTH, LEAST_LENGTH
 from fgs_jax.hands.files import hand_is_here, load_hand_model, located_hand
 from fgs_jax.hands.fit import fit_hand
-from fgs_jax.hands.mano import hand
+from fgs_jax.hands.mano import hand_program
 from fgs_jax.hands.pose_words import read_pose
 from fgs_jax.hands.safe_pickle import first_line
 from fgs_jax.mirror import mirrored_params, mirrored_points
@@ -115,9 +115,6 @@ def hand_values(params: HandParams, keypoints: Float[Array | ndarray, "21 3"]) -
     return {"pose_holds": "angles", **values, "keypoints_3d": np.asarray(keypoints, float).tolist()}
 
 
-posed_hand = jit_once(hand)
-
-
 def _read_values(path: Path) -> dict[str, Any]:
     data = read_input(path, "a hand's file", HandInputError)
     try:
@@ -156,7 +153,7 @@ def _of_mesh(path: Path, model: HandModel, side: str, metres: float) -> GivenHan
     _check_extent(vertices)
     vertices = mirrored_points(vertices) if side == "left" else vertices
     params, off = _fit_to_mesh(model, on_device(vertices))
-    return GivenHand(model, params, posed_hand(model, params), side, None, _fitted_to("mesh", float(off)))
+    return GivenHand(model, params, hand_program(model, params), side, None, _fitted_to("mesh", float(off)))
 
 
 def _of_values(values: Mapping[str, Any], folder: Path, wanted: _Wanted, side: str, metres: float) -> GivenHand:
@@ -180,7 +177,7 @@ def _of_values(values: Mapping[str, Any], folder: Path, wanted: _Wanted, side: s
     params = HandParams(betas, arrays["pose"], arrays["rotation"], arrays["translation"], scale)  # pyright: ignore
     params = mirrored_params(params) if side == "left" else params
     params = _for_model(wanted, params, source)
-    posed = posed_hand(wanted.model, params)
+    posed = hand_program(wanted.model, params)
     _check_extent(np.asarray(posed.keypoints))
     return GivenHand(wanted.model, params, posed, side, sigma, notes)
 
@@ -197,7 +194,9 @@ def _of_keypoints(
     note = (f"hand: the keypoints look like {order}: OpenPose's is expected",) if order else ()
     points = np.where(found[:, None], mirrored_points(points) if side == "left" else points, 0.0)
     params, off = _fit_to_keypoints(model, on_device(points), on_device(confidence))
-    return GivenHand(model, params, posed_hand(model, params), side, sigma, note + _fitted_to("keypoints", float(off)))
+    return GivenHand(
+        model, params, hand_program(model, params), side, sigma, note + _fitted_to("keypoints", float(off))
+    )
 
 
 def _fitted_to(what: str, off: float) -> tuple[str, ...]:
